@@ -1,0 +1,1 @@
+"""microtune: a language model through its whole working life on an ordinary computer."""

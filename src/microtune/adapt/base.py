@@ -1,0 +1,183 @@
+"""What every adaptation method gives back: an `Attachment`.
+
+A method replaces modules that it finds by role, freezes the rest and says where the trunk ends. It knows no family and no
+task. `size` is what the short form `name:k` fills in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from microtune.errors import CheckError, InputError
+from microtune.nn.heads import VocabularyHead
+from microtune.nn.transformer import Cut, Stack, Transformer
+from microtune.recipe import Choice, Section, validated
+from microtune.registry import Registry
+
+
+class Method(Section):
+    """Base of all methods; subclasses are frozen sections registered by name."""
+
+    name: str
+    short: ClassVar[str | None] = None  # the field that `name:k` fills
+    default_lr: ClassVar[float]
+    default_head_lr: ClassVar[float | None] = None
+
+    def attach(self, model: Transformer) -> Attachment:
+        """Prepare `model` for training in this way."""
+        raise NotImplementedError
+
+
+class Attachment:
+    """A model prepared for training: what trains, where the trunk ends, how to save, merge and undo."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        *,
+        cut: Cut,
+        replaced: Mapping[str, tuple[nn.Module, nn.Module]] | None = None,
+        merge: Callable[[], None] | None = None,
+        before: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.model = model
+        self.cut = cut
+        self._replaced = dict(replaced or {})  # role -> (original, replacement)
+        self._merge = merge
+        self._before = dict(before or {})  # values of base weights that will change, for `detach`
+        model.cut = cut
+        if not self.trainable:
+            raise InputError("The method selects nothing to train in this model.")
+
+    @property
+    def trainable(self) -> dict[str, int]:
+        """Names and sizes of everything that trains; tied weights stand once."""
+        return {name: p.numel() for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and tensors of everything that trains."""
+        return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
+
+    def state(self) -> dict[str, Tensor]:
+        """Copies of everything that trains, keyed by role."""
+        return {name: p.detach().clone() for name, p in self.parameters()}
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Put saved values back; a missing, unknown or misshapen one is an error."""
+        parameters = dict(self.parameters())
+        missing, unknown = sorted(parameters.keys() - state.keys()), sorted(state.keys() - parameters.keys())
+        if missing or unknown:
+            raise CheckError(
+                f"The saved weights do not fit this model: missing {missing[:3] or 'none'}, unknown {unknown[:3] or 'none'}."
+            )
+        for name, parameter in parameters.items():
+            if parameter.shape != state[name].shape:
+                raise CheckError(f"{name}: saved as {tuple(state[name].shape)}, expected {tuple(parameter.shape)}.")
+            parameter.copy_(state[name])
+
+    def keep_before(self, before: Mapping[str, Tensor]) -> None:
+        """Values of base weights as they were before the method touched them, for `detach`."""
+        self._before.update(before)
+
+    def merge(self) -> None:
+        """Fold what was learnt into the base weights, where the method can, and leave a plain model."""
+        if self._merge is not None:
+            self._merge()
+        self._restore_modules()
+        self._unfreeze()
+
+    @torch.no_grad()
+    def detach(self) -> None:
+        """Undo `attach` and everything learnt since; the base is as before, bit for bit."""
+        self._restore_modules()
+        self._unfreeze()
+        parameters = dict(self.model.named_parameters())
+        for name, value in self._before.items():
+            parameters[name].copy_(value)
+
+    def _restore_modules(self) -> None:
+        for role, (original, _) in self._replaced.items():
+            set_module(self.model, role, original)
+        self._replaced = {}
+
+    def _unfreeze(self) -> None:
+        self.model.cut = Cut()
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(not _fixed_table(self.model, name))
+
+
+methods: Registry[type[Method]] = Registry("method")
+
+
+def make_method(choice: Choice) -> Method:
+    """`Choice(name="lora", rank=8)` -> the method's own section; `size` fills the field of the short form."""
+    kind = methods[choice.name]
+    options = choice.options
+    if "size" in options:
+        if kind.short is None:
+            raise InputError(f'method: "{choice.name}:{options["size"]}": {choice.name} takes no number.')
+        options[kind.short] = options.pop("size")
+    return validated(kind, {"name": choice.name, **options}, "method")
+
+
+def freeze(model: nn.Module) -> None:
+    """Nothing trains."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+
+
+def train(module: nn.Module) -> None:
+    """Everything inside `module` trains."""
+    for parameter in module.parameters():
+        parameter.requires_grad_(True)
+
+
+def train_task_head(model: Transformer) -> bool:
+    """A label head is new and always trains; the vocabulary head came with the model and stays as it is."""
+    if isinstance(model.head, VocabularyHead):
+        return False
+    train(model.head)
+    return True
+
+
+def top_cut(model: Transformer, k: int) -> Cut:
+    """The cut below the last k blocks of the output stack; an encoder under cross-attention is trunk altogether."""
+    stack = model.output_stack
+    depth = len(stack.blocks)
+    if not 0 <= k <= depth:
+        raise InputError(f"method: {k} blocks were asked for, the model has {depth}.")
+    if model.decoder is None:
+        return Cut(encoder=depth - k)
+    return Cut(encoder=len(model.encoder.blocks) if model.encoder is not None else 0, decoder=depth - k)
+
+
+def top_modules(stack: Stack, k: int) -> list[nn.Module]:
+    """The last k blocks and the final norm."""
+    return [*list(stack.blocks)[len(stack.blocks) - k :], stack.norm]
+
+
+def snapshot(model: Transformer) -> dict[str, Tensor]:
+    """Copies of the base weights that are about to train (the task's own head is not base)."""
+    own = "" if isinstance(model.head, VocabularyHead) else "head."
+    return {
+        name: p.detach().clone()
+        for name, p in model.named_parameters()
+        if p.requires_grad and not (own and name.startswith(own))
+    }
+
+
+def set_module(model: nn.Module, role: str, module: nn.Module) -> None:
+    """Put `module` where `role` points."""
+    parent, _, name = role.rpartition(".")
+    setattr(model.get_submodule(parent), name, module)
+
+
+def _fixed_table(model: Transformer, name: str) -> bool:
+    side = name.partition(".")[0]
+    stack: Any = getattr(model, side, None)
+    return isinstance(stack, Stack) and stack.spec.positions == "sinusoidal" and name == f"{side}.positions.weight"

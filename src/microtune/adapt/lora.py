@@ -1,0 +1,115 @@
+"""LoRA: a low-rank update beside frozen linear layers (Hu et al., 2021), scaled by alpha / rank.
+
+By default every linear role inside the blocks is adapted; A starts as in PEFT (Kaiming uniform), B at zero, so the output
+is unchanged at the start.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from microtune.adapt.base import Attachment, Method, freeze, methods, set_module, train_task_head
+from microtune.errors import InputError, suggest
+from microtune.nn.transformer import Cut, Transformer
+
+
+class LoRALinear(nn.Module):
+    """y = W x + scale * B A x, with W frozen."""
+
+    def __init__(self, base: nn.Linear, rank: int, alpha: float, dropout: float) -> None:
+        super().__init__()
+        self.base = base
+        dtype = torch.promote_types(base.weight.dtype, torch.float32)
+        self.lora_A = nn.Parameter(torch.empty(rank, base.in_features, dtype=dtype, device=base.weight.device))
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank, dtype=dtype, device=base.weight.device))
+        nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
+        self.scale = alpha / rank
+        self.dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, in] -> [N, out]."""
+        inner = F.dropout(x, self.dropout) if self.dropout and self.training else x
+        if not torch.is_autocast_enabled(x.device.type):
+            inner = inner.to(self.lora_A.dtype)
+        update = F.linear(F.linear(inner, self.lora_A), self.lora_B) * self.scale
+        frozen = self.base(x)
+        return frozen + update.to(frozen.dtype)
+
+    @torch.no_grad()
+    def merged(self) -> Tensor:
+        """W + scale * B A, computed in at least float32."""
+        wide = self.lora_A.dtype
+        return (self.base.weight.to(wide) + self.scale * (self.lora_B @ self.lora_A)).to(self.base.weight.dtype)
+
+
+class LoRA(Method):
+    """Low-rank updates on linear roles."""
+
+    name: Literal["lora"] = "lora"
+    rank: int = Field(default=8, ge=1, description="rank of the update")
+    alpha: float | None = Field(default=None, gt=0, description="scale is alpha / rank; default: 2 x rank")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="on the input of the update")
+    roles: list[str] | None = Field(default=None, description="such as [q, v, up]; default: all linear roles of the blocks")
+    first_block: int = Field(default=0, ge=0, description="adapt only blocks from this one upwards")
+    short: ClassVar[str | None] = "rank"
+    default_lr: ClassVar[float] = 2e-3
+    default_head_lr: ClassVar[float | None] = 4e-3
+
+    def attach(self, model: Transformer) -> Attachment:
+        """Freeze everything, put updates on the chosen roles, let a label head train."""
+        targets = self._targets(model)
+        freeze(model)
+        replaced: dict[str, tuple[nn.Module, nn.Module]] = {}
+        for role, linear in targets.items():
+            update = LoRALinear(linear, self.rank, self.alpha or 2.0 * self.rank, self.dropout)
+            set_module(model, role, update)
+            replaced[role] = (linear, update)
+        train_task_head(model)
+        return Attachment(model, cut=self._cut(model, list(targets)), replaced=replaced, merge=lambda: _merge(replaced))
+
+    def _targets(self, model: Transformer) -> dict[str, nn.Linear]:
+        found = {
+            role: module
+            for role, module in model.named_modules()
+            if isinstance(module, nn.Linear) and ".blocks." in role and _block(role) >= self.first_block
+        }
+        known = sorted({role.rpartition(".")[2] for role in found})
+        for role in self.roles or ():
+            if role not in known:
+                raise InputError(f'method.roles: there is no role "{role}" in these blocks. {suggest(role, known)}')
+        chosen = set(self.roles or known)
+        targets = {role: module for role, module in found.items() if role.rpartition(".")[2] in chosen}
+        if not targets:
+            raise InputError(f"method: lora finds nothing from block {self.first_block} upwards; the model has fewer blocks.")
+        return targets
+
+    def _cut(self, model: Transformer, roles: list[str]) -> Cut:
+        lowest = {"encoder": len(model.encoder.blocks) if model.encoder else 0}
+        lowest["decoder"] = len(model.decoder.blocks) if model.decoder else 0
+        for role in roles:
+            side = role.partition(".")[0]
+            lowest[side] = min(lowest[side], _block(role))
+        if model.encoder is not None and model.decoder is not None and lowest["encoder"] < len(model.encoder.blocks):
+            lowest["decoder"] = 0  # the decoder sees a trainable through cross-attention
+        return Cut(**lowest)
+
+
+def _block(role: str) -> int:
+    return int(role.split(".")[2])
+
+
+@torch.no_grad()
+def _merge(replaced: dict[str, tuple[nn.Module, nn.Module]]) -> None:
+    for linear, update in replaced.values():
+        assert isinstance(linear, nn.Linear)
+        assert isinstance(update, LoRALinear)
+        linear.weight.copy_(update.merged())
+
+
+methods.add("lora", LoRA)

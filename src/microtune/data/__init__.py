@@ -1,0 +1,1 @@
+"""From bytes on disk to tensors, knowing neither model nor task."""

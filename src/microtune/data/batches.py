@@ -1,0 +1,144 @@
+"""Items and batches: from encoded examples to ragged tensors, in an order that can be resumed.
+
+An `Item` is what a task makes of one row. A plan is computed from (lengths, seed, epoch) alone, so a resumed run walks
+the very same micro-batches. Rows are sorted by length inside a shuffled order: enough to keep sequences of equal length
+together, not enough to make the order predictable to the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from microtune.ragged import Ragged
+
+WINDOW = 32  # optimizer batches inside which rows are sorted by length
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One encoded example.
+
+    ids: tokens of the output stack; readout: positions somebody will read (ascending); targets: one per readout position
+    (vocabulary losses) or one per item (labels); sources: tokens of the encoder of an encoder-decoder; types: token
+    types; extra: what only the task understands; row: index of the row it came from.
+    """
+
+    ids: Sequence[int]
+    readout: Sequence[int]
+    targets: Sequence[int] = ()
+    sources: Sequence[int] = ()
+    types: Sequence[int] = ()
+    extra: Any = None
+    row: int = -1
+
+    @property
+    def size(self) -> int:
+        """Tokens that the model has to compute."""
+        return len(self.ids) + len(self.sources)
+
+
+class Items(Protocol):
+    """Items by index, with their sizes at hand; a list does, and so does a memory-mapped store."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Item: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Items side by side: `inputs` of N tokens, `readout [R]` into N, `targets`, and `counts [B]` readouts per item."""
+
+    inputs: Ragged
+    readout: Tensor
+    targets: Tensor
+    counts: Tensor
+    sources: Ragged | None = None
+    types: Tensor | None = None
+    items: list[Item] = field(default_factory=list)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """A copy on another device."""
+        return Batch(
+            self.inputs.to(device),
+            self.readout.to(device),
+            self.targets.to(device),
+            self.counts.to(device),
+            None if self.sources is None else self.sources.to(device),
+            None if self.types is None else self.types.to(device),
+            self.items,
+        )
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Items -> Batch, without padding."""
+    lengths = np.array([len(item.ids) for item in items], dtype=np.int64)
+    starts = np.cumsum(lengths) - lengths
+    places = [np.asarray(item.readout, dtype=np.int64) + start for item, start in zip(items, starts, strict=True)]
+    return Batch(
+        inputs=_ragged([item.ids for item in items]),
+        readout=torch.from_numpy(np.concatenate(places)),
+        targets=_flat([item.targets for item in items]),
+        counts=torch.tensor([len(item.readout) for item in items]),
+        sources=_ragged([item.sources for item in items]) if any(len(i.sources) for i in items) else None,
+        types=_flat([item.types for item in items]) if any(len(i.types) for i in items) else None,
+        items=list(items),
+    )
+
+
+def _flat(rows: Sequence[Sequence[int]]) -> Tensor:
+    return torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))
+
+
+def _ragged(rows: Sequence[Sequence[int]]) -> Ragged:
+    return Ragged(_flat(rows), torch.tensor([len(row) for row in rows], dtype=torch.int64))
+
+
+def epoch_plan(
+    sizes: Sequence[int], *, batch_size: int, micro_tokens: int, seed: int, epoch: int
+) -> list[list[list[int]]]:
+    """Optimizer batches of one epoch, each a list of micro-batches of item indexes.
+
+    Every item occurs once; each batch has `batch_size` items but the last; a micro-batch holds at most `micro_tokens`
+    tokens, or one item. The same arguments give the same plan.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(sizes))
+    measure = np.asarray(sizes)
+    batches: list[list[int]] = []
+    for start in range(0, len(order), batch_size * WINDOW):
+        window = order[start : start + batch_size * WINDOW]
+        window = window[np.argsort(measure[window], kind="stable")]
+        batches += [window[i : i + batch_size].tolist() for i in range(0, len(window), batch_size)]
+    shuffled = [batches[i] for i in generator.permutation(len(batches))]
+    return [micro_batches(batch, sizes, micro_tokens) for batch in shuffled]
+
+
+def micro_batches(batch: Sequence[int], sizes: Sequence[int], micro_tokens: int) -> list[list[int]]:
+    """Cut a batch of item indexes, sorted by size, into pieces of at most `micro_tokens` tokens."""
+    pieces: list[list[int]] = []
+    room = 0
+    for index in sorted(batch, key=lambda i: (sizes[i], i)):
+        if not pieces or sizes[index] > room:
+            pieces.append([])
+            room = micro_tokens
+        pieces[-1].append(index)
+        room -= sizes[index]
+    return pieces
+
+
+def in_order(sizes: Sequence[int], micro_tokens: int) -> list[list[int]]:
+    """Micro-batches over all items for one pass without learning, shortest first."""
+    return micro_batches(range(len(sizes)), sizes, micro_tokens)
+
+
+def item_sizes(items: Items) -> list[int]:
+    """Tokens of every item; a store that knows them is not read for it."""
+    known = getattr(items, "sizes", None)
+    return list(known) if known is not None else [items[i].size for i in range(len(items))]

@@ -1,0 +1,127 @@
+"""A pretraining corpus: several sources, tokenised once, cut into blocks, mixed by how often each is seen.
+
+Each source becomes one memory-mapped array of token ids, documents end to end. A block is T + 1 consecutive tokens of one
+source; `epochs` of a source says how often its blocks stand in one pass over the corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from microtune.data.batches import Item
+from microtune.data.sources import Row, iter_rows
+from microtune.data.store import RaggedStore, content_key
+from microtune.data.text import CORE_TOKENS, Tokenizer
+from microtune.errors import InputError, at
+from microtune.recipe import Data, Limits, Source
+
+ENCODE_AT_ONCE = 512
+SPEAKERS = {"user": "user", "usr": "user", "customer": "user", "assistant": "assistant", "sys": "assistant", "system": "assistant"}
+
+
+def documents(source: Source, data: Data, limits: Limits, path: str | None = None) -> Iterator[str]:
+    """The texts of one source."""
+    folder = Path(data.folder) if data.folder else Path()
+    found = False
+    for row in iter_rows(str(folder / (path or source.path)), encoding=data.encoding, limits=limits):
+        if any(str(row.data.get(key)) not in values for key, values in source.where.items()):
+            continue
+        text = source.join.join(part for field in source.fields for part in _parts(row, field, source.join))
+        if text.strip():
+            found = True
+            yield text
+    if not found:
+        raise InputError(f"{path or source.path}: no row has text in {', '.join(source.fields)}.")
+
+
+def _parts(row: Row, field: str, join: str) -> list[str]:
+    """`text`, `lines` (a list of strings) or `messages.content` (a field of every element of a list)."""
+    name, _, inner = field.partition(".")
+    if name not in row.data:
+        raise InputError(f'{at(row.path, row.line)}: there is no field "{name}"; the row has {", ".join(row.data)}.')
+    value: Any = row.data[name]
+    if inner == "chat":
+        return [_chat(value)]
+    if inner and isinstance(value, list):
+        value = [element.get(inner, "") for element in value if isinstance(element, dict)]
+    return [join.join(str(v) for v in value)] if isinstance(value, list) else [str(value)] if value is not None else []
+
+
+def _chat(turns: Any) -> str:
+    """Dialogue turns in the chat format: `{role | speaker, content | text}` each."""
+    parts = []
+    for turn in turns if isinstance(turns, list) else []:
+        role = SPEAKERS.get(str(turn.get("role") or turn.get("speaker")).lower(), "user")
+        parts.append(f"{CORE_TOKENS[role]}{turn.get('content') or turn.get('text') or ''}{CORE_TOKENS['end']}")
+    return "".join(parts)
+
+
+def tokenise(texts: Iterator[str], tokenizer: Tokenizer, folder: Path, key: str, *, chat: bool) -> RaggedStore:
+    """Texts -> token ids between bos and eos, kept under `folder/key`; done once per key."""
+    target = folder / key
+    if RaggedStore.exists(target):
+        return RaggedStore(target)
+    bos, eos = tokenizer.id("bos"), tokenizer.id("eos")
+    dtype = "uint16" if len(tokenizer) <= 65536 else "uint32"
+
+    def rows() -> Iterator[npt.NDArray[Any]]:
+        while chunk := list(islice(texts, ENCODE_AT_ONCE)):
+            for ids in tokenizer.encode_many(chunk, special=False, parse=chat):
+                framed = [*([bos] if bos is not None else []), *ids, *([eos] if eos is not None else [])]
+                yield np.array(framed, dtype=dtype)
+
+    return RaggedStore.write(target, rows(), dtype=dtype)
+
+
+def source_key(source: Source, tokenizer: Tokenizer, file_hash: str) -> str:
+    """Hash of content, tokenizer and options."""
+    return content_key(file_hash, tokenizer.digest, source.model_dump(exclude={"epochs", "held_out", "name", "language"}))
+
+
+class Blocks:
+    """Blocks of several token arrays as items; source i stands `epochs[i]` times in one pass."""
+
+    def __init__(self, stores: Sequence[RaggedStore], epochs: Sequence[float], size: int, seed: int) -> None:
+        self.stores, self.size = list(stores), size
+        generator = np.random.default_rng([seed, 4])
+        places = []
+        for number, (store, times) in enumerate(zip(stores, epochs, strict=True)):
+            count = max(len(store.values) - 1, 0) // size
+            whole, part = int(times), times - int(times)
+            chosen = [np.arange(count)] * whole
+            if part:
+                chosen.append(np.sort(generator.permutation(count)[: round(part * count)]))
+            starts = np.concatenate(chosen) * size if chosen else np.zeros(0, dtype=np.int64)
+            places.append(np.stack([np.full(len(starts), number), starts], axis=1))
+        self.places = np.concatenate(places).astype(np.int64)
+        self.sizes = [size] * len(self.places)
+        if not len(self.places):
+            raise InputError(f"The corpus is shorter than one block of {size} tokens; add text or lower data.block_size.")
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Item:
+        number, start = self.places[index]
+        values = np.asarray(self.stores[number].values[start : start + self.size + 1], dtype=np.int64)
+        return Item(values[:-1], np.arange(self.size), values[1:])  # type: ignore[arg-type]
+
+
+def sample_texts(
+    sources: Sequence[Source], read: Callable[[Source], Iterator[str]], characters: int
+) -> Iterator[str]:
+    """About `characters` of text for training a tokenizer, shared among the sources by how often each is seen."""
+    total = sum(source.epochs for source in sources)
+    for source in sources:
+        room = int(characters * source.epochs / total)
+        for text in read(source):
+            yield text[:room]
+            room -= len(text)
+            if room <= 0:
+                break

@@ -1,0 +1,127 @@
+"""Which field of the rows plays which role: the text, the label, the prompt ...
+
+First the names decide (`names.NAMES`). In a table without a header, where there are none, the columns do: the text is
+the one that is clearly the longest, the label the one of few values that come back. A tie is not broken by chance:
+the error names the candidates and the flag that settles it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from microtune.data.decode import refuse, shown, visible
+from microtune.data.names import NAMES, parts, plain
+from microtune.data.sources import Row
+from microtune.errors import InputError, suggest
+
+SAMPLE = 1000
+_CLEARLY = 1.5  # the longest column must be this much longer than the next one
+
+
+def find_field(rows: Sequence[Row], role: str, wanted: str | None = None, *, exclude: Sequence[str] = ()) -> str:
+    """The name of the field that plays `role` in `rows`.
+
+    wanted: the field the user named; it must exist. exclude: fields that play other roles already. Raises InputError
+    where the field is missing, cannot be told, or several come into question.
+    """
+    if role not in NAMES:
+        raise InputError(visible(f"Unknown role {shown(role)}. {suggest(role, NAMES)}"))
+    if not rows:
+        raise InputError(f"There are no rows to find the {role} field in.")
+    sample = list(rows[:: max(1, len(rows) // SAMPLE)])  # spread out: files are often sorted by class
+    fields = list(dict.fromkeys(name for row in sample for name in row.data))
+    if wanted is not None:
+        return _wanted(rows, fields, wanted, role)
+    free = [name for name in fields if name not in exclude]
+    candidates = _by_name(free, role) or _by_structure(sample, free, role)
+    if len(candidates) == 1:
+        return candidates[0]
+    raise _unsettled(rows[0], role, candidates, free)
+
+
+def _wanted(rows: Sequence[Row], fields: list[str], wanted: str, role: str) -> str:
+    if wanted in fields or any(wanted in row.data for row in rows):
+        return wanted
+    close = get_close_matches(plain(wanted), [plain(name) for name in fields], n=1, cutoff=0.5)
+    near = [name for name in fields if close and plain(name) == close[0]]
+    hint = f"did you mean {shown(near[0])}? It has" if near else "it has"
+    known = ", ".join(shown(name) for name in fields[:12])
+    raise refuse(rows[0].path, None, f"there is no field {shown(wanted)} for the {role}; {hint} {known}")
+
+
+def _by_name(fields: list[str], role: str) -> list[str]:
+    """The fields whose names the best tier of the table holds; then those of which one word is such a name."""
+    for tier in NAMES[role]:
+        if found := [name for name in fields if plain(name) in tier]:
+            return found
+    for tier in NAMES[role]:
+        words = {name for name in tier if len(name) > 1}
+        if found := [name for name in fields if words.intersection(parts(name))]:
+            return found
+    return []
+
+
+def _by_structure(sample: list[Row], fields: list[str], role: str) -> list[str]:
+    """The fields without names that look like the role; only texts and labels have a look of their own."""
+    fields = [name for name in fields if re.fullmatch(r"column_\d+", name)]
+    if role == "text":
+        return _longest(sample, fields)
+    if role == "label":
+        return [name for name in fields if _is_categorical([row.data.get(name) for row in sample])]
+    return []
+
+
+def _longest(sample: list[Row], fields: list[str]) -> list[str]:
+    lengths = {}
+    for name in fields:
+        values = [row.data[name] for row in sample if isinstance(row.data.get(name), str)]
+        if values and not all(_is_numeral(value) for value in values):
+            lengths[name] = sum(map(len, values)) / len(sample)
+    if not lengths:
+        return []
+    most = max(lengths.values())
+    return [name for name, length in lengths.items() if length * _CLEARLY > most]
+
+
+def _is_numeral(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_categorical(values: list[Any]) -> bool:
+    """Few short values that come back: at least two, and not more than half as many as there are rows."""
+    if any(value is not None and not isinstance(value, (str, int, float)) for value in values):
+        return False
+    texts = ["" if value is None else str(value) for value in values]
+    distinct = set(texts) - {""}
+    return 2 <= len(distinct) <= max(2, len(texts) // 2) and sum(map(len, distinct)) <= 60 * len(distinct)
+
+
+def _unsettled(row: Row, role: str, candidates: list[str], fields: list[str]) -> InputError:
+    names = ", ".join(shown(name) for name in (candidates or fields)[:12])
+    what = f"several fields could be the {role} ({names})" if candidates else f"no field looks like the {role}"
+    have = "" if candidates else (f"; the fields are {names}" if fields else "; all fields are taken")
+    return refuse(row.path, None, f"{what}{have}; name it with --{role}-field")
+
+
+def text_of(row: Row, field: str) -> str:
+    """The text in a field of a row, unchanged; numbers are written out, everything else is an InputError."""
+    if field not in row.data:
+        names = ", ".join(shown(name) for name in list(row.data)[:12]) or "none"
+        raise refuse(row.path, row.line, f"the field {shown(field)} is missing; the row has {names}")
+    value = row.data[field]
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, float) or (isinstance(value, str) and not value.strip()):
+        raise refuse(row.path, row.line, f"the field {shown(field)} is empty; fill it in, or remove the row")
+    if not isinstance(value, str):
+        kind = {dict: "an object", list: "a list", bool: "true or false"}.get(type(value), type(value).__name__)
+        raise refuse(row.path, row.line, f"the field {shown(field)} is {kind}, not text")
+    return value

@@ -1,0 +1,80 @@
+"""The names that people give to the fields of their data, in English and Chinese, by role.
+
+Two modules read this table: `tables` (a first line that holds such names is a header) and `fields` (which field is the
+text, which the label). A role's names stand in tiers: a name of an earlier tier beats one of a later tier, two names of
+the same tier are an ambiguity that the user settles. Imports nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Role -> tiers of names, in the form that `plain` gives them.
+NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "text": (
+        ("text", "文本", "正文"),
+        ("sentence", "content", "review", "utterance", "comment", "tweet", "内容", "句子", "评论", "语句"),
+        ("sentence1", "text1", "text_a", "sentence_a", "premise", "question1", "query", "句子1", "文本1", "前提"),
+        ("title", "question", "description", "abstract", "body", "document", "article", "message", "标题", "问题"),
+        ("headline", "phrase", "摘要", "文章", "描述", "题目"),
+    ),
+    "label": (
+        ("label", "labels", "标签"),
+        ("intent", "category", "class", "sentiment", "target", "类别", "分类", "意图", "情感", "类型"),
+        ("topic", "tag", "rating", "stars", "polarity", "emotion", "y", "主题", "评分", "星级"),
+    ),
+    "pair": (
+        (
+            "text2",
+            "sentence2",
+            "text_b",
+            "sentence_b",
+            "text_pair",
+            "hypothesis",
+            "question2",
+            "句子2",
+            "文本2",
+            "假设",
+        ),
+        ("passage", "paraphrase", "段落"),
+    ),
+    "score": (("score", "similarity", "value", "分数", "得分"), ("rating", "label", "target", "y", "评分")),
+    "prompt": (("prompt", "提示"), ("instruction", "指令"), ("question", "query", "问题", "问")),
+    "input": (("input", "输入"), ("context", "上下文")),
+    "completion": (("completion", "回答"), ("response", "output", "输出", "回复"), ("answer", "答案", "答")),
+    "messages": (("messages", "消息"), ("conversations", "conversation", "dialogue", "dialog", "turns", "对话")),
+    "chosen": (("chosen", "preferred", "优选"),),
+    "rejected": (("rejected", "dispreferred", "劣选"),),
+    "question": (("question", "问题"), ("query", "prompt", "问")),
+    "context": (("context", "上下文"), ("passage", "paragraph", "document", "article", "段落", "文章")),
+    "answer": (("answer", "answers", "答案"), ("output", "response", "回答", "答")),
+    "choices": (("choices", "options", "选项"), ("choice", "endings")),
+    "source": (("source", "src", "原文"), ("input", "text", "document", "article", "输入", "文本")),
+    "target": (("target", "tgt", "译文"), ("summary", "output", "title", "translation", "摘要", "输出", "标题")),
+    "tokens": (("tokens", "词"), ("words",)),
+    "tags": (("tags", "ner_tags", "标注"), ("labels", "pos_tags", "标签")),
+    "split": (("split", "划分"), ("subset", "part", "fold")),
+    "id": (("id", "编号"), ("guid", "uid", "index", "序号")),
+}
+
+_ORDINARY = {name for tiers in NAMES.values() for tier in tiers for name in tier if len(name) > 1}
+
+
+def plain(name: str) -> str:
+    """A field name without case, outer blanks and the choice between blank, dot, hyphen and underscore."""
+    return re.sub(r"[\s\-_.]+", "_", name.strip()).casefold()
+
+
+def parts(name: str) -> list[str]:
+    """The words of a field name: `labelGold`, `label_gold` and `Label gold` all give label, gold."""
+    return plain(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)).strip("_").split("_")
+
+
+def is_common(name: str) -> bool:
+    """Whether the whole name is one that people give to fields."""
+    return plain(name) in _ORDINARY
+
+
+def holds_common(name: str) -> bool:
+    """Whether one word of the name is (`condition_label`, `review_text`)."""
+    return any(word in _ORDINARY for word in parts(name))

@@ -1,0 +1,52 @@
+"""The small family of errors that microtune raises on purpose.
+
+Every message is one sentence for a person: what was seen, where (file, line, field) and what to do. The command line
+prints the message alone and exits with `exit_code`; a traceback appears only with `--debug`.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class MicrotuneError(Exception):
+    """Base of everything that microtune raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(MicrotuneError):
+    """Something that the user gave (a file, a field, a recipe, a name) cannot be used as it stands."""
+
+    exit_code = 2
+
+
+class LimitError(InputError):
+    """An input goes beyond one of the `limits` of the recipe (bytes, characters, rows ...)."""
+
+
+class RunError(MicrotuneError):
+    """A run folder is in a state that forbids the request: locked, finished, different, damaged."""
+
+    exit_code = 2
+
+
+class CheckError(MicrotuneError):
+    """An invariant of section "checked by every run" does not hold: the run would only look successful."""
+
+    exit_code = 3
+
+
+def at(path: str | Path, line: int | None = None) -> str:
+    """The place of a problem, as `path` or `path, line 12`, for the beginning of a message."""
+    return f"{path}, line {line}" if line is not None else str(path)
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`Did you mean "x"? Known: a, b, c.`, the second half of every message about an unknown name."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f'Did you mean "{close[0]}"? ' if close else ""
+    return f"{hint}Known: {', '.join(names)}."

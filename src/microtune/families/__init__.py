@@ -1,0 +1,34 @@
+"""Families: how the files of an architecture become a ModelSpec and tensors by our names, and back.
+
+The table is written out here, so that nothing is registered as a side effect of somebody's import.
+"""
+
+from microtune.families.base import (
+    Family,
+    Head,
+    Loaded,
+    expected_shapes,
+    families,
+    load_folder,
+    module_name,
+    roles,
+    save_folder,
+)
+from microtune.families.bert import BERT
+from microtune.families.gpt2 import GPT2
+from microtune.families.llama import LLAMA
+
+for _family in (BERT, GPT2, LLAMA):
+    families.add(_family.model_type, _family)
+
+__all__ = [
+    "Family",
+    "Head",
+    "Loaded",
+    "expected_shapes",
+    "families",
+    "load_folder",
+    "module_name",
+    "roles",
+    "save_folder",
+]

@@ -1,0 +1,1 @@
+"""Transformers as tensors only: no files, no text, no task."""

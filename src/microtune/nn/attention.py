@@ -1,0 +1,232 @@
+"""Attention over ragged sequences: self, cross, grouped, windowed, soft-capped, with a key-value cache.
+
+The only place in the package where sequences are laid side by side. A `Layout` sorts the rows of a batch by shape once;
+every block then works on slices of equal shape, so there is no padding here either. Queries and keys carry integer
+positions, and causality, window and relative bias are computed from them. Plain products and a softmax are faster than
+the fused CPU kernel at the lengths people train with; the fused kernel takes over for long texts and on a GPU.
+
+Shape letters: G sequences of equal shape, T queries, S keys, H heads, K key heads, E head width, D width, N tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from microtune.nn.layers import make_norm
+from microtune.nn.positions import RelativeBias, rotary_angles, rotate
+from microtune.nn.spec import StackSpec
+
+FUSED_FROM = 512 * 512  # scores per head above which the fused kernel of torch wins on a CPU
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sequences of one shape, consecutive in the sorted order: `queries` and `keys` are slices of tokens."""
+
+    size: int
+    queries: slice
+    keys: slice
+    query_positions: Tensor  # [G, T], or [1, T] where all sequences agree
+    key_positions: Tensor  # [1, S]
+
+
+@dataclass
+class Layout:
+    """How the tokens of a batch are laid side by side; built once per forward pass, used by every block."""
+
+    groups: list[Group]
+    query_order: Tensor | None  # [Nq] sorted place -> token; None where the tokens stand sorted already
+    query_back: Tensor | None
+    key_order: Tensor | None
+    causal: bool
+    masks: dict[tuple[int, int | None], Tensor | None] = field(default_factory=dict)
+    rotary: dict[float, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def mask(self, index: int, window: int | None, dtype: torch.dtype) -> Tensor | None:
+        """[G or 1, T, S] of 0 and -inf for group `index`, or None where every query sees every key."""
+        if (index, window) not in self.masks:
+            group = self.groups[index]
+            gap = group.query_positions[:, :, None] - group.key_positions[:, None, :]
+            keep = gap >= 0 if self.causal else torch.ones_like(gap, dtype=torch.bool)
+            if window is not None:
+                keep &= gap.abs() < window
+            mask = torch.zeros(keep.shape, dtype=dtype, device=gap.device).masked_fill_(~keep, float("-inf"))
+            self.masks[index, window] = None if bool(keep.all()) else mask
+        return self.masks[index, window]
+
+
+def make_layout(
+    query_lengths: Tensor,
+    query_positions: Tensor,
+    key_lengths: Tensor,
+    *,
+    key_starts: Tensor | None = None,
+    causal: bool,
+    aligned: bool,
+) -> Layout:
+    """Sort sequences by shape.
+
+    query_lengths, key_lengths: [B]; query_positions: [Nq]. key_starts: [B], where the keys of each sequence begin in
+    their storage (default: end to end). aligned: sequences of one shape have the same query positions.
+    """
+    device = query_positions.device
+    lengths = list(zip(query_lengths.tolist(), key_lengths.tolist(), strict=True))
+    order = sorted((row for row, (T, _) in enumerate(lengths) if T), key=lambda row: lengths[row])
+    starts = key_starts if key_starts is not None else key_lengths.cumsum(0) - key_lengths
+    in_place = order == list(range(len(lengths)))
+    query_order = None if in_place else _token_order(query_lengths.cumsum(0) - query_lengths, query_lengths, order)
+    key_order = None if in_place and key_starts is None else _token_order(starts, key_lengths, order)
+    sorted_positions = query_positions if query_order is None else query_positions[query_order]
+    groups: list[Group] = []
+    first_query = first_key = done = 0
+    while done < len(order):
+        T, S = lengths[order[done]]
+        size = sum(1 for row in order[done:] if lengths[row] == (T, S))
+        queries = slice(first_query, first_query + size * T)
+        positions = sorted_positions[queries].view(size, T)
+        keys = slice(first_key, first_key + size * S)
+        key_positions = torch.arange(S, device=device)[None]
+        groups.append(Group(size, queries, keys, positions[:1] if aligned else positions, key_positions))
+        done, first_query, first_key = done + size, queries.stop, keys.stop
+    back = None if query_order is None else torch.argsort(query_order)
+    return Layout(groups, query_order, back, key_order, causal)
+
+
+def _token_order(starts: Tensor, lengths: Tensor, order: list[int]) -> Tensor:
+    rows = torch.tensor(order, dtype=torch.int64, device=starts.device)
+    sizes = lengths[rows]
+    inside = torch.arange(int(sizes.sum()), device=starts.device)
+    inside = inside - torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
+    return torch.repeat_interleave(starts[rows], sizes) + inside
+
+
+class KeyValueCache:
+    """Keys and values of one attention for generation: storage `[B * capacity, K, E]`, filled from the left."""
+
+    def __init__(self, batch: int, capacity: int) -> None:
+        self.batch = batch
+        self.capacity = capacity
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+
+    def append(self, keys: Tensor, values: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Store new keys and values `[N, K, E]` at `places [N]` and return the whole storage."""
+        if self.keys is None or self.values is None:
+            self.keys = keys.new_zeros(self.batch * self.capacity, *keys.shape[1:])
+            self.values = torch.zeros_like(self.keys)
+        self.keys[places] = keys
+        self.values[places] = values
+        return self.keys, self.values
+
+
+class Attention(nn.Module):
+    """Scaled dot-product attention (Vaswani et al., 2017) with grouped key heads (Ainslie et al., 2023)."""
+
+    def __init__(self, spec: StackSpec, layer: int, *, cross: bool = False) -> None:
+        super().__init__()
+        D, H, K, E = spec.hidden_size, spec.num_heads, spec.kv_heads, spec.head_size
+        self.q = nn.Linear(D, H * E, bias=spec.query_bias)
+        self.k = nn.Linear(D, K * E, bias=spec.key_bias)
+        self.v = nn.Linear(D, K * E, bias=spec.value_bias)
+        self.o = nn.Linear(H * E, D, bias=spec.output_bias)
+        self.q_norm = make_norm(spec, E) if spec.query_key_norm else None
+        self.k_norm = make_norm(spec, E) if spec.query_key_norm else None
+        self.heads, self.kv_heads, self.head_size = H, K, E
+        self.scale = spec.attention_scale if spec.attention_scale is not None else E**-0.5
+        self.softcap = spec.attention_softcap
+        windowed = spec.windowed(layer) and not cross
+        self.window = spec.window if windowed else None
+        local = windowed and spec.rope_local_theta is not None
+        self.theta = None
+        if spec.positions == "rotary" and not cross:
+            self.theta = spec.rope_local_theta if local else spec.rope_theta
+
+    def forward(
+        self,
+        x: Tensor,
+        layout: Layout,
+        *,
+        readout: Tensor | None = None,
+        memory: Tensor | None = None,
+        positions: Tensor | None = None,
+        bias: RelativeBias | None = None,
+        cache: KeyValueCache | None = None,
+        places: Tensor | None = None,
+    ) -> Tensor:
+        """[N, D] -> [N, D], or [R, D] where `readout` names the tokens that ask.
+
+        memory: [M, D], what cross-attention reads; positions: [N] of all tokens, for rotary angles; cache and places:
+        where keys and values are kept and which rows of it the new ones take.
+        """
+        source = x if memory is None else memory
+        q = self.q(x if readout is None else x[readout]).unflatten(-1, (self.heads, self.head_size))
+        k, v = self._keys_values(source, cache, memory is not None)
+        q = q if self.q_norm is None else self.q_norm(q)
+        if self.theta is not None and positions is not None:
+            cos, sin = self._angles(layout, positions, q.dtype)
+            q = rotate(q, cos, sin) if readout is None else rotate(q, cos[readout], sin[readout])
+            k = rotate(k, cos, sin)
+        if cache is not None and places is not None:
+            k, v = cache.append(k, v, places)
+        if cache is not None and memory is not None:
+            cache.keys, cache.values = k, v
+        return self.o(self._attend(q, k, v, layout, bias))
+
+    def _keys_values(self, source: Tensor, cache: KeyValueCache | None, cross: bool) -> tuple[Tensor, Tensor]:
+        if cross and cache is not None and cache.keys is not None and cache.values is not None:
+            return cache.keys, cache.values
+        k = self.k(source).unflatten(-1, (self.kv_heads, self.head_size))
+        v = self.v(source).unflatten(-1, (self.kv_heads, self.head_size))
+        return (k if self.k_norm is None else self.k_norm(k)), v
+
+    def _angles(self, layout: Layout, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        assert self.theta is not None
+        if self.theta not in layout.rotary:
+            layout.rotary[self.theta] = rotary_angles(positions, self.head_size, self.theta, dtype)
+        return layout.rotary[self.theta]
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, layout: Layout, bias: RelativeBias | None) -> Tensor:
+        if layout.query_order is not None:
+            q = q[layout.query_order]
+        if layout.key_order is not None:
+            k, v = k[layout.key_order], v[layout.key_order]
+        parts = []
+        for index, group in enumerate(layout.groups):
+            shape = (group.size, -1)
+            qg, kg, vg = (t.unflatten(0, shape) for t in (q[group.queries], k[group.keys], v[group.keys]))
+            added = layout.mask(index, self.window, q.dtype)
+            if bias is not None:
+                extra = bias(group.query_positions, group.key_positions)  # [G or 1, H, T, S]
+                added = extra if added is None else extra + added[:, None]
+            elif added is not None:
+                added = added[:, None]
+            parts.append(self._dense(qg, kg, vg, added).flatten(0, 1))
+        if not parts:  # an empty readout
+            return q.flatten(1)
+        out = torch.cat(parts) if len(parts) != 1 else parts[0]
+        return out.flatten(1) if layout.query_back is None else out[layout.query_back].flatten(1)
+
+    def _dense(self, q: Tensor, k: Tensor, v: Tensor, added: Tensor | None) -> Tensor:
+        """[G, T, H, E], [G, S, K, E] twice, [G or 1, H or 1, T, S] -> [G, T, H, E]."""
+        G, T, H, E = q.shape
+        S, K = k.shape[1:3]
+        if self.softcap is None and (q.is_cuda or T * S > FUSED_FROM):
+            q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+            mask = None if added is None else added.to(q.dtype)
+            out = F.scaled_dot_product_attention(q, k, v, mask, scale=self.scale, enable_gqa=K != H)
+            return out.transpose(1, 2)
+        q = (q * self.scale).view(G, T, K, H // K, E).permute(0, 2, 3, 1, 4).reshape(G, K, H // K * T, E)
+        scores = torch.matmul(q, k.permute(0, 2, 3, 1)).view(G, K, H // K, T, S)
+        if self.softcap is not None:
+            scores = self.softcap * torch.tanh(scores / self.softcap)
+        if added is not None:
+            added = added.view(*added.shape[:1], K, H // K, T, S) if added.shape[1] > 1 else added[:, None]
+            scores = scores + added.to(scores.dtype)
+        wide = torch.promote_types(scores.dtype, torch.float32)
+        weights = torch.softmax(scores, -1, dtype=wide).to(v.dtype)
+        out = torch.matmul(weights.view(G, K, H // K * T, S), v.transpose(1, 2))
+        return out.view(G, K, H // K, T, E).permute(0, 3, 1, 2, 4).reshape(G, T, H, E)

@@ -1,0 +1,226 @@
+"""What stands on top of the hidden states: a vocabulary or labels.
+
+`[R, V]` logits never exist as a whole in training or evaluation: vocabulary losses run in chunks, and each chunk's
+gradient is computed while its logits are still there (the idea of Liger and of cut cross-entropy, Wijmans et al., 2024,
+in plain torch). Soft-capping, T5's scale, BART's bias and BERT's transform live here, because they belong to the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from microtune.nn.layers import ACTIVATIONS, make_norm
+from microtune.nn.spec import ModelSpec
+
+CHUNK_ELEMENTS = 4_000_000  # logits that exist at one time: 16 MB in float32, small enough to stay near the caches
+
+
+class HeadTransform(nn.Module):
+    """BERT's dense layer, activation and norm before the vocabulary."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        stack = spec.output_stack
+        self.dense = nn.Linear(stack.hidden_size, stack.hidden_size)
+        self.norm = make_norm(stack)
+        self.activation = ACTIVATIONS[stack.activation]
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[R, D] -> [R, D]."""
+        return self.norm(self.activation(self.dense(hidden)))
+
+
+class VocabularyHead(nn.Module):
+    """Hidden states -> scores of the next (or the masked) token."""
+
+    def __init__(self, spec: ModelSpec, tokens: nn.Embedding | None) -> None:
+        super().__init__()
+        self.transform = HeadTransform(spec) if spec.head_transform else None
+        self.out = nn.Linear(spec.hidden_size, spec.vocab_size, bias=spec.head_bias)
+        if tokens is not None:
+            self.out.weight = tokens.weight
+        self.logit_scale = spec.logit_scale
+        self.softcap = spec.logit_softcap
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[R, D] -> logits [R, V]."""
+        return self._logits(self._prepared(hidden), self.out.weight, self.out.bias)
+
+    def loss(self, hidden: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Sum of the cross-entropies of `targets [R]` (times `weights [R]`), without ever holding [R, V]."""
+        parameters = (self.out.weight, self.out.bias) if self.out.bias is not None else (self.out.weight,)
+        return _ChunkedLoss.apply(self, self._prepared(hidden), targets, weights, *parameters)
+
+    @torch.no_grad()
+    def log_probabilities(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """log p(target) `[R]`, in chunks."""
+        parts = [-self.losses(h, t, None) for h, t in self.chunks(self._prepared(hidden), targets)]
+        return torch.cat(parts) if parts else hidden.new_zeros(0)
+
+    @torch.no_grad()
+    def top_k(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k best log-probabilities and ids, `[R, k]` each, in chunks."""
+        prepared = self._prepared(hidden)
+        parts = []
+        for h, _ in self.chunks(prepared, torch.zeros(len(prepared), device=prepared.device)):
+            logits = self._logits(h, self.out.weight, self.out.bias)
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            values, ids = logits.topk(k, -1)
+            parts.append((values - logits.logsumexp(-1, keepdim=True), ids))
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+    def _prepared(self, hidden: Tensor) -> Tensor:
+        if self.transform is not None:
+            hidden = self.transform(hidden)
+        return hidden * self.logit_scale if self.logit_scale != 1.0 else hidden
+
+    def _logits(self, prepared: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        logits = F.linear(prepared, weight, bias)
+        return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
+
+    def chunk_rows(self) -> int:
+        """How many rows of logits exist at one time."""
+        return max(16, CHUNK_ELEMENTS // self.out.weight.shape[0])
+
+    def losses(self, prepared: Tensor, targets: Tensor, parameters: tuple[Tensor, ...] | None) -> Tensor:
+        """Cross-entropy of each target [R], with the given weight and bias in place of the head's own."""
+        weight, bias = (self.out.weight, self.out.bias) if parameters is None else (*parameters, None)[:2]
+        assert weight is not None
+        logits = self._logits(prepared, weight, bias)
+        return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets, reduction="none")
+
+    def chunks(self, prepared: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Hidden states and targets, `chunk_rows` at a time."""
+        rows = self.chunk_rows()
+        return zip(prepared.split(rows), targets.split(rows), strict=True)
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    """Sum of cross-entropies whose gradient is taken chunk by chunk during the forward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, head: VocabularyHead, hidden: Tensor, targets: Tensor, weights: Any, *params: Tensor) -> Tensor:
+        ctx.needed = [ctx.needs_input_grad[1], *ctx.needs_input_grad[4:]]
+        plain = head.softcap is None and len(params) == 1
+        compute = _plain_gradients if plain else _capped_gradients
+        total, grads = compute(head, hidden, targets, weights, params, ctx.needed)
+        ctx.save_for_backward(*(t for t in grads if t is not None))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        saved = iter(ctx.saved_tensors)
+        grads = [next(saved) * outer if need else None for need in ctx.needed]
+        return (None, grads[0], None, None, *grads[1:])
+
+
+def _plain_gradients(
+    head: VocabularyHead, hidden: Tensor, targets: Tensor, weights: Tensor | None, params: Sequence[Tensor], needed: Sequence[bool]
+) -> tuple[Tensor, list[Tensor | None]]:
+    """Loss and gradients of `softmax(h W)` by formula, in buffers that all chunks share.
+
+    Fresh buffers of this size cost more than the arithmetic in them (page faults), and casting W for every chunk as much.
+    """
+    device = hidden.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+    wide = torch.promote_types(dtype, torch.float32)
+    weight, h = params[0].to(dtype), hidden.to(dtype)
+    rows = min(head.chunk_rows(), max(len(h), 1))
+    logits = torch.empty(rows, len(weight), dtype=dtype, device=h.device)
+    scores, logp = (torch.empty(rows, len(weight), dtype=wide, device=h.device) for _ in range(2))
+    total = torch.zeros((), dtype=wide, device=h.device)
+    grad_h = torch.empty_like(hidden) if needed[0] else None
+    grad_w = torch.zeros_like(params[0]) if needed[1] else None
+    for first in range(0, len(h), rows):
+        part = slice(first, min(first + rows, len(h)))
+        n = part.stop - part.start
+        torch.mm(h[part], weight.t(), out=logits[:n])
+        scores[:n].copy_(logits[:n])
+        torch.log_softmax(scores[:n], -1, out=logp[:n])
+        losses = -logp[:n].gather(1, targets[part, None])[:, 0]
+        total += losses.sum() if weights is None else (losses * weights[part]).sum()
+        if not any(needed):
+            continue
+        delta = logp[:n].exp_()
+        delta[torch.arange(n, device=h.device), targets[part]] -= 1
+        if weights is not None:
+            delta *= weights[part, None]
+        logits[:n].copy_(delta)
+        if grad_h is not None:
+            grad_h[part] = logits[:n] @ weight
+        if grad_w is not None:
+            grad_w += logits[:n].t() @ h[part]
+    return total, [grad_h, grad_w]
+
+
+def _capped_gradients(
+    head: VocabularyHead, hidden: Tensor, targets: Tensor, weights: Tensor | None, params: Sequence[Tensor], needed: Sequence[bool]
+) -> tuple[Tensor, list[Tensor | None]]:
+    """The same through autograd inside each chunk, for heads with a soft cap or a bias."""
+    total = torch.zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
+    leaves = tuple(p.detach().requires_grad_(need) for p, need in zip(params, needed[1:], strict=True))
+    sums = [torch.zeros_like(p) if need else None for p, need in zip(params, needed[1:], strict=True)]
+    grad = torch.zeros_like(hidden) if needed[0] else None
+    done = 0
+    for chunk, chunk_targets in head.chunks(hidden, targets):
+        rows = slice(done, done + len(chunk))
+        done = rows.stop
+        with torch.enable_grad():
+            leaf = chunk.detach().requires_grad_(needed[0])
+            losses = head.losses(leaf, chunk_targets, leaves)
+            loss = (losses if weights is None else losses * weights[rows]).sum()
+        total += loss.detach()
+        wanted = [t for t, need in zip((leaf, *leaves), needed, strict=True) if need]
+        found = iter(torch.autograd.grad(loss, wanted) if wanted else ())
+        if grad is not None:
+            grad[rows] = next(found)
+        for store in sums:
+            if store is not None:
+                store += next(found)
+    return total, [grad, *sums]
+
+
+class LabelHead(nn.Module):
+    """Pooled hidden states -> one score per label, as the architecture's `ForSequenceClassification` does it.
+
+    Pooling happens before: a task reads the first token, the last one, or all of them (`mean`).
+    """
+
+    def __init__(self, spec: ModelSpec, num_labels: int) -> None:
+        super().__init__()
+        D = spec.hidden_size
+        self.pooling = spec.pooling
+        self.kind = spec.label_head
+        self.dropout = spec.label_dropout
+        self.pooler = nn.Linear(D, D) if spec.label_head == "tanh_pooler" else None
+        self.out = nn.Linear(D, num_labels, bias=spec.label_bias)
+        nn.init.normal_(self.out.weight, 0.0, spec.initializer_range)
+        if self.out.bias is not None:
+            nn.init.zeros_(self.out.bias)
+        if self.pooler is not None:
+            nn.init.normal_(self.pooler.weight, 0.0, spec.initializer_range)
+            nn.init.zeros_(self.pooler.bias)
+
+    def forward(self, hidden: Tensor, counts: Tensor) -> Tensor:
+        """Hidden states [R, D] of B sequences with `counts [B]` positions each -> scores [B, labels]."""
+        x = pool_mean(hidden, counts) if self.pooling == "mean" else hidden
+        if self.kind == "normalized":  # unit root mean square, so that one learning rate serves every model
+            x = F.normalize(x, dim=-1) * x.shape[-1] ** 0.5
+        if self.pooler is not None:
+            x = torch.tanh(self.pooler(x))
+        if self.dropout and self.training:
+            x = F.dropout(x, self.dropout)
+        return self.out(x)
+
+
+def pool_mean(hidden: Tensor, counts: Tensor) -> Tensor:
+    """Mean of each sequence's positions: [R, D] and counts [B] -> [B, D], summed in at least float32."""
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    rows = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+    sums = torch.zeros(len(counts), hidden.shape[-1], dtype=wide, device=hidden.device)
+    return (sums.index_add(0, rows, hidden.to(wide)) / counts[:, None].to(wide)).to(hidden.dtype)

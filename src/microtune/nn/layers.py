@@ -1,0 +1,81 @@
+"""The small layers: norms, plain and gated MLP, token embedding.
+
+All of them work on `[..., D]`, one token at a time, and therefore never see a sequence boundary. Norms compute in at
+least float32, whatever the weights are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from microtune.nn.spec import Activation, StackSpec
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+}
+
+
+class RMSNorm(nn.Module):
+    """Root mean square norm (Zhang and Sennrich, 2019); `shift` multiplies by (1 + weight)."""
+
+    def __init__(self, size: int, eps: float, *, shift: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((size,), 0.0 if shift else 1.0))
+        self.eps = eps
+        self.shift = shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] -> [..., D]."""
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        weight = self.weight.to(wide.dtype)
+        return F.rms_norm(wide, wide.shape[-1:], 1 + weight if self.shift else weight, self.eps).to(x.dtype)
+
+
+class LayerNorm(nn.Module):
+    """Layer norm (Ba, Kiros and Hinton, 2016)."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.bias = nn.Parameter(torch.zeros(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] -> [..., D]."""
+        wide = torch.promote_types(x.dtype, torch.float32)
+        weight, bias = self.weight.to(wide), self.bias.to(wide)
+        return F.layer_norm(x.to(wide), weight.shape, weight, bias, self.eps).to(x.dtype)
+
+
+def make_norm(spec: StackSpec, size: int | None = None) -> nn.Module:
+    """The norm that `spec` names, for vectors of `size` (default: hidden_size)."""
+    size = size or spec.hidden_size
+    if spec.norm == "rms":
+        return RMSNorm(size, spec.norm_eps, shift=spec.norm_shift)
+    return LayerNorm(size, spec.norm_eps)
+
+
+class MLP(nn.Module):
+    """Two projections with an activation between; `gated` multiplies a second branch (Shazeer, 2020)."""
+
+    def __init__(self, spec: StackSpec) -> None:
+        super().__init__()
+        D, F_ = spec.hidden_size, spec.intermediate_size
+        self.up = nn.Linear(D, F_, bias=spec.mlp_bias)
+        self.gate = nn.Linear(D, F_, bias=spec.mlp_bias) if spec.mlp == "gated" else None
+        self.down = nn.Linear(F_, D, bias=spec.mlp_bias)
+        self.activation = ACTIVATIONS[spec.activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, D] -> [N, D]."""
+        if self.gate is None:
+            return self.down(self.activation(self.up(x)))
+        return self.down(self.activation(self.gate(x)) * self.up(x))

@@ -1,0 +1,347 @@
+"""One Transformer for decoder-only, encoder-only and encoder-decoder models.
+
+A `Block` is two or three residual branches (self-attention, cross-attention, MLP); `Residual` alone knows where the norm
+stands and holds one empty slot for an adapter. Module paths such as `decoder.blocks.3.attention.q` are the *roles* by
+which adaptation methods find their targets; they are equal in all families.
+
+Two things are never computed: what nobody reads (the last block computes queries, MLP and norm for `readout` only) and
+gradients below the `Cut` under which nothing trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from microtune.nn.attention import Attention, KeyValueCache, Layout, make_layout
+from microtune.nn.heads import VocabularyHead
+from microtune.nn.layers import MLP, make_norm
+from microtune.nn.positions import RelativeBias, sinusoidal_table
+from microtune.nn.spec import ModelSpec, StackSpec
+from microtune.ragged import Ragged
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Lowest block of each stack that trains or sees a trainable; below it lies the trunk."""
+
+    encoder: int = 0
+    decoder: int = 0
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """Hidden states at the cut: `[M, D]` of the encoder, `[N, D]` of the output stack (`[R, D]` above its last block)."""
+
+    encoder: Tensor | None = None
+    output: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What travels through the blocks of one stack beside the hidden states."""
+
+    layout: Layout
+    lengths: Tensor
+    positions: Tensor
+    causal: bool
+    key_lengths: Tensor  # [B]: lengths plus what a cache holds
+    key_starts: Tensor | None = None
+    readout: Tensor | None = None
+    memory: Tensor | None = None
+    memory_lengths: Tensor | None = None
+    memory_layout: Layout | None = None
+    bias: RelativeBias | None = None
+    caches: list[tuple[KeyValueCache, KeyValueCache]] | None = None
+    places: Tensor | None = None
+
+    def shortened(self, readout: Tensor) -> Flow:
+        """The same flow for a block that computes the tokens `readout [R]` (ascending) only."""
+        rows = torch.repeat_interleave(torch.arange(len(self.lengths), device=self.lengths.device), self.lengths)
+        counts = torch.bincount(rows[readout], minlength=len(self.lengths))
+        asked = self.positions[readout]
+        layout = make_layout(
+            counts, asked, self.key_lengths, key_starts=self.key_starts, causal=self.causal, aligned=False
+        )
+        across = None
+        if self.memory_lengths is not None:
+            across = make_layout(counts, asked, self.memory_lengths, causal=False, aligned=False)
+        return replace(self, layout=layout, memory_layout=across, readout=readout)
+
+
+class Cache:
+    """Keys and values of all blocks of the output stack, for generation."""
+
+    def __init__(self, spec: ModelSpec, batch: int, capacity: int) -> None:
+        pair = lambda: (KeyValueCache(batch, capacity), KeyValueCache(batch, capacity))  # noqa: E731
+        self.layers = [pair() for _ in range(spec.output_stack.num_layers)]
+        self.capacity = capacity
+        self.lengths = torch.zeros(batch, dtype=torch.int64)
+        self.memory: Tensor | None = None
+        self.memory_lengths: Tensor | None = None
+
+
+class Residual(nn.Module):
+    """x -> x + f(x), with the norm before f, after the sum, or on both sides of f."""
+
+    def __init__(self, spec: StackSpec) -> None:
+        super().__init__()
+        self.placement = spec.placement
+        self.dropout = spec.dropout
+        self.norm = make_norm(spec)
+        self.after = make_norm(spec) if spec.placement == "sandwich" else nn.Identity()
+        self.slot = nn.Identity()
+
+    def forward(self, x: Tensor, branch: Callable[[Tensor], Tensor], readout: Tensor | None = None) -> Tensor:
+        """[N, D] -> [N, D], or [R, D] where `readout` selects; `branch` selects by itself."""
+        kept = x if readout is None else x[readout]
+        inner = branch(x if self.placement == "post" else self.norm(x))
+        if self.dropout and self.training:
+            inner = F.dropout(inner, self.dropout)
+        if self.placement == "post":
+            return self.norm(kept + self.slot(inner))
+        return kept + self.slot(self.after(inner))
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention where the stack has it, MLP."""
+
+    def __init__(self, spec: StackSpec, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.attention = Attention(spec, layer)
+        self.attention_residual = Residual(spec)
+        self.cross = Attention(spec, layer, cross=True) if spec.cross_attention else None
+        self.cross_residual = Residual(spec) if spec.cross_attention else None
+        self.mlp = MLP(spec)
+        self.mlp_residual = Residual(spec)
+
+    def forward(self, x: Tensor, flow: Flow) -> Tensor:
+        """[N, D] -> [N, D], or [R, D] where the flow has a readout."""
+        own, other = flow.caches[self.layer] if flow.caches is not None else (None, None)
+
+        def attend(h: Tensor) -> Tensor:
+            return self.attention(
+                h,
+                flow.layout,
+                readout=flow.readout,
+                positions=flow.positions,
+                bias=flow.bias,
+                cache=own,
+                places=flow.places,
+            )
+
+        x = self.attention_residual(x, attend, flow.readout)
+        if self.cross is not None and self.cross_residual is not None:
+            cross, layout, memory = self.cross, flow.memory_layout, flow.memory
+            x = self.cross_residual(x, lambda h: cross(h, layout, memory=memory, cache=other))
+        return self.mlp_residual(x, self.mlp)
+
+
+class Stack(nn.Module):
+    """Positions, blocks and the final norm of an encoder or a decoder."""
+
+    def __init__(self, spec: StackSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.positions: nn.Embedding | None = None
+        if spec.positions in ("learned", "sinusoidal"):
+            assert spec.max_positions is not None
+            self.positions = nn.Embedding(spec.max_positions, spec.hidden_size)
+            if spec.positions == "sinusoidal":
+                self.positions.weight.data.copy_(sinusoidal_table(spec.max_positions, spec.hidden_size))
+                self.positions.weight.requires_grad_(False)
+        self.relative_bias = RelativeBias(spec) if spec.positions == "relative" else None
+        self.embedding_norm = make_norm(spec) if spec.embedding_norm else None
+        self.blocks = nn.ModuleList(Block(spec, layer) for layer in range(spec.num_layers))
+        self.norm = make_norm(spec) if spec.final_norm else nn.Identity()
+
+    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Token embeddings [N, D] and their positions [N] -> input of the first block [N, D]."""
+        if self.spec.embedding_scale != 1.0:
+            x = x * torch.tensor(self.spec.embedding_scale, dtype=x.dtype)  # rounded to the weights' type, as in HF
+        if self.positions is not None:
+            x = x + self.positions(positions + self.spec.position_offset)
+        if self.embedding_norm is not None:
+            x = self.embedding_norm(x)
+        return F.dropout(x, self.spec.dropout) if self.spec.dropout and self.training else x
+
+    def run(self, x: Tensor, flow: Flow, first: int, last: int, readout: Tensor | None) -> Tensor:
+        """Blocks first..last-1; the very last block of the stack shortens to `readout`."""
+        for block in self.blocks[first:last]:
+            asked = readout if block.layer == len(self.blocks) - 1 else None
+            x = block(x, flow if asked is None else flow.shortened(asked))
+        return x
+
+
+class Transformer(nn.Module):
+    """Token embedding, stacks and one head; what a family's files describe and a method adapts."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self._cut = Cut()
+        self.tokens = nn.Embedding(spec.vocab_size, (spec.encoder or spec.output_stack).hidden_size)
+        self.types = nn.Embedding(spec.token_types, spec.hidden_size) if spec.token_types else None
+        self.encoder = Stack(spec.encoder) if spec.encoder else None
+        self.decoder = Stack(spec.decoder) if spec.decoder else None
+        self.head: nn.Module = VocabularyHead(spec, self.tokens if spec.tied else None)
+
+    @property
+    def cut(self) -> Cut:
+        """Where the trunk ends; setting it puts the blocks below into evaluation mode, and those above back."""
+        return self._cut
+
+    @cut.setter
+    def cut(self, cut: Cut) -> None:
+        self._cut = cut
+        self.train(self.training)
+
+    @property
+    def output_stack(self) -> Stack:
+        """The stack whose hidden states are read."""
+        stack = self.decoder or self.encoder
+        assert stack is not None
+        return stack
+
+    def forward(
+        self,
+        inputs: Ragged,
+        *,
+        readout: Tensor | None = None,
+        sources: Ragged | None = None,
+        types: Tensor | None = None,
+        cache: Cache | None = None,
+        trunk: Trunk | None = None,
+    ) -> Tensor:
+        """Token ids -> hidden states `[R, D]` at `readout [R]` (ascending indexes into N), or of all tokens `[N, D]`.
+
+        inputs: ids of the output stack; sources: ids of the encoder of an encoder-decoder; types: [N] token types;
+        cache: keys and values of earlier tokens (generation); trunk: the states at `self.cut`, where they are known.
+        """
+        memory, memory_lengths = self._memory(sources, cache, trunk)
+        stack, cut = self.output_stack, self.cut.decoder if self.decoder else self.cut.encoder
+        flow = self._flow(stack, inputs, memory, memory_lengths, cache)
+        x = trunk.output if trunk is not None else None
+        if x is None:
+            x = self._lower(stack, inputs.values, types, flow, cut, readout)
+        x = stack.run(x, flow, cut, len(stack.blocks), readout)
+        if cache is not None:
+            cache.lengths = cache.lengths.to(inputs.lengths.device) + inputs.lengths
+        return stack.norm(x)
+
+    @torch.no_grad()
+    def compute_trunk(
+        self, inputs: Ragged, *, readout: Tensor | None, sources: Ragged | None = None, types: Tensor | None = None
+    ) -> Trunk:
+        """The states at the cut, as `forward` computes them on its way; only where a cut is set."""
+        both = self.encoder is not None and self.decoder is not None
+        lower_encoder = None
+        if both and sources is not None and self.encoder is not None and self.cut.encoder:
+            source_flow = self._flow(self.encoder, sources, None, None, None)
+            lower_encoder = self._lower(self.encoder, sources.values, None, source_flow, self.cut.encoder, None)
+        cut = self.cut.decoder if self.decoder else self.cut.encoder
+        if not cut:
+            return Trunk(lower_encoder, None)
+        memory, lengths = self._memory(sources, None, Trunk(lower_encoder))
+        flow = self._flow(self.output_stack, inputs, memory, lengths, None)
+        return Trunk(lower_encoder, self._lower(self.output_stack, inputs.values, types, flow, cut, readout))
+
+    def _memory(
+        self, sources: Ragged | None, cache: Cache | None, trunk: Trunk | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        if self.encoder is None or self.decoder is None:
+            return None, None
+        if cache is not None and cache.memory_lengths is not None:
+            return cache.memory, cache.memory_lengths
+        if sources is None:
+            raise ValueError("an encoder-decoder needs `sources`, the ids that its encoder reads")
+        flow = self._flow(self.encoder, sources, None, None, None)
+        x = trunk.encoder if trunk is not None else None
+        if x is None:
+            x = self._lower(self.encoder, sources.values, None, flow, self.cut.encoder, None)
+        x = self.encoder.norm(self.encoder.run(x, flow, self.cut.encoder, len(self.encoder.blocks), None))
+        if cache is not None:
+            cache.memory, cache.memory_lengths = x, sources.lengths
+        return x, sources.lengths
+
+    def _lower(
+        self, stack: Stack, ids: Tensor, types: Tensor | None, flow: Flow, cut: int, readout: Tensor | None
+    ) -> Tensor:
+        """Embedding and the blocks below the cut; without autograd where there is a cut."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and cut == 0):
+            x = self.tokens(ids)
+            if self.types is not None:
+                x = x + (self.types.weight[0] if types is None else self.types(types))
+            return stack.run(stack.embed(x, flow.positions), flow, 0, cut, readout)
+
+    def _flow(
+        self, stack: Stack, inputs: Ragged, memory: Tensor | None, memory_lengths: Tensor | None, cache: Cache | None
+    ) -> Flow:
+        causal, positions, key_lengths = stack.spec.causal, inputs.positions, inputs.lengths
+        starts = places = None
+        if cache is not None:
+            offsets = torch.arange(len(inputs), device=positions.device) * cache.capacity
+            held = cache.lengths.to(positions.device)
+            positions = positions + held[inputs.rows]
+            key_lengths = key_lengths + held
+            if int(key_lengths.max()) > cache.capacity:  # beyond it begins the storage of the next sequence
+                raise ValueError(f"{int(key_lengths.max())} tokens do not fit into a cache for {cache.capacity}")
+            starts, places = offsets, offsets[inputs.rows] + positions
+        layout = make_layout(inputs.lengths, positions, key_lengths, key_starts=starts, causal=causal, aligned=True)
+        across = None
+        if memory_lengths is not None:
+            across = make_layout(inputs.lengths, positions, memory_lengths, causal=False, aligned=True)
+        return Flow(
+            layout=layout,
+            lengths=inputs.lengths,
+            positions=positions,
+            causal=causal,
+            key_lengths=key_lengths,
+            key_starts=starts,
+            memory=memory,
+            memory_lengths=memory_lengths,
+            memory_layout=across,
+            bias=stack.relative_bias,
+            caches=None if cache is None else cache.layers,
+            places=places,
+        )
+
+    def train(self, mode: bool = True) -> Self:
+        """As in torch, but a frozen trunk always runs in evaluation mode: no dropout below the cut."""
+        super().train(mode)
+        for stack, cut in ((self.encoder, self.cut.encoder), (self.decoder, self.cut.decoder)):
+            if stack is None or not cut:
+                continue
+            for block in stack.blocks[:cut]:
+                block.eval()
+            stack.training = False  # the embedding's own dropout
+        return self
+
+
+@torch.no_grad()
+def initialize(module: nn.Module, std: float, *, num_layers: int) -> None:
+    """Fill linear and embedding weights as GPT-2 does (Radford et al., 2019) from torch's current generator.
+
+    Normal with `std`; projections that write into the residual stream are divided by sqrt(2 * num_layers); biases are 0
+    and norms stay as built.
+    """
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Linear):
+            writes = name.rpartition(".")[2] in ("o", "down")
+            part.weight.normal_(0.0, std / (2 * num_layers) ** 0.5 if writes else std)
+            if part.bias is not None:
+                part.bias.zero_()
+        elif isinstance(part, nn.Embedding) and part.weight.requires_grad:
+            part.weight.normal_(0.0, std)
+
+
+def count_parameters(module: nn.Module) -> tuple[int, int]:
+    """(all, trainable) parameters; tied weights count once."""
+    parameters = list(module.parameters())
+    return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)

@@ -1,0 +1,64 @@
+"""Ragged: sequences laid end to end, without padding.
+
+Everything that works on one token at a time (embeddings, norms, projections, MLPs, heads) sees `values [N, ...]` and
+never a pad token; only the inside of attention needs to know where one sequence ends and the next begins. The idea is
+spaCy's and thinc's `Ragged` and TensorFlow's `RaggedTensor`; the name is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """B sequences of together N elements: `values [N, ...]` and `lengths [B]` (int64)."""
+
+    values: Tensor
+    lengths: Tensor
+
+    def __post_init__(self) -> None:
+        if int(self.lengths.sum()) != len(self.values):
+            raise ValueError(f"lengths add up to {int(self.lengths.sum())}, but there are {len(self.values)} values")
+
+    @classmethod
+    def from_lists(cls, rows: Iterable[Sequence[int]]) -> Ragged:
+        """Token ids of several sequences -> Ragged of int64."""
+        rows = list(rows)
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+        return cls(torch.tensor([i for row in rows for i in row], dtype=torch.int64), lengths)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """[B]: index of the first element of each sequence."""
+        return self.lengths.cumsum(0) - self.lengths
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """[N]: the sequence that each element belongs to."""
+        return torch.repeat_interleave(torch.arange(len(self), device=self.lengths.device), self.lengths)
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """[N]: the place of each element in its own sequence, from 0."""
+        return torch.arange(len(self.values), device=self.lengths.device) - self.starts[self.rows]
+
+    def unbind(self) -> list[Tensor]:
+        """One tensor `[T_i, ...]` per sequence (views)."""
+        return list(self.values.split(self.lengths.tolist()))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Ragged:
+        """The same lengths around `function(values)`."""
+        return Ragged(function(self.values), self.lengths)
+
+    def to(self, device: torch.device | str) -> Ragged:
+        """A copy on another device."""
+        return Ragged(self.values.to(device), self.lengths.to(device))

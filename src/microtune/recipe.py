@@ -1,0 +1,273 @@
+"""The recipe: what a run is made of, as frozen pydantic models.
+
+One model is the Python API, the flags, the YAML file and the help text. Unknown keys fail and name the nearest known
+one. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from microtune.errors import InputError, LimitError, suggest
+
+SectionType = TypeVar("SectionType", bound=BaseModel)
+MAX_RECIPE_BYTES = 1_000_000
+
+
+class Section(BaseModel):
+    """Base of all recipe sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(Section):
+    """How much of the outside world is let in; every number can be raised in the recipe."""
+
+    file_bytes: int = Field(4_000_000_000, description="largest single file read, in bytes, before decompression")
+    decoded_characters: int = Field(4_000_000_000, description="characters of one source after decoding")
+    rows: int = Field(50_000_000, description="rows of one source")
+    fields: int = Field(1_000, description="fields (columns, keys) of one row")
+    field_characters: int = Field(10_000_000, description="characters of one field")
+    depth: int = Field(32, description="nesting of one JSON row or recipe")
+    expansion: int = Field(200, description="decoded bytes per compressed byte above the first 100 MB")
+    template_steps: int = Field(1_000_000, description="loop steps of one chat template")
+    template_characters: int = Field(8_000_000, description="characters that one chat template may produce")
+
+
+class Choice(BaseModel):
+    """A named thing with options of its own: a task, a method. The registry of its kind checks the options."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = Field(description="short name; `microtune list` shows what there is")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options without the name."""
+        return dict(self.model_extra or {})
+
+
+class Source(Section):
+    """One part of a pretraining corpus."""
+
+    path: str = Field(description="file, glob or folder; relative to `data.folder`")
+    fields: list[str] = Field(default=["text"], description="fields that make up the text, in order")
+    join: str = Field(default="\n", description="what stands between the fields, and between the parts of a list field")
+    where: dict[str, list[str]] = Field(default_factory=dict, description="keep rows whose field has one of these values")
+    epochs: float = Field(default=1.0, gt=0, description="how often its blocks are seen per pass over the corpus")
+    language: str = Field(default="", description="for the report: scores are given per language")
+    name: str = Field(default="", description="for the report; default: the folder of the path")
+    held_out: str = Field(default="", description="file of the same form whose text is scored at the end, never trained on")
+
+
+class Data(Section):
+    """Where the rows come from and how they are read and split."""
+
+    train: Any = Field(default=None, description="file, glob, folder, list of dicts or DataFrame")
+    validation: Any = Field(default=None, description="rows for choosing; default: cut from train")
+    test: Any = Field(default=None, description="rows read once, at the end; default: cut from train")
+    split: dict[str, float] | Literal["none"] | str = Field(
+        default={"validation": 0.1, "test": 0.1}, description="fractions cut from train, `none`, or the name of a field"
+    )
+    text_field: str | None = Field(default=None, description="field with the text; default: detected")
+    label_field: str | None = Field(default=None, description="field with the label; default: detected")
+    encoding: str | None = Field(default=None, description="text encoding; default: recognised")
+    header: bool | None = Field(default=None, description="whether tables have a header; default: recognised")
+    overlap: Literal["drop", "warn", "error"] = Field(default="drop", description="training rows that stand in the test split")
+    folder: str | None = Field(default=None, description="folder that relative paths of `sources` start from")
+    sources: list[Source] = Field(default_factory=list, description="a pretraining corpus")
+    block_size: int = Field(default=256, ge=8, description="tokens of one row in language modelling")
+
+
+class Train(Section):
+    """How the weights are moved."""
+
+    epochs: float = Field(default=3, gt=0, description="passes over the training rows")
+    batch_size: int = Field(default=16, ge=1, description="rows per optimizer step")
+    micro_tokens: int = Field(default=4096, ge=1, description="tokens computed at once; changes memory, not results")
+    lr: float | None = Field(default=None, gt=0, description="learning rate; default: the method's")
+    optimizer: Literal["adamw", "muon"] = Field(default="adamw", description="muon: for matrices inside blocks, adamw for the rest")
+    schedule: Literal["cosine", "linear", "constant", "wsd"] = Field(default="linear", description="after the warm-up")
+    warmup: float = Field(default=0.06, ge=0, lt=1, description="share of the steps in which the rate rises")
+    weight_decay: float = Field(default=0.01, ge=0, description="on matrices, not on biases and norms")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW's moments")
+    clip: float = Field(default=1.0, ge=0, description="largest gradient norm; 0: no clipping")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="of frozen weights and products")
+    keep: Literal["best", "last"] = Field(default="best", description="which weights a run ends with: best on validation, or last")
+    patience: int = Field(default=0, ge=0, description="stop after so many epochs without gain on validation; 0: never")
+    checkpoint_steps: int = Field(default=0, ge=0, description="checkpoint every so many steps; 0: once per epoch")
+    cache: bool = Field(default=True, description="keep the outputs of a frozen trunk from the first epoch for the others")
+    max_steps: int = Field(default=0, ge=0, description="stop early, for trying things out; 0: no")
+    threads: int = Field(default=0, ge=0, description="CPU threads; 0: as torch decides")
+
+
+class ModelChoice(Section):
+    """The base: something to load, or a shape to fill with random weights."""
+
+    source: str | None = Field(default=None, description="embedded base, folder, hub id, run; `microtune list models`")
+    weights: Literal["pretrained", "random"] = Field(default="pretrained", description="random: the same network from scratch")
+    max_length: int | None = Field(default=None, ge=2, description="tokens a text is cut to; default: what the model can read")
+    spec: dict[str, Any] | None = Field(default=None, description="a ModelSpec, for pretraining")
+    family: str = Field(default="llama", description="how a pretrained model is written: its Hugging Face model_type")
+    tokenizer: dict[str, Any] | str | None = Field(default=None, description="folder, or {vocab_size: n} to train one")
+
+
+class Recipe(Section):
+    """Everything that decides a run."""
+
+    task: Choice
+    model: ModelChoice = ModelChoice(source="sprout")
+    data: Data = Data()
+    method: Choice = Choice(name="lora")
+    train: Train = Train()
+    limits: Limits = Limits()
+    seed: int = Field(default=0, ge=0, description="of everything random")
+    out: str | None = Field(default=None, description="run folder; default: runs/<data>-<task>-<method>-<hash>")
+
+
+def build(values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
+    """Plain values -> Recipe; a mistake is one sentence that names the key and the nearest known one."""
+    return validated(Recipe, _widened(dict(values)), where)
+
+
+def validated(kind: type[SectionType], values: Mapping[str, Any], where: str) -> SectionType:
+    """Check `values` against a section and turn pydantic's report into one sentence."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{where}: {_sentence(kind, first)}") from error
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """The values of a YAML recipe file."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such recipe file.")
+    if path.stat().st_size > MAX_RECIPE_BYTES:
+        raise LimitError(f"{path}: larger than {MAX_RECIPE_BYTES} bytes; a recipe is a short file.")
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start}).") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise InputError(f"{path}: not valid YAML: {_yaml_reason(error)}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a recipe is a mapping of keys to values.")
+    return values
+
+
+def override(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Apply `train.lr=3e-4` and the like to plain recipe values; values are read as YAML."""
+    result: dict[str, Any] = copy.deepcopy(_widened(values))
+    for assignment in assignments:
+        path, sign, text = assignment.partition("=")
+        if not sign or not path:
+            raise InputError(f'"{assignment}" is not an override; write key=value, for instance train.lr=3e-4.')
+        keys = path.split(".")
+        place = result
+        for key in keys[:-1]:
+            inner = place.setdefault(key, {})
+            if not isinstance(inner, dict):
+                raise InputError(f'"{assignment}": {key} holds a value, not keys.')
+            place = inner
+        place[keys[-1]] = _scalar(text)
+    return result
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The whole recipe as YAML, every default written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), allow_unicode=True, sort_keys=False, width=120)
+
+
+def parse_short(text: str) -> dict[str, Any]:
+    """`lora:8` -> {"name": "lora", "size": 8}; the method turns `size` into its own field."""
+    name, sign, size = text.partition(":")
+    if not sign:
+        return {"name": name}
+    if not size.isascii() or not size.isdigit() or len(size) > 9:
+        raise InputError(f'"{text}" is not a short form; write a name and a whole number, as in top:2.')
+    return {"name": name, "size": int(size)}
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without aliases (no "billion laughs"), without repeated keys, and with 3e-4 as a number."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+            raise yaml.YAMLError("aliases (*name) are not allowed in a recipe")
+        return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.YAMLError(f'key "{twice}" stands twice (line {node.start_mark.line + 1})')
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader) if text else None
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return text
+
+
+def _widened(values: dict[str, Any]) -> dict[str, Any]:
+    """Short forms: `task: classification`, `method: lora:8`, `model: sprout`, `epochs: 3`, `test: file`."""
+    result = dict(values)
+    for key in ("task", "method"):
+        if isinstance(result.get(key), str):
+            result[key] = parse_short(result[key])
+    if isinstance(result.get("model"), str):
+        result["model"] = {"source": result["model"]}
+    if "epochs" in result:
+        train = result.get("train") or {}
+        result["train"] = {**train, "epochs": result.pop("epochs")} if isinstance(train, dict) else train
+    data = result.get("data")
+    data = {"train": data} if data is not None and not isinstance(data, dict) else dict(data or {})
+    for key in ("test", "validation", "split"):
+        if key in result:
+            data[key] = result.pop(key)
+    if data:
+        result["data"] = data
+    return result
+
+
+def _sentence(kind: type[BaseModel], error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(kind, [str(part) for part in error["loc"][:-1]])
+        return f'unknown key "{place}". {suggest(str(error["loc"][-1]), known)}'
+    if error["type"] == "missing":
+        return f'"{place}" is missing.'
+    return f"{place}: {error['msg'].replace('Input', 'the value')}, not {str(error.get('input'))[:80]!r}."
+
+
+def _known_keys(kind: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        annotation = kind.model_fields[part].annotation if part in kind.model_fields else None
+        candidates = [annotation, *get_args(annotation)]
+        inner = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+        if inner is not None:
+            kind = inner
+    return list(kind.model_fields)
+
+
+def _yaml_reason(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error) or type(error).__name__
+    line = f" (line {mark.line + 1})" if mark is not None else ""
+    return f"{str(problem).splitlines()[0][:200]}{line}."

@@ -1,0 +1,1 @@
+"""One module per verb; each imports only those to its left in the order of the design."""

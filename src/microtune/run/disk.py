@@ -1,0 +1,139 @@
+"""Writing that survives a kill, a full disk and a power cut.
+
+A file is written beside its place, flushed to disk and renamed over it. A directory that must be whole (a checkpoint, a
+model) is filled under a working name, gets a manifest with the hashes of its files last, is renamed, and its parent is
+flushed; a directory without a valid manifest does not exist. Nothing here reuses a directory.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from microtune.errors import RunError
+
+MANIFEST = "manifest.json"
+WORK_SUFFIX = ".part"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, whole or not at all."""
+    work = path.with_name(path.name + WORK_SUFFIX)
+    try:
+        with open(work, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(work, path)
+    except OSError as error:
+        raise _explained(error, path) from error
+    flush_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by UTF-8 text, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by JSON, whole or not at all."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Make the directory `path` by `fill(working directory)`; it appears complete, with a manifest, or not at all."""
+    work = path.with_name(path.name + WORK_SUFFIX)
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        work.mkdir(parents=True)
+        fill(work)
+        files = sorted(p for p in work.rglob("*") if p.is_file())
+        entries = {str(p.relative_to(work).as_posix()): _entry(p) for p in files}
+        with open(work / MANIFEST, "w", encoding="utf-8") as out:
+            out.write(json.dumps({"files": entries}, indent=1))
+            out.flush()
+            os.fsync(out.fileno())
+        flush_folder(work)
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(work, path)
+    except OSError as error:
+        shutil.rmtree(work, ignore_errors=True)
+        raise _explained(error, path) from error
+    flush_folder(path.parent)
+
+
+def verify_folder(path: Path) -> str | None:
+    """What is wrong with a directory that `write_folder` made, or None where it is whole."""
+    try:
+        entries = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"]
+        for name, entry in entries.items():
+            if _entry(path / name) != entry:
+                return f"{name} has changed"
+    except FileNotFoundError as error:
+        return f"{Path(str(error.filename)).name} is missing"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{MANIFEST} is damaged"
+    return None
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Tensors as one safetensors file."""
+    write_bytes(path, save_tensors({k: v.contiguous() for k, v in tensors.items()}, metadata))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of one safetensors file; a damaged one is a RunError."""
+    try:
+        return load_tensors(path.read_bytes())
+    except (SafetensorError, TypeError, ValueError, OSError) as error:
+        raise RunError(f"{path}: not a readable safetensors file ({str(error).splitlines()[0][:120]}).") from error
+
+
+def flush_folder(path: Path) -> None:
+    """Flush a directory's entries to disk, where the system can."""
+    if os.name == "nt":
+        return
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what an interrupted write left behind."""
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.rglob("*" + WORK_SUFFIX)):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _explained(error: OSError, path: Path) -> RunError:
+    if error.errno == errno.ENOSPC:
+        return RunError(f"{path}: the disk is full; free some space and run the same command again, it will resume.")
+    return RunError(f"{path}: cannot be written ({error.strerror or error}).")

@@ -1,0 +1,105 @@
+"""The optimizers of a run: parameter groups, schedule, clipping, and a state without pickle.
+
+AdamW (Loshchilov and Hutter, 2019) for everything, or Muon (Jordan et al., 2024) for the matrices inside blocks with
+AdamW for the rest. The state is tensors and plain values, ready for safetensors and JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from microtune.adapt.base import Attachment, Method
+from microtune.recipe import Train
+
+MUON_LR_RATIO = 20.0  # Muon's rate for a given AdamW rate: its updates have unit spectral norm
+
+
+class Optimizers:
+    """One or two torch optimizers that follow one schedule."""
+
+    def __init__(self, attachment: Attachment, settings: Train, method: Method, total_steps: int) -> None:
+        self.settings, self.total_steps = settings, total_steps
+        self.base_lr = settings.lr if settings.lr is not None else method.default_lr
+        head_lr = method.default_head_lr if settings.lr is None and method.default_head_lr else self.base_lr
+        groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
+        self.names: list[str] = []
+        for name, parameter in attachment.parameters():
+            head = name.startswith("head.")
+            matrix = parameter.ndim >= 2
+            muon = settings.optimizer == "muon" and matrix and ".blocks." in name
+            groups.setdefault((muon, head, matrix), []).append(parameter)
+        self.parameters = [p for group in groups.values() for p in group]
+        adam, muon_groups = [], []
+        for (muon, head, matrix), members in groups.items():
+            lr = (head_lr if head else self.base_lr) * (MUON_LR_RATIO if muon else 1.0)
+            decay = settings.weight_decay if matrix else 0.0
+            (muon_groups if muon else adam).append({"params": members, "lr": lr, "peak": lr, "weight_decay": decay})
+        self.members: list[Optimizer] = []
+        if adam:
+            self.members.append(torch.optim.AdamW(adam, betas=settings.betas, eps=1e-8, fused=True))
+        if muon_groups:
+            self.members.append(torch.optim.Muon(muon_groups, momentum=0.95, nesterov=True))
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of the last step."""
+        for member in self.members:
+            member.zero_grad(set_to_none=True)
+
+    def clip(self) -> float:
+        """Scale the gradients down to `train.clip` and return their norm before."""
+        bound = self.settings.clip or math.inf
+        return float(nn.utils.clip_grad_norm_(self.parameters, bound))
+
+    def step(self, step: int) -> float:
+        """Apply the gradients with the rate of `step` (from 0); returns the base rate used."""
+        share = schedule(self.settings, step, self.total_steps)
+        for member in self.members:
+            for group in member.param_groups:
+                group["lr"] = group["peak"] * share
+            member.step()
+        return self.base_lr * share
+
+    def state(self) -> tuple[dict[str, Tensor], list[Any]]:
+        """Tensors by name, and everything else as plain values."""
+        tensors: dict[str, Tensor] = {}
+        plain: list[Any] = []
+        for number, member in enumerate(self.members):
+            values: dict[str, dict[str, Any]] = {}
+            for index, entries in member.state_dict()["state"].items():
+                for key, value in entries.items():
+                    if isinstance(value, Tensor):
+                        tensors[f"optimizer.{number}.{index}.{key}"] = value.detach().clone()
+                    else:
+                        values.setdefault(str(index), {})[key] = value
+            plain.append(values)
+        return tensors, plain
+
+    def load_state(self, tensors: dict[str, Tensor], plain: list[Any]) -> None:
+        """The inverse of `state`."""
+        for number, member in enumerate(self.members):
+            entries: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in plain[number].items()}
+            for name, value in tensors.items():
+                _, owner, index, key = name.split(".", 3)
+                if int(owner) == number:
+                    entries.setdefault(int(index), {})[key] = value
+            member.load_state_dict({"state": entries, "param_groups": member.state_dict()["param_groups"]})
+
+
+def schedule(settings: Train, step: int, total: int) -> float:
+    """Share of the peak rate at `step` of `total`: linear warm-up, then the chosen descent."""
+    warmup = math.ceil(settings.warmup * total)
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(total - warmup, 1)
+    if settings.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * done)) * 0.95 + 0.05
+    if settings.schedule == "linear":
+        return 1.0 - done
+    if settings.schedule == "wsd":  # warm-up, stable, decay over the last fifth (Hu et al., 2024)
+        return 1.0 if done < 0.8 else max((1.0 - done) / 0.2, 0.02)
+    return 1.0

@@ -1,0 +1,149 @@
+"""Pretraining: from text to a base model in Hugging Face form.
+
+The same training loop as everywhere, with a tokenizer trained on the corpus, blocks read from memory-mapped storage, and
+at the end bits per byte on held-out text for every source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from microtune.adapt.base import make_method
+from microtune.data.corpus import Blocks, documents, sample_texts, source_key, tokenise
+from microtune.data.sources import Row
+from microtune.data.store import RaggedStore, content_key
+from microtune.data.text import Tokenizer, train_bpe
+from microtune.errors import InputError
+from microtune.nn.spec import ModelSpec
+from microtune.nn.transformer import Transformer, count_parameters, initialize
+from microtune.recipe import Recipe, Source
+from microtune.run import precision as number_format
+from microtune.run.evaluate import evaluate_items
+from microtune.run.folder import RunFolder
+from microtune.run.hashes import file_hash
+from microtune.run.models import save_base
+from microtune.run.session import Choice, Scored, Stage, run_training
+from microtune.run.train import Step, Training
+from microtune.tasks.base import Encoded
+from microtune.tasks.language_modelling import LanguageModelling
+
+TOKENIZER_CHARACTERS = 30_000_000
+HELD_OUT_CHARACTERS = 200_000
+
+
+def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Scored]:
+    """Run a pretraining recipe in `folder` (already open); yields what happens."""
+    if not recipe.data.sources:
+        raise InputError("recipe: data.sources is missing: the files that the model shall learn from.")
+    cache = folder.path / "cache"
+    yield Stage("tokenizer")
+    tokenizer = _tokenizer(recipe, cache)
+    stores = []
+    for number, source in enumerate(recipe.data.sources):
+        yield Stage("tokenise", number, len(recipe.data.sources), "sources")
+        stores.append(_store(recipe, source, tokenizer, cache))
+    blocks = Blocks(stores, [s.epochs for s in recipe.data.sources], recipe.data.block_size, recipe.seed)
+    network = build_network(recipe, tokenizer)
+    training = _training(recipe, network, blocks)
+    total, _ = count_parameters(network)
+    yield Stage(f"train {total / 1e6:.1f} M parameters on {len(blocks)} blocks", 0, training.total_steps, "steps")
+    yield from run_training(training, folder, Choice("loss", False), None)
+    scores: dict[str, Any] = {}
+    for scored in _held_out(recipe, network, tokenizer, training):
+        scores[scored.split] = {"values": scored.values, "intervals": scored.intervals}
+        folder.write_metric("score", {"split": scored.split, "step": scored.step, **scored.values})
+        yield scored
+    save_base(folder, recipe, network, tokenizer, scores, {"parameters": total, "tokens": _tokens_seen(training)})
+    folder.drop_checkpoints()
+
+
+def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
+    """The network that `model.spec` describes, with random weights drawn from the recipe's seed."""
+    if recipe.model.spec is None:
+        raise InputError("recipe: model.spec is missing: the shape of the model to pretrain.")
+    spec = ModelSpec.from_dict({"vocab_size": len(tokenizer), **recipe.model.spec})
+    if spec.vocab_size < len(tokenizer):
+        raise InputError(f"recipe: model.spec.vocab_size {spec.vocab_size} is less than the {len(tokenizer)} tokens.")
+    torch.manual_seed(recipe.seed)
+    network = Transformer(spec)
+    initialize(network, spec.initializer_range, num_layers=spec.output_stack.num_layers)
+    return network
+
+
+def _training(recipe: Recipe, network: Transformer, blocks: Blocks) -> Training:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(device)
+    method = make_method(recipe.method)
+    return Training(
+        network,
+        LanguageModelling(block_size=recipe.data.block_size),
+        method,
+        method.attach(network),
+        blocks,
+        recipe.train,
+        seed=recipe.seed,
+        precision=number_format.resolve(recipe.train.precision, device),
+    )
+
+
+def _tokenizer(recipe: Recipe, cache: Path) -> Tokenizer:
+    choice = recipe.model.tokenizer
+    if isinstance(choice, str):
+        loaded = Tokenizer.load(choice)
+        if loaded is None:
+            raise InputError(f"{choice}: there is no tokenizer.json in this folder.")
+        return loaded
+    size = int((choice or {}).get("vocab_size", 16_384))
+    key = content_key(size, [s.model_dump() for s in recipe.data.sources], [_hash(recipe, s) for s in recipe.data.sources])
+    folder = cache / f"tokenizer-{key}"
+    done = Tokenizer.load(folder)
+    if done is None:
+        done = train_bpe(sample_texts(recipe.data.sources, lambda s: _read(recipe, s), TOKENIZER_CHARACTERS), size)
+        done.save(folder)
+    return done
+
+
+def _store(recipe: Recipe, source: Source, tokenizer: Tokenizer, cache: Path) -> RaggedStore:
+    key = source_key(source, tokenizer, _hash(recipe, source))
+    return tokenise(_read(recipe, source), tokenizer, cache, key, chat=_is_chat(source))
+
+
+def _is_chat(source: Source) -> bool:
+    return any(field.endswith(".chat") for field in source.fields)
+
+
+def _read(recipe: Recipe, source: Source) -> Iterator[str]:
+    return documents(source, recipe.data, recipe.limits)
+
+
+def _hash(recipe: Recipe, source: Source) -> str:
+    return file_hash(Path(recipe.data.folder or ".") / source.path)
+
+
+def _held_out(recipe: Recipe, network: Transformer, tokenizer: Tokenizer, training: Training) -> Iterator[Scored]:
+    """Bits per byte of every source that names held-out text, on at most 200,000 characters of each."""
+    for source in recipe.data.sources:
+        if not source.held_out:
+            continue
+        rows, room = [], HELD_OUT_CHARACTERS
+        for text in documents(source, recipe.data, recipe.limits, source.held_out):
+            rows.append(Row({"text": text[:room]}, source.held_out, len(rows) + 1))
+            room -= len(text)
+            if room <= 0:
+                break
+        task = LanguageModelling(text_field="text", block_size=recipe.data.block_size)
+        encoded: Encoded = task.encode_all(rows, tokenizer, recipe.data.block_size, training=False)
+        score = evaluate_items(network, task, encoded, precision="float32")
+        name = source.name or Path(source.path).parent.name
+        yield Scored(f"{name} ({source.language})" if source.language else name, training.step, score.values, score.intervals)
+
+
+def _tokens_seen(training: Training) -> int:
+    return training.step * training.settings.batch_size * training.sizes[0]
+
+
+

@@ -1,0 +1,151 @@
+"""The loop around training that every run shares: resume, checkpoints, choosing by validation, stopping on a signal.
+
+Like training itself it is a generator: it yields `Step`s and, after each epoch, `Scored`. Whoever reads them may stop at
+any time; the next run continues from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from microtune.errors import MicrotuneError
+from microtune.run.folder import RunFolder
+from microtune.run.train import Step, Training
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the work begins, or advances (`done` of `total`)."""
+
+    name: str
+    done: int = 0
+    total: int = 0
+    unit: str = "rows"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of a split at some point of the run."""
+
+    split: str
+    step: int
+    values: dict[str, float]
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    best: bool = False
+
+
+class Interrupted(MicrotuneError):
+    """The run was asked to stop; everything up to the last step is saved."""
+
+    exit_code = 130
+
+
+@dataclass
+class Choice:
+    """Which weights are the best so far, by the validation split alone."""
+
+    primary: str
+    greater_is_better: bool
+    value: float = math.nan
+    step: int = 0
+    epochs_without_gain: int = 0
+    weights: dict[str, Tensor] | None = None
+
+    def better(self, value: float) -> bool:
+        """Whether `value` beats the best so far."""
+        if math.isnan(self.value):
+            return True
+        return value > self.value if self.greater_is_better else value < self.value
+
+    def plain(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside the weights."""
+        value = None if math.isnan(self.value) else self.value
+        return {"value": value, "step": self.step, "epochs_without_gain": self.epochs_without_gain}
+
+
+def run_training(
+    training: Training,
+    folder: RunFolder,
+    choice: Choice,
+    evaluate: Callable[[], Scored] | None,
+) -> Iterator[Step | Scored]:
+    """Train to the end from wherever the folder's last checkpoint stands; leaves the chosen weights in the model."""
+    _resume(training, folder, choice)
+    settings = training.settings
+    every = settings.checkpoint_steps or training.steps_per_epoch
+    stopped_early = bool(settings.patience) and choice.epochs_without_gain >= settings.patience
+    with _signals() as asked_to_stop:
+        for step in () if stopped_early else training.fit():
+            folder.write_metric("step", step)
+            yield step
+            epoch_ends = training.step % training.steps_per_epoch == 0 or training.step == training.total_steps
+            if evaluate is not None and epoch_ends:
+                scored = _judge(evaluate(), choice, training, folder)
+                yield scored
+            if asked_to_stop.is_set() and training.step < training.total_steps:
+                _save(training, folder, choice)
+                raise Interrupted(f"Stopped at step {training.step} of {training.total_steps}; run the same command to resume.")
+            if training.step % every == 0 or training.step == training.total_steps:
+                _save(training, folder, choice)
+            if settings.patience and choice.epochs_without_gain >= settings.patience:
+                break
+    if settings.keep == "best" and choice.weights is not None:
+        training.attachment.load_state(choice.weights)
+
+
+def _judge(scored: Scored, choice: Choice, training: Training, folder: RunFolder) -> Scored:
+    value = scored.values[choice.primary]
+    gained = choice.better(value)
+    if gained:
+        choice.value, choice.step, choice.epochs_without_gain = value, training.step, 0
+        if training.settings.keep == "best":
+            choice.weights = training.attachment.state()
+    else:
+        choice.epochs_without_gain += 1
+    folder.write_metric("score", {"split": scored.split, "step": scored.step, "best": gained, **scored.values})
+    return Scored(scored.split, scored.step, scored.values, scored.intervals, gained)
+
+
+def _save(training: Training, folder: RunFolder, choice: Choice) -> None:
+    tensors, plain = training.state()
+    tensors |= {f"best.{name}": value for name, value in (choice.weights or {}).items()}
+    folder.save_checkpoint(training.step, tensors, {"training": plain, "choice": choice.plain()})
+
+
+def _resume(training: Training, folder: RunFolder, choice: Choice) -> None:
+    found = folder.load_checkpoint()
+    if found is None:
+        folder.rewind_metrics(0)
+        return
+    tensors, plain = found
+    best = {k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")}
+    training.load_state({k: v for k, v in tensors.items() if not k.startswith("best.")}, plain["training"])
+    kept = plain["choice"]
+    choice.value = math.nan if kept["value"] is None else kept["value"]
+    choice.step, choice.epochs_without_gain = kept["step"], kept["epochs_without_gain"]
+    choice.weights = best or None
+    folder.rewind_metrics(training.step)
+    folder.notes.append(f"Resumed at step {training.step} of {training.total_steps}.")
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; only the main thread can listen."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,148 @@
+"""Training, with the step in plain sight: `Training.fit()` is a generator of `Step`s.
+
+Progress bars, metric files, reports and tests are readers of the same steps; there are no callbacks. Between two steps a
+`Training` holds all that decides the rest (weights, optimizer, place in the plan, random state), so whoever iterates may
+save it and a resumed run continues bit for bit.
+
+The loss of an optimizer step is the sum over all its supervised tokens divided once by their weight, however the step is
+cut into micro-batches.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from microtune.adapt.base import Attachment, Method
+from microtune.data.batches import Batch, Items, collate, epoch_plan, item_sizes
+from microtune.errors import CheckError
+from microtune.nn.transformer import Transformer
+from microtune.recipe import Train
+from microtune.run.invariants import Movement
+from microtune.run.optimizers import Optimizers
+from microtune.run.precision import Precision, autocast
+from microtune.run.trunk import TrunkCache
+from microtune.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step. `tokens` counts supervised and context tokens; `seconds` since the previous step ended."""
+
+    step: int
+    epoch: float
+    loss: float
+    lr: float
+    grad_norm: float
+    tokens: int
+    supervised: int
+    seconds: float
+
+
+class Training:
+    """A training in progress."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        task: Task,
+        method: Method,
+        attachment: Attachment,
+        items: Items,
+        settings: Train,
+        *,
+        seed: int,
+        precision: Precision,
+        trunk: TrunkCache | None = None,
+    ) -> None:
+        self.model, self.task, self.attachment = model, task, attachment
+        self.items, self.settings, self.seed, self.precision = items, settings, seed, precision
+        self.sizes = item_sizes(items)
+        self.device = next(model.parameters()).device
+        self.trunk = trunk
+        self.step = 0
+        self.steps_per_epoch = math.ceil(len(items) / settings.batch_size)
+        planned = max(1, round(settings.epochs * self.steps_per_epoch))
+        self.total_steps = min(planned, settings.max_steps) if settings.max_steps else planned
+        self.optimizers = Optimizers(attachment, settings, method, self.total_steps)
+        self.movement = Movement(model, attachment)
+
+    def fit(self) -> Iterator[Step]:
+        """Optimizer steps from the current one to the last; stop iterating whenever you like."""
+        self.model.train()
+        last = time.perf_counter()
+        while self.step < self.total_steps:
+            epoch, place = divmod(self.step, self.steps_per_epoch)
+            for batch in self._plan(epoch)[place:]:
+                torch.manual_seed(_mix(self.seed, self.step))  # dropout: the same after a resume
+                loss, norm, tokens, supervised = self._optimize(batch)
+                lr = self.optimizers.step(self.step)
+                self.step += 1
+                self.movement.check(self.step, lr)
+                now = time.perf_counter()
+                done = self.step / self.steps_per_epoch
+                yield Step(self.step, done, loss, lr, norm, tokens, supervised, now - last)
+                last = time.perf_counter()
+                self.model.train()
+                if self.step >= self.total_steps:
+                    break
+
+    def _plan(self, epoch: int) -> list[list[list[int]]]:
+        settings = self.settings
+        return epoch_plan(
+            self.sizes,
+            batch_size=settings.batch_size,
+            micro_tokens=settings.micro_tokens,
+            seed=self.seed,
+            epoch=epoch,
+        )
+
+    def _optimize(self, micro_batches: list[list[int]]) -> tuple[float, float, int, int]:
+        """Gradients of one optimizer step -> (loss, gradient norm, tokens, supervised)."""
+        self.optimizers.zero_grad()
+        weight = sum(self.task.weight(self.items[i]) for piece in micro_batches for i in piece)
+        total, tokens = 0.0, 0
+        for piece in micro_batches:
+            batch = collate([self.items[i] for i in piece]).to(self.device)
+            loss = self._loss(batch, piece) / weight
+            loss.backward()
+            total += float(loss.detach())
+            tokens += sum(self.sizes[i] for i in piece)
+        if not math.isfinite(total):
+            raise CheckError(
+                f"The loss is {total} at step {self.step + 1}: lower train.lr, or look for broken rows with "
+                "`microtune lint`."
+            )
+        return total, self.optimizers.clip(), tokens, weight
+
+    def _loss(self, batch: Batch, piece: list[int]) -> Tensor:
+        with autocast(self.device, self.precision):
+            trunk = None if self.trunk is None else self.trunk.states(batch, piece)
+            hidden = self.model(
+                batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types, trunk=trunk
+            )
+            loss, _ = self.task.loss(self.model.head, hidden, batch)
+        return loss
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and plain values from which `load_state` continues bit for bit."""
+        tensors, plain = self.optimizers.state()
+        tensors |= {f"weights.{name}": value for name, value in self.attachment.state().items()}
+        return tensors, {"step": self.step, "optimizers": plain}
+
+    def load_state(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+        """Put a saved state back."""
+        weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
+        self.attachment.load_state(weights)
+        self.optimizers.load_state({k: v for k, v in tensors.items() if not k.startswith("weights.")}, plain["optimizers"])
+        self.step = int(plain["step"])
+
+
+def _mix(seed: int, step: int) -> int:
+    return (seed * 1_000_003 + step * 7_919 + 12_345) % 2**63

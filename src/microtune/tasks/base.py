@@ -1,0 +1,129 @@
+"""The task contract: encode a row, say what is read, give the loss, interpret, score.
+
+A task is a frozen recipe section: its fields are its options and, after `prepare`, what it learnt from the data (field names,
+label list). Saved as `task.json`, it is all that prediction needs beside the model. Tasks know tensors and text, never a
+family or an adaptation method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from microtune.data.batches import Batch, Item, Items
+from microtune.data.sources import Row
+from microtune.data.text import Tokenizer
+from microtune.errors import InputError
+from microtune.nn.spec import ModelSpec
+from microtune.recipe import Section
+from microtune.registry import Registry
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one row. `numbers` are sums that `metrics` adds up (loss, tokens, correct ...)."""
+
+    answer: Any
+    confidence: float
+    target: Any = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    row: int = -1
+
+
+@dataclass
+class EncodingReport:
+    """What happened to the rows on their way to ids; shown before the first step."""
+
+    rows: int = 0
+    items: int = 0
+    tokens: int = 0
+    supervised: int = 0
+    truncated: int = 0
+    dropped: int = 0
+    lost_targets: int = 0
+    longest: int = 0
+
+    def add(self, item: Item) -> None:
+        """Count one item."""
+        self.items += 1
+        self.tokens += item.size
+        self.supervised += len(item.targets)
+        self.longest = max(self.longest, item.size)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Items of one split, and the report about them."""
+
+    items: Items
+    report: EncodingReport
+
+
+class Task(Section):
+    """Base of all tasks; subclasses are frozen sections registered by name."""
+
+    name: str
+    reads: ClassVar[Literal["hidden", "likelihood", "generation"]]
+    primary: ClassVar[str]  # the metric by which weights are chosen
+    greater_is_better: ClassVar[bool] = True
+    truncates: ClassVar[bool] = True
+
+    def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
+        """A copy that knows the fields and labels of this data; refuses data that cannot be learnt from."""
+        raise NotImplementedError
+
+    def encode(self, row: Row, index: int, tokenizer: Tokenizer, max_length: int, report: EncodingReport) -> Item | None:
+        """One row -> Item, or None where the row has to be dropped (counted in `report`)."""
+        raise NotImplementedError
+
+    def encode_all(self, rows: Sequence[Row], tokenizer: Tokenizer, max_length: int, *, training: bool) -> Encoded:
+        """All rows of a split -> items and the report about truncation and loss."""
+        report = EncodingReport(rows=len(rows))
+        items = []
+        for index, row in enumerate(rows):
+            item = self.encode(row, index, tokenizer, max_length, report)
+            if item is not None:
+                items.append(item)
+                report.add(item)
+        return Encoded(items, report)
+
+    def make_head(self, spec: ModelSpec) -> nn.Module | None:
+        """A head of its own, or None for the model's vocabulary head."""
+        return None
+
+    def weight(self, item: Item) -> int:
+        """What the loss of one item is divided by: supervised tokens, or 1 for a label."""
+        return len(item.targets)
+
+    def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, int]:
+        """Summed loss and its weight, so that accumulation and sharding divide once."""
+        raise NotImplementedError
+
+    def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:
+        """What the hidden states say about each item of the batch."""
+        raise NotImplementedError
+
+    def metrics(self, predictions: Sequence[Prediction]) -> dict[str, float]:
+        """Scores of a split."""
+        raise NotImplementedError
+
+
+tasks: Registry[type[Task]] = Registry("task")
+
+
+def finite_sum(values: Tensor) -> float:
+    """Sum in float64 as a Python float."""
+    return float(values.to(torch.float64).sum())
+
+
+def length_limit(spec: ModelSpec, asked: int | None) -> int:
+    """Tokens that one text may have: what the user asks, or what the model can read; refuses more than that."""
+    limit = spec.max_positions
+    if asked is not None and limit is not None and asked > limit:
+        raise InputError(f"model.max_length: {asked} is more than the {limit} positions of this model.")
+    return asked or limit or 4096

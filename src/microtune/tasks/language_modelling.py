@@ -1,0 +1,143 @@
+"""Language modelling: every token of a text is predicted from the ones before it.
+
+For training, documents are laid end to end with an end-of-text mark and cut into blocks; for scoring, each row stands
+alone, so that bits per byte can be compared between tokenizers and get an interval over rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from torch import Tensor, nn
+
+from microtune.data.batches import Batch, Item
+from microtune.data.fields import find_field, text_of
+from microtune.data.sources import Row
+from microtune.data.text import Tokenizer
+from microtune.errors import CheckError, InputError
+from microtune.nn.heads import VocabularyHead
+from microtune.tasks.base import Encoded, EncodingReport, Prediction, Task, finite_sum, tasks
+
+
+class LanguageModelling(Task):
+    """Causal language modelling on a text field."""
+
+    name: Literal["language-modelling"] = "language-modelling"
+    text_field: str | None = None
+    block_size: int = 256
+
+    reads: ClassVar[Literal["likelihood"]] = "likelihood"
+    primary: ClassVar[str] = "loss"
+    greater_is_better: ClassVar[bool] = False
+
+    def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
+        """Find the text field."""
+        if label_field is not None:
+            raise InputError("language-modelling has no labels; leave --label-field out.")
+        field = find_field(list(splits["train"]), "text", text_field or self.text_field)
+        return self.model_copy(update={"text_field": field})
+
+    def encode_all(self, rows: Sequence[Row], tokenizer: Tokenizer, max_length: int, *, training: bool) -> Encoded:
+        """Training: blocks across rows. Scoring: blocks inside each row."""
+        assert self.text_field is not None
+        report = EncodingReport(rows=len(rows))
+        size = min(self.block_size, max_length)
+        items: list[Item] = []
+        rest: list[int] = []
+        for index, row in enumerate(rows):
+            text = text_of(row, self.text_field)
+            ids = document_ids(tokenizer, text)
+            if training:
+                rest += ids
+                cut = (len(rest) - 1) // size * size
+                items += [block_item(rest[i : i + size + 1]) for i in range(0, cut, size)]
+                rest = rest[max(cut, 0) :]
+            else:
+                items += row_items(ids, size, index, len(text.encode("utf-8", "replace")))
+        if training and len(rest) > 1:
+            items.append(block_item(rest))
+        for item in items:
+            report.add(item)
+        return Encoded(items, report)
+
+    def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, int]:
+        """Cross-entropy of the next tokens, in chunks."""
+        assert isinstance(head, VocabularyHead)
+        return head.loss(hidden, batch.targets), len(batch.targets)
+
+    def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:
+        """Log-likelihood of each item, token accuracy with it."""
+        assert isinstance(head, VocabularyHead)
+        return likelihoods(head, hidden, batch)
+
+    def metrics(self, predictions: Sequence[Prediction]) -> dict[str, float]:
+        """loss and perplexity per token, token accuracy, bits per byte."""
+        return likelihood_metrics(predictions)
+
+
+def document_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """One document as training sees it: beginning mark (where there is one), text, end mark."""
+    ids = tokenizer.encode(text, special=False)
+    return framed(tokenizer, ids)
+
+
+def framed(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
+    """`ids` between the tokenizer's bos and eos, where it has them."""
+    bos, eos = tokenizer.id("bos"), tokenizer.id("eos")
+    first = [bos] if bos is not None and bos != eos else []
+    return [*first, *ids, *([eos] if eos is not None else [])]
+
+
+def block_item(ids: Sequence[int], row: int = -1, extra: float | None = None) -> Item:
+    """T + 1 tokens -> an item of T inputs with the next token as each one's target."""
+    values = np.asarray(ids, dtype=np.int64)
+    return Item(values[:-1], np.arange(len(values) - 1), values[1:], extra=extra, row=row)  # type: ignore[arg-type]
+
+
+def row_items(ids: Sequence[int], size: int, row: int, text_bytes: int) -> Iterator[Item]:
+    """One row's tokens in blocks; the first item carries the row's bytes."""
+    for start in range(0, max(len(ids) - 1, 0), size):
+        yield block_item(ids[start : start + size + 1], row, float(text_bytes) if start == 0 else 0.0)
+
+
+def likelihoods(head: VocabularyHead, hidden: Tensor, batch: Batch) -> list[Prediction]:
+    """One Prediction per item with the sums of its log-likelihood, tokens and correct guesses."""
+    scores = head.log_probabilities(hidden, batch.targets)
+    correct = head.top_k(hidden, 1)[1][:, 0] == batch.targets
+    counts = batch.counts.tolist()
+    return [
+        Prediction(
+            answer=None,
+            confidence=0.0,
+            numbers={
+                "loss": -finite_sum(score),
+                "tokens": float(len(score)),
+                "correct": float(right.sum()),
+                "bytes": float(item.extra or 0.0),
+            },
+            row=item.row,
+        )
+        for score, right, item in zip(scores.split(counts), correct.split(counts), batch.items, strict=True)
+    ]
+
+
+def likelihood_metrics(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """loss, perplexity, token accuracy and, where bytes are known, bits per byte."""
+    total = {key: sum(p.numbers[key] for p in predictions) for key in ("loss", "tokens", "correct", "bytes")}
+    if not total["tokens"]:
+        raise CheckError("There is no token to score in this split.")
+    loss = total["loss"] / total["tokens"]
+    result = {
+        "loss": loss,
+        "perplexity": math.exp(min(loss, 700.0)),
+        "token_accuracy": total["correct"] / total["tokens"],
+    }
+    if total["bytes"]:
+        result["bits_per_byte"] = total["loss"] / math.log(2) / total["bytes"]
+    return result
+
+
+tasks.add("language-modelling", LanguageModelling)
