@@ -91,6 +91,15 @@ class Tokenizer:
         self.backend.encode_special_tokens = not parse
         return self.backend.encode(text, add_special_tokens=special).ids
 
+    def encode_cut(self, text: str, max_length: int) -> tuple[list[int], bool]:
+        """`encode`, with the text cut so that all special tokens still fit; and whether it was cut."""
+        ids = self.encode(text)
+        if len(ids) <= max_length:
+            return ids, False
+        encoding = self.backend.encode(text, add_special_tokens=False)
+        encoding.truncate(max(max_length - self.backend.num_special_tokens_to_add(False), 0))
+        return self.backend.post_process(encoding).ids[:max_length], True
+
     def encode_pair(self, first: str, second: str) -> tuple[list[int], list[int]]:
         """Ids and token types of two texts as one input."""
         self.backend.encode_special_tokens = True

@@ -1,5 +1,5 @@
 """One file per task: encode, readout, loss, decode, metrics."""
 
-from microtune.tasks import language_modelling
+from microtune.tasks import classification, instruction, language_modelling
 
-__all__ = ["language_modelling"]
+__all__ = ["classification", "instruction", "language_modelling"]

@@ -96,6 +96,10 @@ class Task(Section):
         """A head of its own, or None for the model's vocabulary head."""
         return None
 
+    def fitted(self, spec: ModelSpec) -> Self:
+        """With the choices that depend on the model made."""
+        return self
+
     def weight(self, item: Item) -> int:
         """What the loss of one item is divided by: supervised tokens, or 1 for a label."""
         return len(item.targets)

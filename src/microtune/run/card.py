@@ -1,0 +1,56 @@
+"""The model card of a run: README.md in its folder, written from what the run knows about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from microtune.recipe import Recipe
+from microtune.run.disk import write_text
+from microtune.run.evaluate import Score
+from microtune.run.summary import Summary
+from microtune.tasks.base import Task
+from microtune.tasks.classification import Classification
+from microtune.version import __version__
+
+
+def write_card(
+    folder: Path,
+    recipe: Recipe,
+    summary: Summary,
+    scores: Mapping[str, Score],
+    task: Task | None,
+    notes: Sequence[str],
+) -> None:
+    """Write `README.md` into the run's folder."""
+    lines = [
+        f"# {_plain(folder.name)}",
+        "",
+        f"{recipe.task.name} on {_plain(str(recipe.data.train))}, base {_plain(summary.base)}, method "
+        f"{recipe.method.name}; made by microtune {__version__}.",
+        "",
+        f"{summary.trainable:,} of {summary.parameters:,} parameters were trained ({summary.share:.2%}).",
+        "",
+        "| split | metric | value | 95 % interval |",
+        "|---|---|---|---|",
+    ]
+    for split, score in scores.items():
+        for name, value in score.values.items():
+            low, high = score.intervals.get(name, (float("nan"), float("nan")))
+            lines.append(f"| {split} | {name} | {value:.4f} | {low:.4f} to {high:.4f} |")
+    if isinstance(task, Classification) and "test" in scores:
+        lines += ["", "| label | precision | recall | F1 | rows |", "|---|---|---|---|---|"]
+        for label, row in task.per_class(scores["test"].predictions).items():
+            cells = f"{row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['support']:.0f}"
+            lines.append(f"| {_plain(str(label))} | {cells} |")
+    if notes:
+        lines += ["", "What to know:", ""]
+        lines += [f"- {_plain(note)}" for note in notes]
+    lines += ["", "```python", "import microtune as mt", f'run = mt.load("{_plain(folder.as_posix())}")', "```", ""]
+    write_text(folder / "README.md", "\n".join(lines))
+
+
+def _plain(text: str) -> str:
+    """Text of users in Markdown: no table bars, no HTML, no line breaks."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
+    return " ".join(escaped.split())

@@ -1,0 +1,254 @@
+"""`Model`: a network with its tokenizer and, after tuning, its task; and `load`, which finds one.
+
+This is the class that users hold. It speaks text and lists of ids; tensors stay inside `nn`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from microtune.data.text import Tokenizer
+from microtune.errors import InputError
+from microtune.families.base import load_folder
+from microtune.nn.heads import LabelHead, VocabularyHead, pool_mean
+from microtune.nn.spec import ModelSpec
+from microtune.nn.transformer import Transformer, count_parameters, initialize
+from microtune.ragged import Ragged
+from microtune.run.generate import generate_ids
+from microtune.run.sources import Place, locate
+from microtune.tasks.base import Task
+
+DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+EMBED_TOKENS = 4096
+
+
+@dataclass
+class Model:
+    """A network, its tokenizer (where there is one) and its task (after tuning).
+
+    spare: tensors of a label head that came with the files; missing_head: parts of the vocabulary head that did not.
+    """
+
+    network: Transformer
+    tokenizer: Tokenizer | None
+    place: Place | None = None
+    family: str = "llama"
+    config: dict[str, Any] = field(default_factory=dict)
+    spare: dict[str, Tensor] = field(default_factory=dict)
+    missing_head: tuple[str, ...] = ()
+    normalize: bool = False
+    max_length: int | None = None
+    task: Task | None = None
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The fields that describe the network."""
+        return self.network.spec
+
+    @property
+    def parameters(self) -> int:
+        """How many weights there are; tied ones count once."""
+        return count_parameters(self.network)[0]
+
+    @property
+    def text(self) -> Tokenizer:
+        """The tokenizer, or an InputError where the model has none."""
+        if self.tokenizer is None:
+            raise InputError("This model has no tokenizer (no tokenizer.json in its folder); it can only be given ids.")
+        return self.tokenizer
+
+    @torch.inference_mode()
+    def logits(self, ids: Sequence[Sequence[int]], targets: Sequence[Sequence[int]] | None = None) -> list[Tensor]:
+        """Scores `[T_i, V]` for every token of every row.
+
+        ids: rows of token ids; targets: the decoder's input ids of an encoder-decoder, whose encoder reads `ids`.
+        """
+        head = self._vocabulary()
+        both = self.network.encoder is not None and self.network.decoder is not None
+        if both != (targets is not None):
+            raise InputError("`targets` are the decoder's input ids of an encoder-decoder; give them there and only there.")
+        rows = Ragged.from_lists(self._checked(targets if targets is not None else ids))
+        sources = Ragged.from_lists(self._checked(ids)) if targets is not None else None
+        self.network.eval()
+        device = next(self.network.parameters()).device
+        hidden = self.network(rows.to(device), sources=None if sources is None else sources.to(device))
+        return [head(part) for part in hidden.split(rows.lengths.tolist())]
+
+    @torch.inference_mode()
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """One vector `[B, D]` per text: the mean over its tokens, normalised where the model's files say so."""
+        limit = min(x for x in (self.max_length, self.spec.max_positions, 4096) if x)
+        rows = [self.text.encode_cut(text, limit)[0] for text in texts]
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        result = torch.zeros(len(rows), self.spec.hidden_size)
+        self.network.eval()
+        device = next(self.network.parameters()).device
+        while order:
+            taken = 1
+            while taken < len(order) and len(rows[order[taken]]) * (taken + 1) <= EMBED_TOKENS:
+                taken += 1
+            piece, order = order[:taken], order[taken:]
+            ragged = Ragged.from_lists([rows[i] for i in piece]).to(device)
+            pooled = pool_mean(self.network(ragged), ragged.lengths).float()
+            result[piece] = (F.normalize(pooled, dim=-1) if self.normalize else pooled).cpu()
+        return result
+
+    @overload
+    def generate(self, prompt: str, *, stream: Literal[False] = False, **options: Any) -> str: ...
+    @overload
+    def generate(self, prompt: str, *, stream: Literal[True], **options: Any) -> Iterator[str]: ...
+
+    def generate(self, prompt: str, *, stream: bool = False, **options: Any) -> str | Iterator[str]:
+        """Text that continues `prompt`; `stream=True` gives it piece by piece.
+
+        Options: max_new_tokens (64), temperature (0: greedy), top_k, top_p, seed.
+        """
+        bos = self.text.id("bos")
+        ids = [*([bos] if bos is not None and bos != self.text.id("eos") else []), *self.text.encode(prompt, special=False)]
+        if not ids:
+            raise InputError("The prompt is empty, and this model has no token to begin with.")
+        pieces = self.continue_ids(ids, **options)
+        return pieces if stream else "".join(pieces)
+
+    def continue_ids(self, ids: Sequence[int], *, max_new_tokens: int = 64, **options: Any) -> Iterator[str]:
+        """Text that continues ready-made ids, piece by piece; whole characters only."""
+        self._vocabulary()
+        limit = self.spec.max_positions
+        if limit is not None and len(ids) + max_new_tokens > limit:
+            max_new_tokens = limit - len(ids)
+            if max_new_tokens < 1:
+                raise InputError(f"The prompt has {len(ids)} tokens, but the model has {limit} positions.")
+        new: list[int] = []
+        shown = ""
+        for chosen in generate_ids(
+            self.network, self._checked([ids])[0], max_new_tokens=max_new_tokens, stop_ids=self.text.stop_ids, **options
+        ):
+            new.append(chosen)
+            text = self.text.decode(new)
+            if not text.endswith("\ufffd") and len(text) > len(shown):
+                yield text[len(shown) :]
+                shown = text
+
+    def _vocabulary(self) -> VocabularyHead:
+        if isinstance(self.network.head, LabelHead):
+            raise InputError("This model was tuned for labels; it has no vocabulary head. Use `predict`.")
+        if self.missing_head:
+            raise InputError("The files of this model hold no vocabulary head; it can be tuned, but not asked for tokens.")
+        assert isinstance(self.network.head, VocabularyHead)
+        return self.network.head
+
+    def _checked(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        limit, size = self.spec.max_positions, self.spec.vocab_size
+        for number, row in enumerate(rows):
+            if not len(row):
+                raise InputError(f"Row {number} has no token.")
+            if limit is not None and len(row) > limit:
+                raise InputError(f"Row {number} has {len(row)} tokens, but the model has {limit} positions.")
+            if min(row) < 0 or max(row) >= size:
+                raise InputError(f"Row {number} holds an id outside 0..{size - 1}, the model's vocabulary.")
+        return [list(row) for row in rows]
+
+
+def load(
+    source: str | Path,
+    *,
+    dtype: str | None = None,
+    weights: Literal["pretrained", "random"] = "pretrained",
+    seed: int = 0,
+) -> Model:
+    """Load a model by name, folder, run folder, PEFT adapter folder or hub id.
+
+    dtype: float64 | float32 | float16 | bfloat16 (default: float32). weights="random": the same network from scratch.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise InputError(f'dtype: unknown value "{dtype}"; known are {", ".join(DTYPES)}.')
+    place = locate(str(source))
+    if place.kind == "run":
+        from microtune.run.saved import load_run
+
+        model = load_run(place, dtype)
+    elif place.kind == "adapter":
+        from microtune.run.peft import load_adapter
+
+        model = load_adapter(place, dtype)
+    else:
+        model = load_base(place, dtype)
+    if weights == "random":
+        randomize(model, seed)
+    return model
+
+
+def load_base(place: Place, dtype: str | None) -> Model:
+    """A folder in Hugging Face form."""
+    loaded = load_folder(place.path, DTYPES[dtype or "float32"])
+    pooling = sentence_pooling(place.path)
+    spec = loaded.spec
+    if pooling:
+        spec = replace(spec, pooling="mean", label_head="normalized", label_bias=True)
+    with torch.device("meta"):
+        network = Transformer(spec)
+    network.to_empty(device="cpu")
+    state = dict(loaded.state)
+    for name in loaded.missing_head:
+        state[name] = torch.zeros(network.get_parameter(name).shape)
+    network = network.to(DTYPES[dtype or "float32"])
+    network.load_state_dict(state)
+    tokenizer = Tokenizer.load(place.path)
+    _check_ids(tokenizer, spec, place.path)
+    return Model(
+        network=network.eval(),
+        tokenizer=tokenizer,
+        place=place,
+        family=loaded.family,
+        config=loaded.config,
+        spare=loaded.spare,
+        missing_head=loaded.missing_head,
+        normalize=bool(pooling and pooling["normalize"]),
+        max_length=pooling["max_length"] if pooling else None,
+    )
+
+
+def randomize(model: Model, seed: int) -> None:
+    """Fresh weights by the model's own scheme, in place."""
+    torch.manual_seed(seed)
+    spec = model.spec
+    model.network = Transformer(spec).to(next(model.network.parameters()).dtype)
+    initialize(model.network, spec.initializer_range, num_layers=spec.output_stack.num_layers)
+    model.spare, model.missing_head = {}, ()
+    model.network.eval()
+
+
+def sentence_pooling(folder: Path) -> dict[str, Any] | None:
+    """What a sentence-transformers folder says about pooling, or None where it is not one."""
+    path = folder / "1_Pooling" / "config.json"
+    if not path.is_file():
+        return None
+    pooling = json.loads(path.read_text(encoding="utf-8"))
+    wanted = [key for key, value in pooling.items() if key.startswith("pooling_mode") and value not in (False, "mean")]
+    if wanted not in ([], ["pooling_mode_mean_tokens"]):
+        raise InputError(f"{path}: pooling {', '.join(wanted)} is not supported; only the mean over tokens is.")
+    modules = (folder / "modules.json").read_text(encoding="utf-8") if (folder / "modules.json").is_file() else ""
+    limits = folder / "sentence_bert_config.json"
+    limit = json.loads(limits.read_text(encoding="utf-8")).get("max_seq_length") if limits.is_file() else None
+    return {"normalize": "Normalize" in modules, "max_length": limit}
+
+
+def _check_ids(tokenizer: Tokenizer | None, spec: ModelSpec, folder: Path) -> None:
+    if tokenizer is not None and len(tokenizer) > spec.vocab_size:
+        raise InputError(
+            f"{folder}: the tokenizer can give ids up to {len(tokenizer) - 1}, but the model's embedding ends at "
+            f"{spec.vocab_size - 1}; the two do not belong together."
+        )

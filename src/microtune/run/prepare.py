@@ -1,0 +1,174 @@
+"""From a recipe to everything that training needs: rows, splits, task, model, items. Shared by tune, evaluate and lint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from microtune.data.sources import Row, read_rows
+from microtune.data.splits import near_duplicates, remove_overlap, split_by_field, split_rows
+from microtune.errors import CheckError, InputError
+from microtune.nn.spec import ModelSpec
+from microtune.recipe import Data, Recipe, validated
+from microtune.run.hashes import data_hash
+from microtune.run.invariants import check_stops, check_supervision
+from microtune.run.load import Model
+from microtune.tasks.base import Encoded, Task, length_limit, tasks
+from microtune.tasks.classification import Classification
+from microtune.tasks.instruction import Instruction
+from microtune.tasks.language_modelling import LanguageModelling
+
+DATASETS = ("tickets",)
+NEAR_DUPLICATE_ROWS = 20_000  # above, the look for near-duplicates is left to `microtune lint`
+
+
+@dataclass
+class Splits:
+    """Rows by split name, what they hash to, and what a reader should know about them."""
+
+    rows: dict[str, list[Row]]
+    notes: list[str] = field(default_factory=list)
+    removed: list[Row] = field(default_factory=list)
+
+
+def embedded_data(name: str) -> str:
+    """The files of an embedded data set, as a glob."""
+    return str(Path(str(resources.files("microtune") / "assets" / name)) / "*.jsonl")
+
+
+def read(source: Any, recipe: Recipe) -> list[Row]:
+    """Rows of a file, a folder, rows in memory or an embedded data set."""
+    if isinstance(source, str) and source in DATASETS and not Path(source).exists():
+        source = embedded_data(source)
+    return read_rows(source, encoding=recipe.data.encoding, header=recipe.data.header, limits=recipe.limits)
+
+
+def hashes(data: Mapping[str, Any]) -> dict[str, str]:
+    """Hash of every source of a run."""
+    named = {k: embedded_data(v) if isinstance(v, str) and v in DATASETS else v for k, v in data.items()}
+    return {name: data_hash(source) for name, source in named.items() if source is not None}
+
+
+def make_task(recipe: Recipe) -> Task:
+    """The task's own section, with its options checked."""
+    kind = tasks[recipe.task.name]
+    values = {"name": recipe.task.name, **recipe.task.options}
+    if kind is LanguageModelling:
+        values.setdefault("block_size", recipe.data.block_size)
+    return validated(kind, values, "task")
+
+
+def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Task, Splits]:
+    """Read and split the rows, let the task find its fields, take copies of test rows out of train."""
+    if data.get("train") is None:
+        raise InputError("There is no training data; name a file, for instance: microtune tune data.csv --task classification.")
+    rows = read(data["train"], recipe)
+    given = {name: read(data[name], recipe) for name in ("validation", "test") if data.get(name) is not None}
+    fields = {"text_field": recipe.data.text_field, "label_field": recipe.data.label_field}
+    parts = _parts(recipe, task, rows, given, data, fields)
+    prepared = task.prepare(parts, **fields)
+    splits = Splits(parts)
+    _remove_copies(recipe.data, prepared, splits)
+    return prepared, splits
+
+
+def _parts(
+    recipe: Recipe,
+    task: Task,
+    rows: list[Row],
+    given: dict[str, list[Row]],
+    data: Mapping[str, Any],
+    fields: dict[str, str | None],
+) -> dict[str, list[Row]]:
+    split = recipe.data.split
+    if data.get("train") in DATASETS and isinstance(split, dict) and not given:
+        split = "split"
+    if isinstance(split, str) and split != "none":
+        parts = split_by_field(rows, split)
+        if "train" not in parts:
+            raise InputError(f'data.split: no row says "train" in the field "{split}".')
+        return {**parts, **given}
+    wanted = {} if split == "none" else {k: v for k, v in split.items() if k not in given}  # type: ignore[union-attr]
+    if not wanted:
+        return {"train": rows, **given}
+    whole = task.prepare({"train": rows}, **fields)
+    key = text_key(whole)
+    label = None
+    if isinstance(whole, Classification) and whole.label_field is not None:
+        name = whole.label_field
+        label = lambda row: row.data.get(name)  # noqa: E731
+    return {**split_rows(rows, split=wanted, label=label, group=key, seed=recipe.seed), **given}
+
+
+def text_key(task: Task) -> Any:
+    """Row -> the text by which copies are recognised."""
+    name = (
+        getattr(task, "text_field", None) or getattr(task, "prompt_field", None) or getattr(task, "messages_field", None)
+    )
+    return lambda row: str(row.data.get(name or "", ""))
+
+
+def _remove_copies(data: Data, task: Task, splits: Splits) -> None:
+    if "test" not in splits.rows:
+        return
+    key, test = text_key(task), splits.rows["test"]
+    for name in ("train", "validation"):
+        if name not in splits.rows:
+            continue
+        kept, copies = remove_overlap(splits.rows[name], test, key)
+        if not copies:
+            continue
+        affected = len({id(twin) for _, twin in copies})
+        if data.overlap == "error" or affected > len(test) / 2:
+            first = copies[0][0]
+            raise CheckError(
+                f"{len(copies)} rows of the {name} split stand in the test split too (first: {first.path}, line "
+                f"{first.line}); the scores would mean nothing. Split the data anew."
+            )
+        if data.overlap == "drop":
+            splits.rows[name] = kept
+            splits.removed += [row for row, _ in copies]
+        verb = "were removed from" if data.overlap == "drop" else "are in"
+        splits.notes.append(f"{len(copies)} rows of the test split {verb} the {name} split.")
+    if max(len(splits.rows["train"]), len(test)) <= NEAR_DUPLICATE_ROWS:
+        near = near_duplicates(splits.rows["train"], test, key)
+        if near:
+            splits.notes.append(f"{len(near)} rows of the test split nearly repeat a training row.")
+
+
+def encode_splits(task: Task, splits: Splits, model: Model, max_length: int | None) -> dict[str, Encoded]:
+    """Items of every split, with the checks that come before the first step."""
+    limit = max_items_length(model.spec, max_length or model.max_length)
+    encoded: dict[str, Encoded] = {}
+    for name, rows in splits.rows.items():
+        encoded[name] = task.encode_all(rows, model.text, limit, training=name == "train")
+        report = encoded[name].report
+        if report.truncated:
+            share = f"{report.truncated} of {report.rows}"
+            splits.notes.append(f"{share} texts of the {name} split are longer than {limit} tokens and were cut.")
+        if report.dropped:
+            splits.notes.append(
+                f"{report.dropped} of {report.rows} rows of the {name} split are longer than {limit} tokens and were "
+                f"left out with {report.lost_targets} answer tokens."
+            )
+    whole_text = not isinstance(task, Instruction)
+    check_supervision(encoded["train"].report, whole_text=whole_text)
+    if isinstance(task, Instruction):
+        check_stops(encoded["train"].items, model.text)
+    if not len(encoded["train"].items):
+        raise InputError("No row of the training split is left to learn from.")
+    return encoded
+
+
+def max_items_length(spec: ModelSpec, asked: int | None) -> int:
+    """Tokens that one item may have."""
+    return length_limit(spec, asked)
+
+
+def check_rows(rows: Sequence[Row]) -> None:
+    """Refuse an empty split."""
+    if not rows:
+        raise InputError("There are no rows.")

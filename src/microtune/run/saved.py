@@ -1,0 +1,151 @@
+"""A tuned model on disk, and back.
+
+`model/` holds what trained (`trained.safetensors`, keyed by role), the network's fields, the method, the task, the
+tokenizer, a reference to the base with the hash of its weights, and a copy of an embedded base, so that a later version
+of microtune can still load the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from microtune.adapt.base import Attachment, Method, make_method
+from microtune.data.text import Tokenizer
+from microtune.errors import RunError
+from microtune.nn.heads import VocabularyHead
+from microtune.nn.spec import ModelSpec
+from microtune.nn.transformer import Transformer
+from microtune.recipe import Choice, ModelChoice, validated
+from microtune.run.disk import read_tensors, verify_folder, write_folder, write_json, write_tensors
+from microtune.run.load import DTYPES, Model, load_base
+from microtune.run.sources import Place, locate
+from microtune.tasks.base import Task, tasks
+
+COPIED_BASE_BYTES = 50_000_000
+
+
+def save_run(run: Path, model: Model, method: Method, attachment: Attachment, choice: ModelChoice, seed: int) -> None:
+    """Write `run/model`, whole or not at all."""
+    assert model.task is not None
+    task = model.task
+    record = {
+        "spec": model.spec.to_dict(),
+        "family": model.family,
+        "config": model.config,
+        "method": method.model_dump(mode="json"),
+        "task": task.model_dump(mode="json"),
+        "normalize": model.normalize,
+        "max_length": choice.max_length or model.max_length,
+        "base": _base_record(model, choice, method, seed),
+    }
+
+    def fill(work: Path) -> None:
+        write_tensors(work / "trained.safetensors", {k: v.cpu() for k, v in attachment.state().items()})
+        write_json(work / "model.json", record)
+        model.text.save(work)
+        if method.name != "full" and choice.weights == "random":
+            frozen = {n: p.detach().cpu() for n, p in model.network.named_parameters() if not p.requires_grad}
+            write_tensors(work / "frozen.safetensors", frozen)
+        elif method.name != "full" and model.place is not None and model.place.kind == "embedded":
+            _copy_base(model.place.path, work / "base")
+
+    write_folder(run / "model", fill)
+
+
+def load_run(place: Place, dtype: str | None) -> Model:
+    """The tuned model of a finished run, its adapter in place."""
+    folder = place.path / "model"
+    damage = verify_folder(folder)
+    if damage is not None:
+        raise RunError(f"{folder}: the saved model is damaged ({damage}); run its command again with --overwrite.")
+    record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    method = make_method(Choice(**record["method"]))
+    task = validated(tasks[record["task"]["name"]], record["task"], "task.json")
+    model = _base(folder, record, dtype)
+    model.task, model.place, model.max_length = task, place, record["max_length"]
+    model.tokenizer = Tokenizer.load(folder)
+    head = task.make_head(model.spec)
+    if head is not None:
+        model.network.head = head.to(next(model.network.parameters()).dtype)
+    attachment = method.attach(model.network)
+    attachment.load_state(read_tensors(folder / "trained.safetensors"))
+    model.network.eval()
+    return model
+
+
+def _base(folder: Path, record: dict[str, Any], dtype: str | None) -> Model:
+    spec = ModelSpec.from_dict(record["spec"])
+    own = {"family": record["family"], "config": record["config"], "normalize": record["normalize"]}
+    frozen = folder / "frozen.safetensors"
+    if record["method"]["name"] == "full" or frozen.is_file():
+        network = Transformer(spec).to(DTYPES[dtype or "float32"])
+        if frozen.is_file():
+            tensors = read_tensors(frozen)
+            with torch.no_grad():
+                for name, parameter in network.named_parameters():
+                    if name in tensors:
+                        parameter.copy_(tensors[name])
+        return Model(network, None, **own)
+    base = record["base"]
+    copy = folder / "base"
+    place = Place("embedded", base["name"], copy) if copy.is_dir() else locate(base["source"])
+    model = load_base(place, dtype)
+    if not copy.is_dir() and weights_digest(place.path) != base["digest"]:
+        raise RunError(
+            f"{folder}: the base model {base['name']} has changed since this run; put the old files back, or tune again."
+        )
+    return model
+
+
+def _base_record(model: Model, choice: ModelChoice, method: Method, seed: int) -> dict[str, Any]:
+    place = model.place
+    if place is None:
+        return {"name": "memory", "source": "", "digest": ""}
+    needed = method.name != "full" and choice.weights == "pretrained"
+    source = str(place.path.resolve()) if place.kind == "folder" else place.name
+    return {
+        "name": place.name,
+        "kind": place.kind,
+        "source": source,
+        "revision": place.revision,
+        "weights": choice.weights,
+        "seed": seed,
+        "digest": weights_digest(place.path) if needed else "",
+    }
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over the safetensors files of a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with open(path, "rb") as source:
+            while block := source.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _copy_base(source: Path, target: Path) -> None:
+    files = [p for p in source.iterdir() if p.is_file() and p.suffix in (".json", ".safetensors", ".jinja")]
+    pooling = source / "1_Pooling" / "config.json"
+    if sum(p.stat().st_size for p in files) > COPIED_BASE_BYTES:
+        return
+    target.mkdir(parents=True)
+    for path in files:
+        shutil.copyfile(path, target / path.name)
+    if pooling.is_file():
+        (target / "1_Pooling").mkdir()
+        shutil.copyfile(pooling, target / "1_Pooling" / "config.json")
+
+
+def has_vocabulary(model: Model) -> bool:
+    """Whether the model scores tokens (rather than labels)."""
+    return isinstance(model.network.head, VocabularyHead)
+
+
+__all__ = ["Task", "has_vocabulary", "load_run", "save_run", "weights_digest"]
