@@ -1,1 +1,60 @@
-"""microtune: a language model through its whole working life on an ordinary computer."""
+"""microtune: a language model through its whole working life on an ordinary computer.
+
+>>> import microtune as mt
+>>> run = mt.tune("tickets", task="classification", model="sprout", method="lora:8")
+>>> run.scores["test"]["accuracy"]; run.predict("my card was charged twice")
+
+Everything public stands in `__all__` and is imported when it is first used, so that `import microtune` is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from microtune.errors import CheckError, InputError, LimitError, MicrotuneError, RunError
+from microtune.version import __version__
+
+if TYPE_CHECKING:
+    from microtune.nn.spec import ModelSpec, StackSpec
+    from microtune.recipe import Recipe
+    from microtune.run.load import Model, load
+    from microtune.run.verbs import Run, pretrain, tune
+
+__all__ = [
+    "CheckError",
+    "InputError",
+    "LimitError",
+    "MicrotuneError",
+    "Model",
+    "ModelSpec",
+    "Recipe",
+    "Run",
+    "RunError",
+    "StackSpec",
+    "__version__",
+    "load",
+    "pretrain",
+    "tune",
+]
+
+_LAZY = {
+    "Model": "microtune.run.load",
+    "ModelSpec": "microtune.nn.spec",
+    "Recipe": "microtune.recipe",
+    "Run": "microtune.run.verbs",
+    "StackSpec": "microtune.nn.spec",
+    "load": "microtune.run.load",
+    "pretrain": "microtune.run.verbs",
+    "tune": "microtune.run.verbs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'microtune' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

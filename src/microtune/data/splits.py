@@ -129,12 +129,17 @@ def split_by_field(rows: Sequence[Row], field: str) -> dict[str, list[Row]]:
     parts: dict[str, list[Row]] = {part: [] for part in PARTS}
     for row in rows:
         value = row.data.get(field)
-        part = _PART_NAMES.get(str(value).strip().casefold())
+        part = part_name(value)
         if part is None:
             what = f"the field {shown(field)} says {shown(value)}" if field in row.data else f"no field {shown(field)}"
             raise refuse(row.path, row.line, f"{what}; it must be train, validation (valid, val, dev) or test")
         parts[part].append(row)
     return {part: chosen for part, chosen in parts.items() if chosen}
+
+
+def part_name(value: object) -> str | None:
+    """train, validation or test for any of the words that mean it, else None."""
+    return _PART_NAMES.get(str(value).strip().casefold())
 
 
 def normalised(text: str) -> str:

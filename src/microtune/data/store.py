@@ -1,7 +1,7 @@
 """Memory-mapped ragged arrays keyed by content hash: tokens of a corpus, states of a frozen trunk.
 
-An array is one folder `<key>/` with `values.bin`, `lengths.npy` and, written last, `meta.json`; a folder without a valid
-`meta.json` does not exist. The key is a hash of everything that decides the values.
+An array is one folder `<key>/` with `values.bin`, `lengths.npy` and, written last, `meta.json`; a folder without a
+valid `meta.json` does not exist. The key is a hash of everything that decides the values.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,14 +59,29 @@ class RaggedStore:
         folder = Path(folder)
         work = folder.with_name(folder.name + ".part")
         shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        lengths = []
-        with open(work / "values.bin", "wb") as out:
-            for row in rows:
-                lengths.append(len(row))
-                out.write(np.ascontiguousarray(row, dtype=dtype).tobytes())
-        np.save(work / "lengths.npy", np.array(lengths, dtype=np.int64))
-        (work / "meta.json").write_text(json.dumps({"dtype": dtype, "shape": shape}), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(work, folder)
+        try:
+            work.mkdir(parents=True)
+            lengths = []
+            with open(work / "values.bin", "wb") as out:
+                for row in rows:
+                    lengths.append(len(row))
+                    out.write(np.ascontiguousarray(row, dtype=dtype).tobytes())
+                _flush(out)
+            with open(work / "lengths.npy", "wb") as out:
+                np.save(out, np.array(lengths, dtype=np.int64))
+                _flush(out)
+            with open(work / "meta.json", "w", encoding="utf-8") as text:
+                json.dump({"dtype": dtype, "shape": shape}, text)
+                _flush(text)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(work, folder)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
         return cls(folder)
+
+
+def _flush(file: IO[Any]) -> None:
+    """Bring a file to the disk before its folder appears under its name."""
+    file.flush()
+    os.fsync(file.fileno())

@@ -63,7 +63,7 @@ class Family:
             config = kept | self.write(spec, kept)
             different = _differences(spec, self.read(config), labels=head == "label")
         except InputError as error:
-            different = [str(error).rstrip(".")]
+            different = [f"this model ({str(error).rstrip('.')})"]
         if different:
             raise InputError(f"A {self.model_type} file cannot express {'; '.join(different)}: save in our own form.")
         return config | {"model_type": self.model_type, "architectures": [self.architectures[head]]}
@@ -139,7 +139,7 @@ def save_folder(
     rules = record.rules(spec)
     given = {name: tensor.detach() for name, tensor in state.items()}
     if spec.tied and head == "vocabulary" and OUT in given:
-        if TOKENS in given and not torch.equal(given[OUT], given[TOKENS]):
+        if TOKENS in given and not _same(given[OUT], given[TOKENS]):
             raise InputError(f"{OUT} differs from {TOKENS}, but spec.tied promises one tensor: set tied=False.")
         del given[OUT]
     _check_complete(given, spec, head)
@@ -296,6 +296,11 @@ def _check_complete(given: Mapping[str, Tensor], spec: ModelSpec, head: Head) ->
     if wrong:
         kind = "missing" if wrong[0] not in given else "unexpected" if wrong[0] not in shapes else "of the wrong shape"
         raise InputError(f'The state to save does not fit its spec: "{wrong[0]}" is {kind}.')
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors are one, or equal (one tensor of NaNs is not equal to itself)."""
+    return first.data_ptr() == second.data_ptr() or torch.equal(first, second)
 
 
 def _own_storage(tensors: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:

@@ -12,9 +12,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -25,20 +26,24 @@ from microtune.errors import RunError
 
 MANIFEST = "manifest.json"
 WORK_SUFFIX = ".part"
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, whole or not at all."""
     work = path.with_name(path.name + WORK_SUFFIX)
-    try:
-        with open(work, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(work, path)
-    except OSError as error:
-        raise _explained(error, path) from error
-    flush_folder(path.parent)
+    with explained(path):
+        try:
+            with open(work, "wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(work, path)
+        except OSError:
+            with suppress(OSError):
+                work.unlink(missing_ok=True)
+            raise
+        flush_folder(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -54,24 +59,76 @@ def write_json(path: Path, value: Any) -> None:
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Make the directory `path` by `fill(working directory)`; it appears complete, with a manifest, or not at all."""
     work = path.with_name(path.name + WORK_SUFFIX)
-    shutil.rmtree(work, ignore_errors=True)
-    try:
-        work.mkdir(parents=True)
-        fill(work)
-        files = sorted(p for p in work.rglob("*") if p.is_file())
-        entries = {str(p.relative_to(work).as_posix()): _entry(p) for p in files}
-        with open(work / MANIFEST, "w", encoding="utf-8") as out:
-            out.write(json.dumps({"files": entries}, indent=1))
-            out.flush()
-            os.fsync(out.fileno())
-        flush_folder(work)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(work, path)
-    except OSError as error:
-        shutil.rmtree(work, ignore_errors=True)
-        raise _explained(error, path) from error
-    flush_folder(path.parent)
+    with explained(path):
+        try:
+            remove_folder(work)
+            made = not path.parent.is_dir()
+            work.mkdir(parents=True)
+            if made:
+                flush_folder(path.parent.parent)
+            fill(work)
+            _seal(work)
+            remove_folder(path)
+            os.replace(work, path)
+        except BaseException:
+            remove_folder(work)
+            raise
+        flush_folder(path.parent)
+
+
+def _seal(work: Path) -> None:
+    """Flush everything inside to disk, then write the manifest."""
+    entries = {}
+    for path in sorted(work.rglob("*")):
+        if path.is_dir():
+            flush_folder(path)
+            continue
+        with open(path, "rb+") as file:
+            entries[str(path.relative_to(work).as_posix())] = _entry(path)
+            os.fsync(file.fileno())
+    with open(work / MANIFEST, "w", encoding="utf-8") as out:
+        out.write(json.dumps({"files": entries}, indent=1))
+        out.flush()
+        os.fsync(out.fileno())
+    flush_folder(work)
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a directory; it is renamed first, so that a half-deleted one never stands under its own name."""
+    gone = path if path.name.endswith(WORK_SUFFIX) else path.with_name(path.name + ".gone" + WORK_SUFFIX)
+    if gone != path and path.is_dir():
+        shutil.rmtree(gone, ignore_errors=True)
+        with suppress(OSError):
+            os.replace(path, gone)
+            path = gone
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def reserve(path: Path, size: int) -> None:
+    """A new file of `size` bytes with room on the disk: writing to it through memory would die without a word."""
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        try:
+            with open(path, "wb") as out:
+                _allocate(out, size)
+        except OSError:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise
+
+
+def _allocate(out: BinaryIO, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(out.fileno(), 0, size)
+            return
+        except OSError as error:
+            if error.errno in (errno.EIO, *FULL):
+                raise
+    zeros = bytes(1 << 20)
+    for start in range(0, size, len(zeros)):
+        out.write(zeros[: size - start])
 
 
 def verify_folder(path: Path) -> str | None:
@@ -102,7 +159,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def flush_folder(path: Path) -> None:
-    """Flush a directory's entries to disk, where the system can."""
+    """Flush a directory's entries to disk, where the system can; a disk that fails or is full is an error."""
     if os.name == "nt":
         return
     try:
@@ -111,8 +168,9 @@ def flush_folder(path: Path) -> None:
         return
     try:
         os.fsync(handle)
-    except OSError:
-        pass
+    except OSError as error:
+        if error.errno in (errno.EIO, *FULL):
+            raise
     finally:
         os.close(handle)
 
@@ -125,7 +183,8 @@ def remove_leftovers(folder: Path) -> None:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _entry(path: Path) -> dict[str, Any]:
@@ -133,7 +192,14 @@ def _entry(path: Path) -> dict[str, Any]:
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _explained(error: OSError, path: Path) -> RunError:
-    if error.errno == errno.ENOSPC:
-        return RunError(f"{path}: the disk is full; free some space and run the same command again, it will resume.")
-    return RunError(f"{path}: cannot be written ({error.strerror or error}).")
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """An error of the system while writing to `path`, as a RunError of one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            message = f"{path}: the disk is full; free some space and run the same command again; a run resumes."
+        else:
+            message = f"{path}: cannot be written ({error.strerror or error})."
+        raise RunError(message) from error

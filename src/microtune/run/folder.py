@@ -1,8 +1,8 @@
 """A run on disk: its folder, its lock, its metrics, its checkpoints.
 
 A run is its own process; whatever shows it only reads this folder. The same command on an unfinished run resumes it; a
-finished or a different run is refused. A checkpoint is a new directory, complete or absent; a damaged one is passed over
-and the one before it is used.
+finished or a different run is refused. A checkpoint is a new directory, complete or absent; a damaged one is passed
+over and the one before it is used.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ from torch import Tensor
 from microtune.errors import RunError
 from microtune.recipe import Recipe, to_yaml
 from microtune.run.disk import (
+    explained,
     read_tensors,
+    remove_folder,
     remove_leftovers,
     verify_folder,
     write_folder,
@@ -36,6 +39,7 @@ from microtune.run.disk import (
 from microtune.version import __version__
 
 KEEP_CHECKPOINTS = 2
+PID_SECONDS = 0.1
 
 
 class RunFolder:
@@ -47,39 +51,62 @@ class RunFolder:
         self.notes: list[str] = []  # what a reader should be told, such as a checkpoint that was passed over
 
     def open(self, recipe: Recipe, data_hashes: Mapping[str, str], *, overwrite: bool) -> None:
-        """Take the folder: make it, resume it, or refuse with the reason."""
+        """Take the folder: make it, resume it, or refuse with the reason.
+
+        `overwrite` replaces a finished or a different run; an unfinished one of the same recipe is resumed all the
+        same, so that the same command always continues what it began.
+        """
         existed = self.path.exists()
         if existed and not self.path.is_dir():
             raise RunError(f"{self.path}: exists and is not a folder; choose another with --out.")
-        if existed and any(self.path.iterdir()) and not (self.path / "recipe.yaml").is_file():
-            if not self._only_leftovers():
-                raise RunError(f"{self.path}: exists and is not a run; choose another folder with --out.")
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._acquire()
+        if existed and not (self.path / "recipe.yaml").is_file() and not self._only_leftovers():
+            raise RunError(f"{self.path}: exists and is not a run; choose another folder with --out.")
         try:
-            if overwrite:
-                self._clear()
-            remove_leftovers(self.path)
-            if (self.path / "recipe.yaml").is_file():
-                self._must_match(recipe, data_hashes)
-            else:
-                write_json(self.path / "environment.json", environment(recipe, data_hashes))
-                write_text(self.path / "recipe.yaml", to_yaml(recipe))
+            with explained(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._acquire()
+                self._take(recipe, data_hashes, overwrite)
         except BaseException:
             self.close()
             raise
 
+    def _take(self, recipe: Recipe, data_hashes: Mapping[str, str], overwrite: bool) -> None:
+        """With the lock held: tidy up after a dead process, then resume, replace, begin or refuse."""
+        remove_leftovers(self.path)
+        if self.finished:
+            self.drop_checkpoints()
+        if (self.path / "recipe.yaml").is_file():
+            refusal = self._refusal(recipe, data_hashes)
+            if refusal is None:
+                return
+            if overwrite:
+                self._clear()
+            elif self._begun:
+                raise RunError(f"{self.path}: {refusal}")
+        write_json(self.path / "environment.json", environment(recipe, data_hashes))
+        write_text(self.path / "recipe.yaml", to_yaml(recipe))
+
     def close(self) -> None:
-        """Let other processes have the folder."""
+        """Let other processes have the folder. The empty lock file stays: deleting it would let two others in."""
         if self._lock.is_locked:
-            (self.path / "run.pid").unlink(missing_ok=True)
+            with suppress(OSError):
+                (self.path / "run.pid").unlink(missing_ok=True)
             self._lock.release()
-            (self.path / "run.lock").unlink(missing_ok=True)
+
+    def discard_if_untrained(self) -> None:
+        """Delete a folder in which nothing was learnt yet: bad input leaves nothing half-written."""
+        if not (self.path / "metrics.jsonl").is_file() and not self._checkpoints() and not self.finished:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     @property
     def finished(self) -> bool:
         """Whether a complete model stands in it."""
         return (self.path / "model" / "manifest.json").is_file() and (self.path / "scores.json").is_file()
+
+    @property
+    def _begun(self) -> bool:
+        """Whether anything was learnt in it; until then another recipe or other data may take its place."""
+        return any((self.path / name).exists() for name in ("metrics.jsonl", "checkpoints", "model", "scores.json"))
 
     def save_checkpoint(self, step: int, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """A new directory for `step`; the oldest ones go."""
@@ -88,41 +115,60 @@ class RunFolder:
             write_tensors(work / "state.safetensors", tensors)
             write_json(work / "state.json", plain)
 
+        self._flush_metrics()
         target = self.path / "checkpoints" / f"step-{step:08d}"
         if target.exists() and verify_folder(target) is None:
             return
         write_folder(target, fill)
         for old in self._checkpoints()[:-KEEP_CHECKPOINTS]:
-            shutil.rmtree(old, ignore_errors=True)
+            remove_folder(old)
 
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The newest checkpoint that is whole, or None; damaged ones are noted and passed over."""
-        for path in reversed(self._checkpoints()):
+        found = self._checkpoints()
+        for number, path in reversed(list(enumerate(found))):
             damage = verify_folder(path)
             if damage is None:
                 state = json.loads((path / "state.json").read_text(encoding="utf-8"))
                 return read_tensors(path / "state.safetensors"), state
-            self.notes.append(f"Checkpoint {path.name} is damaged ({damage}); using the one before it.")
-            shutil.rmtree(path, ignore_errors=True)
+            then = "using the one before it" if number else "no other is left, so the run starts anew"
+            self.notes.append(f"Checkpoint {path.name} is damaged ({damage}); {then}.")
+            remove_folder(path)
         return None
 
     def drop_checkpoints(self) -> None:
-        """Checkpoints are for resuming; a finished run needs none."""
-        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+        """Checkpoints and working files are for resuming; a finished run needs none."""
+        for name in ("checkpoints", "cache"):
+            remove_folder(self.path / name)
 
     def write_metric(self, kind: str, values: Any) -> None:
         """Append one object to metrics.jsonl."""
         entry = asdict(values) if is_dataclass(values) and not isinstance(values, type) else dict(values)
         line = json.dumps({"kind": kind, **entry, "time": round(time.time(), 3)}, ensure_ascii=False)
-        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as out:
-            out.write(line + "\n")
+        path = self.path / "metrics.jsonl"
+        with explained(path):
+            size = path.stat().st_size if path.is_file() else 0
+            try:
+                with open(path, "ab") as out:
+                    out.write(line.encode("utf-8") + b"\n")
+            except OSError:
+                with suppress(OSError):
+                    os.truncate(path, size)  # no half line
+                raise
 
     def rewind_metrics(self, step: int) -> None:
-        """Forget what was logged after `step`, which will be computed again."""
+        """Forget what was logged after `step` and what the end of a run logs: both will be computed again."""
         path = self.path / "metrics.jsonl"
         if path.is_file():
-            kept = [line for line in read_metrics(path) if line.get("step", 0) <= step]
+            kept = [line for line in read_metrics(path) if not line.get("final") and _step_of(line) <= step]
             write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
+
+    def _flush_metrics(self) -> None:
+        """A checkpoint promises that the steps before it are logged, even after a power cut."""
+        path = self.path / "metrics.jsonl"
+        if path.is_file():
+            with explained(path), open(path, "rb+") as out:
+                os.fsync(out.fileno())
 
     def _checkpoints(self) -> list[Path]:
         folder = self.path / "checkpoints"
@@ -132,41 +178,61 @@ class RunFolder:
         try:
             self._lock.acquire()
         except filelock.Timeout as error:
-            pid_file = self.path / "run.pid"
-            pid = pid_file.read_text(encoding="utf-8").strip() if pid_file.is_file() else "unknown"
-            raise RunError(f"{self.path}: another process (pid {pid}) is working on this run.") from error
+            time.sleep(PID_SECONDS)  # the other process writes its pid right after taking the lock
+            raise RunError(f"{self.path}: another process (pid {self._pid()}) is working on this run.") from error
         (self.path / "run.pid").write_text(str(os.getpid()), encoding="utf-8")
+
+    def _pid(self) -> str:
+        try:
+            return (self.path / "run.pid").read_text(encoding="utf-8").strip() or "unknown"
+        except (OSError, UnicodeDecodeError):
+            return "unknown"
 
     def _only_leftovers(self) -> bool:
         known = {"run.lock", "run.pid", "environment.json"}
         return all(p.name in known or p.name.endswith(".part") for p in self.path.iterdir())
 
     def _clear(self) -> None:
-        for path in self.path.iterdir():
-            if path.name in ("run.lock", "run.pid"):
-                continue
+        """Delete the old run: its scores first (it is unfinished then), its recipe last (it is a run till then)."""
+        last = ["recipe.yaml", "environment.json"]
+        names = [p.name for p in self.path.iterdir() if p.name not in ("run.lock", "run.pid", "scores.json", *last)]
+        for path in (self.path / name for name in ["scores.json", *names, *last]):
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+                remove_folder(path)
+                if path.exists():
+                    shutil.rmtree(path)  # says why it cannot; a new run must not meet old checkpoints
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)
+        self.notes.append("The run that stood in this folder was replaced.")
 
-    def _must_match(self, recipe: Recipe, data_hashes: Mapping[str, str]) -> None:
-        stored = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
+    def _refusal(self, recipe: Recipe, data_hashes: Mapping[str, str]) -> str | None:
+        """Why this recipe cannot go on in this folder, or None where it can."""
+        try:
+            stored = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
+            hashes = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))["data"]
+            stored.pop("out", None)
+            changed = [f"data {name} has changed" for name in data_hashes if hashes.get(name) != data_hashes[name]]
+        except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+            return (
+                "its recipe.yaml or environment.json cannot be read; choose another folder with --out, or replace the "
+                "run with --overwrite."
+            )
         asked = yaml.safe_load(to_yaml(recipe))
-        for values in (stored, asked):
-            values.pop("out", None)
-        differences = list(_differences(stored, asked))
-        hashes = json.loads((self.path / "environment.json").read_text(encoding="utf-8")).get("data", {})
-        differences += [f"data {name} has changed" for name in data_hashes if hashes.get(name) != data_hashes[name]]
+        asked.pop("out", None)
+        differences = [*_differences(stored, asked), *changed]
         if differences:
-            raise RunError(
-                f"{self.path}: holds a different run ({'; '.join(differences[:4])}); "
-                "choose another folder with --out, or replace it with --overwrite."
+            return (
+                f"holds a different run ({'; '.join(differences[:4])}); choose another folder with --out, or replace "
+                "it with --overwrite."
             )
         if self.finished:
-            raise RunError(
-                f"{self.path}: this run is finished; choose another folder with --out, or redo it with --overwrite."
-            )
+            return "this run is finished; choose another folder with --out, or redo it with --overwrite."
+        return None
+
+
+def _step_of(line: Mapping[str, Any]) -> int:
+    step = line.get("step", 0)
+    return step if isinstance(step, int) else 0
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

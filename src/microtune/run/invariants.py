@@ -6,6 +6,7 @@ was too much cut away. After two steps: did everything that should train move, a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import torch
@@ -29,6 +30,11 @@ class Movement:
         self._before: dict[str, Tensor] | None = {n: p.detach().clone() for n, p in attachment.parameters()}
         self._frozen = {n: _fingerprint(p) for n, p in model.named_parameters() if n not in self._before}
         self._moving_steps = 0
+
+    @property
+    def frozen(self) -> str:
+        """One fingerprint of all frozen weights: a checkpoint only fits the base that it was made with."""
+        return hashlib.sha256(repr(sorted(self._frozen.items())).encode()).hexdigest()[:16]
 
     def check(self, step: int, lr: float) -> None:
         """Count a step; at the second one with a rate above zero, compare and forget."""

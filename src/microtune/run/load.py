@@ -227,7 +227,7 @@ def randomize(model: Model, seed: int) -> None:
     spec = model.spec
     model.network = Transformer(spec).to(next(model.network.parameters()).dtype)
     initialize(model.network, spec.initializer_range, num_layers=spec.output_stack.num_layers)
-    model.spare, model.missing_head = {}, ()
+    model.spare, model.missing_head, model.task = {}, (), None
     model.network.eval()
 
 

@@ -8,8 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from microtune.data.sources import Row, read_rows
-from microtune.data.splits import near_duplicates, remove_overlap, split_by_field, split_rows
+from microtune.data.sources import Row, files_of, read_rows
+from microtune.data.splits import near_duplicates, part_name, remove_overlap, split_by_field, split_rows
 from microtune.errors import CheckError, InputError
 from microtune.nn.spec import ModelSpec
 from microtune.recipe import Data, Recipe, validated
@@ -65,6 +65,7 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
     """Read and split the rows, let the task find its fields, take copies of test rows out of train."""
     if data.get("train") is None:
         raise InputError("There is no training data; name a file, for instance: microtune tune data.csv --task classification.")
+    data = {**data, **split_files(data)}
     rows = read(data["train"], recipe)
     given = {name: read(data[name], recipe) for name in ("validation", "test") if data.get(name) is not None}
     fields = {"text_field": recipe.data.text_field, "label_field": recipe.data.label_field}
@@ -73,6 +74,22 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
     splits = Splits(parts)
     _remove_copies(recipe.data, prepared, splits)
     return prepared, splits
+
+
+def split_files(data: Mapping[str, Any]) -> dict[str, str]:
+    """`train`, `validation` and `test` files of a folder, by their names; {} where the folder is not laid out so."""
+    source = data.get("train")
+    if not isinstance(source, (str, Path)) or not Path(source).is_dir():
+        return {}
+    found: dict[str, str] = {}
+    for path in files_of(source):
+        part = part_name(path.name.partition(".")[0])
+        if part is None or part in found:
+            return {}
+        found[part] = str(path)
+    if "train" not in found:
+        return {}
+    return {part: path for part, path in found.items() if part == "train" or data.get(part) is None}
 
 
 def _parts(

@@ -22,6 +22,7 @@ from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer, count_parameters, initialize
 from microtune.recipe import Recipe, Source
 from microtune.run import precision as number_format
+from microtune.run.disk import explained, verify_folder, write_folder
 from microtune.run.evaluate import evaluate_items
 from microtune.run.folder import RunFolder
 from microtune.run.hashes import file_hash
@@ -33,6 +34,11 @@ from microtune.tasks.language_modelling import LanguageModelling
 
 TOKENIZER_CHARACTERS = 30_000_000
 HELD_OUT_CHARACTERS = 200_000
+
+
+def source_hashes(recipe: Recipe) -> dict[str, str]:
+    """Hash of every source, by which a run notices that its corpus has changed."""
+    return {source.path: _hash(recipe, source) for source in recipe.data.sources}
 
 
 def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Scored]:
@@ -55,7 +61,7 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
     scores: dict[str, Any] = {}
     for scored in _held_out(recipe, network, tokenizer, training):
         scores[scored.split] = {"values": scored.values, "intervals": scored.intervals}
-        folder.write_metric("score", {"split": scored.split, "step": scored.step, **scored.values})
+        folder.write_metric("score", {"split": scored.split, "step": scored.step, "final": True, **scored.values})
         yield scored
     save_base(folder, recipe, network, tokenizer, scores, {"parameters": total, "tokens": _tokens_seen(training)})
     folder.drop_checkpoints()
@@ -100,16 +106,17 @@ def _tokenizer(recipe: Recipe, cache: Path) -> Tokenizer:
     size = int((choice or {}).get("vocab_size", 16_384))
     key = content_key(size, [s.model_dump() for s in recipe.data.sources], [_hash(recipe, s) for s in recipe.data.sources])
     folder = cache / f"tokenizer-{key}"
-    done = Tokenizer.load(folder)
+    done = Tokenizer.load(folder) if verify_folder(folder) is None else None
     if done is None:
         done = train_bpe(sample_texts(recipe.data.sources, lambda s: _read(recipe, s), TOKENIZER_CHARACTERS), size)
-        done.save(folder)
+        write_folder(folder, done.save)
     return done
 
 
 def _store(recipe: Recipe, source: Source, tokenizer: Tokenizer, cache: Path) -> RaggedStore:
     key = source_key(source, tokenizer, _hash(recipe, source))
-    return tokenise(_read(recipe, source), tokenizer, cache, key, chat=_is_chat(source))
+    with explained(cache / key):
+        return tokenise(_read(recipe, source), tokenizer, cache, key, chat=_is_chat(source))
 
 
 def _is_chat(source: Source) -> bool:

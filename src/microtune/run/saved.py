@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from microtune.adapt.base import Attachment, Method, make_method
+from microtune.adapt.lora import LoRA
 from microtune.data.text import Tokenizer
 from microtune.errors import RunError
 from microtune.nn.heads import VocabularyHead
@@ -54,6 +55,8 @@ def save_run(run: Path, model: Model, method: Method, attachment: Attachment, ch
             write_tensors(work / "frozen.safetensors", frozen)
         elif method.name != "full" and model.place is not None and model.place.kind == "embedded":
             _copy_base(model.place.path, work / "base")
+        if isinstance(method, LoRA) and choice.weights == "pretrained":
+            _write_adapter(work, model, method)
 
     write_folder(run / "model", fill)
 
@@ -141,6 +144,17 @@ def _copy_base(source: Path, target: Path) -> None:
     if pooling.is_file():
         (target / "1_Pooling").mkdir()
         shutil.copyfile(pooling, target / "1_Pooling" / "config.json")
+
+
+def _write_adapter(work: Path, model: Model, method: LoRA) -> None:
+    """A second copy of what trained, for users of `peft`; left out where transformers has no such head."""
+    from microtune.run.peft import has_peft_form, write_peft
+
+    if model.place is None or not has_peft_form(model):
+        return
+    name = str(model.place.path.resolve()) if model.place.kind == "folder" else model.place.name
+    copied = (work / "base").is_dir()
+    write_peft(work / "adapter", model, method, base_name="../base" if copied else name)
 
 
 def has_vocabulary(model: Model) -> bool:

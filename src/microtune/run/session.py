@@ -1,7 +1,7 @@
 """The loop around training that every run shares: resume, checkpoints, choosing by validation, stopping on a signal.
 
-Like training itself it is a generator: it yields `Step`s and, after each epoch, `Scored`. Whoever reads them may stop at
-any time; the next run continues from the last checkpoint.
+Like training itself it is a generator: it yields `Step`s and, after each epoch, `Scored`. Whoever reads them may stop
+at any time; the next run continues from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Scored:
     best: bool = False
 
 
-class Interrupted(MicrotuneError):
+class Interrupted(MicrotuneError):  # noqa: N818 - an event rather than an error
     """The run was asked to stop; everything up to the last step is saved."""
 
     exit_code = 130
@@ -90,12 +90,14 @@ def run_training(
             if evaluate is not None and epoch_ends:
                 scored = _judge(evaluate(), choice, training, folder)
                 yield scored
-            if asked_to_stop.is_set() and training.step < training.total_steps:
+            enough = bool(settings.patience) and choice.epochs_without_gain >= settings.patience
+            last = enough or training.step == training.total_steps
+            if last or training.step % every == 0 or asked_to_stop.is_set():
                 _save(training, folder, choice)
-                raise Interrupted(f"Stopped at step {training.step} of {training.total_steps}; run the same command to resume.")
-            if training.step % every == 0 or training.step == training.total_steps:
-                _save(training, folder, choice)
-            if settings.patience and choice.epochs_without_gain >= settings.patience:
+            if asked_to_stop.is_set():
+                done = f"{training.step} of {training.total_steps}"
+                raise Interrupted(f"Stopped at step {done}; run the same command to resume.")
+            if enough:
                 break
     if settings.keep == "best" and choice.weights is not None:
         training.attachment.load_state(choice.weights)
@@ -138,14 +140,20 @@ def _resume(training: Training, folder: RunFolder, choice: Choice) -> None:
 
 @contextmanager
 def _signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; only the main thread can listen."""
+    """An event that SIGINT and SIGTERM set, and a second one stops at once; only the main thread can listen."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    before = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(*_: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield event
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -109,4 +109,5 @@ def _hub(name: str) -> Place:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InputError(f'"{name}" is neither a folder here nor to be had from the hub: {first}') from error
-    return Place("hub", name, path, revision=path.name)
+    adapter = (path / "adapter_config.json").is_file() and not (path / "config.json").is_file()
+    return Place("adapter" if adapter else "hub", name, path, revision=path.name)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from microtune.adapt.base import Attachment, Method
 from microtune.data.batches import Batch, Items, collate, epoch_plan, item_sizes
-from microtune.errors import CheckError
+from microtune.errors import CheckError, RunError
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Train
 from microtune.run.invariants import Movement
@@ -134,13 +134,19 @@ class Training:
         """Tensors and plain values from which `load_state` continues bit for bit."""
         tensors, plain = self.optimizers.state()
         tensors |= {f"weights.{name}": value for name, value in self.attachment.state().items()}
-        return tensors, {"step": self.step, "optimizers": plain}
+        return tensors, {"step": self.step, "optimizers": plain, "frozen": self.movement.frozen}
 
     def load_state(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
-        """Put a saved state back."""
+        """Put a saved state back; refused where the frozen weights are not those it was made with."""
+        if plain["frozen"] != self.movement.frozen:
+            raise RunError(
+                "The base model has changed since this run began; put the old files back, or begin anew in another "
+                "folder with --out."
+            )
         weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
         self.attachment.load_state(weights)
-        self.optimizers.load_state({k: v for k, v in tensors.items() if not k.startswith("weights.")}, plain["optimizers"])
+        moments = {k: v for k, v in tensors.items() if not k.startswith("weights.")}
+        self.optimizers.load_state(moments, plain["optimizers"])
         self.step = int(plain["step"])
 
 

@@ -9,6 +9,7 @@ Prior art: AutoFreeze (Liu et al., 2021), the bottleneck files of TensorFlow Hub
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from microtune.data.batches import Batch, Items, collate, in_order, item_sizes
 from microtune.nn.transformer import Transformer, Trunk
+from microtune.run.disk import reserve
 from microtune.run.precision import Precision, autocast
 
 FILL_TOKENS = 4096
@@ -42,8 +44,7 @@ class TrunkCache:
 
     def fill(self) -> Iterator[int]:
         """Compute every item's states; yields how many items are done."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.unlink(missing_ok=True)
+        reserve(self._path, self.bytes)
         count = int(self.lengths.sum()) * self.width
         store = torch.from_file(str(self._path), shared=True, size=count, dtype=self.dtype).view(-1, self.width)
         device, done = next(self.model.parameters()).device, 0
@@ -75,4 +76,5 @@ class TrunkCache:
     def close(self) -> None:
         """Let go of the storage and delete it."""
         self._store = None
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)

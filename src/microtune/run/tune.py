@@ -71,12 +71,11 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     method, attachment = _attach(recipe, model, task)
     yield _prepared(model, attachment, encoded, splits, task)
     training = _training(recipe, model, task, method, attachment, encoded["train"], folder)
-    if training.trunk is not None:
-        rows = len(encoded["train"].items)
-        for done in training.trunk.fill():
-            yield Stage("frozen trunk", done, rows)
-    yield Stage("training", training.step, training.total_steps, "steps")
-    yield from _fit(training, folder, encoded)
+    try:
+        yield from _fit(training, folder, encoded)
+    finally:
+        if training.trunk is not None:
+            training.trunk.close()
     yield Stage("evaluating")
     task, scores = _judge(model, task, encoded, training)
     model.task = task
@@ -90,6 +89,8 @@ def _model(recipe: Recipe) -> Model:
     if recipe.model.source is None:
         raise InputError('recipe: model.source is missing; name a base, for instance "sprout".')
     model = load(recipe.model.source, weights=recipe.model.weights, seed=recipe.seed)
+    if model.place is not None and model.place.kind == "adapter":
+        raise InputError(f"{recipe.model.source}: an adapter; tuning it further is not supported yet. Name its base.")
     if model.task is not None:
         raise InputError(f"{recipe.model.source}: already tuned; tuning a run further is not supported yet. Name its base.")
     return model
@@ -137,7 +138,12 @@ def _training(
     return training
 
 
-def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) -> Iterator[Step | Scored]:
+def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) -> Iterator[Stage | Step | Scored]:
+    if training.trunk is not None:
+        rows = len(encoded["train"].items)
+        for done in training.trunk.fill():
+            yield Stage("frozen trunk", done, rows)
+    yield Stage("training", training.step, training.total_steps, "steps")
     task = training.task
     judged = encoded.get("validation")
 
@@ -148,8 +154,6 @@ def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) 
 
     choice = Choice(task.primary, task.greater_is_better)
     yield from run_training(training, folder, choice, evaluate if judged is not None else None)
-    if training.trunk is not None:
-        training.trunk.close()
 
 
 def _judge(
@@ -201,8 +205,8 @@ def _finish(
     notes = [*splits.notes, *folder.notes]
     removed = [{"path": row.path, "line": row.line} for row in splits.removed]
     write_card(folder.path, recipe, summarize(model, attachment), scores, model.task, notes)
-    folder.drop_checkpoints()
     write_json(folder.path / "scores.json", {"scores": plain, "notes": notes, "removed": removed})
+    folder.drop_checkpoints()
 
 
 def without_memory(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:

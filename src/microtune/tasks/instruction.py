@@ -151,6 +151,21 @@ def chat_segments(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> l
     return segments
 
 
+def chat_prompt(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> list[int]:
+    """Ids up to the opening of the assistant's next turn, encoded piece by piece as in training."""
+    done, ids = "", []
+    cuts = [n + 1 for n, message in enumerate(messages) if message["role"] == "assistant"]
+    texts = []
+    for end in cuts:
+        texts.append(tokenizer.chat(messages[: end - 1], prompt=True))
+        texts.append(_to_stop(tokenizer.chat(messages[:end], prompt=False), tokenizer))
+    texts.append(tokenizer.chat(messages, prompt=True))
+    for text in texts:
+        ids += tokenizer.encode(text[len(done) :], special=False, parse=True)
+        done = text
+    return ids
+
+
 def _to_stop(text: str, tokenizer: Tokenizer) -> str:
     """Leave out what a template writes after the end mark of the last turn (a line break, say)."""
     for token in (*tokenizer.stops, tokenizer.special.get("eos", "")):

@@ -1,0 +1,86 @@
+"""`microtune`: one subcommand per verb. Parses, calls, prints; everything else is in `run`.
+
+torch is imported inside the commands, so that `--help` answers at once. A mistake of the user ends in one sentence on
+stderr and exit code 2; `--debug` shows the traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from microtune.cli import ask, listing, learn
+from microtune.cli.console import err, plain
+from microtune.errors import MicrotuneError
+from microtune.version import __version__
+
+app = typer.Typer(
+    name="microtune",
+    help="A language model through its whole working life on an ordinary computer.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"microtune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
+) -> None:
+    """Options before the verb."""
+
+
+
+app.command("tune")(learn.tune)
+app.command("pretrain")(learn.pretrain)
+app.command("evaluate")(ask.evaluate)
+app.command("predict")(ask.predict)
+app.command("chat")(ask.chat)
+app.command("list")(listing.list_things)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the command; exits with 0, 1, 2, 3 or 130."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    arguments = ["--debug", *(a for a in arguments if a != "--debug")] if debug else arguments
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        sys.exit(_complain(error.format_message(), error.exit_code))
+    except MicrotuneError as error:
+        if debug:
+            raise
+        sys.exit(_complain(str(error), error.exit_code))
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        sys.exit(_complain("stopped", 130))
+    except BrokenPipeError:
+        sys.exit(0)
+    except MemoryError:
+        sys.exit(_complain("not enough memory; lower train.micro_tokens or choose a smaller model", 1))
+    except Exception as error:
+        if debug:
+            raise
+        name = type(error).__name__
+        sys.exit(_complain(f"internal error ({name}: {str(error)[:300]}); please report it with the output of --debug", 1))
+    sys.exit(code or 0)
+
+
+def _complain(message: str, code: int) -> int:
+    err.print(f"error: {plain(message)}", soft_wrap=True)
+    return code

@@ -1,0 +1,139 @@
+"""`microtune predict`, `microtune evaluate` and `microtune chat`: what one does with a tuned model."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from microtune.cli.console import err, out, plain, show_score
+from microtune.errors import InputError
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+
+
+def predict(
+    run: Annotated[str, typer.Argument(help="run folder")],
+    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="texts to answer")] = None,
+    input_file: Annotated[str | None, typer.Option("--input", help="file with rows to answer")] = None,
+    output_file: Annotated[str | None, typer.Option("--output", help=".jsonl or .csv; default: JSON lines on stdout")] = None,
+    min_confidence: Annotated[float, typer.Option(help='below it, the answer is "unsure"')] = 0.0,
+    max_new_tokens: Annotated[int, typer.Option(help="longest generated answer")] = 128,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout")] = False,
+) -> None:
+    """Answer texts, or every row of a file in its order."""
+    if bool(texts) == bool(input_file):
+        raise InputError("Give either texts or --input FILE.")
+    if output_file and Path(output_file).suffix not in (".jsonl", ".csv"):
+        raise InputError(f"{output_file}: --output writes .jsonl or .csv.")
+    if not 0 <= min_confidence <= 1:
+        raise InputError("--min-confidence is a probability between 0 and 1.")
+    from microtune.data.sources import read_rows
+    from microtune.run.load import load
+    from microtune.run.predict import predict as run_predict
+    from microtune.run.predict import task_of, text_rows
+
+    model = load(run)
+    task = task_of(model)
+    rows = read_rows(input_file) if input_file else text_rows(task, texts or [])
+    answers = run_predict(model, rows, min_confidence=min_confidence, max_new_tokens=max_new_tokens)
+    records = ({**(row.data if input_file else {"text": text}), **_record(p)} for row, text, p in zip(
+        rows, texts or [""] * len(rows), answers, strict=True))
+    if output_file:
+        _write(Path(output_file), list(records))
+        err.print(f"{len(rows)} answers written to {plain(output_file)}")
+    elif input_file or as_json:
+        for record in records:
+            print(json.dumps(record, ensure_ascii=False, default=str))
+    else:
+        for record in records:
+            sure = f"  ({record['confidence']:.2f})" if "confidence" in record else ""
+            out.print(f"{plain(record['prediction'])}{sure}", soft_wrap=True)
+
+
+def evaluate(
+    run: Annotated[str, typer.Argument(help="run folder")],
+    data: Annotated[str | None, typer.Option(help="rows to score; default: show the run's own scores")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the scores as JSON on stdout")] = False,
+) -> None:
+    """Score a tuned model on a file, or show the scores it ended with."""
+    from microtune.run.verbs import Run
+
+    done = Run(run)
+    if data is None:
+        values, intervals = done.scores, done.intervals
+        if as_json:
+            print(json.dumps({"scores": values, "intervals": intervals}, ensure_ascii=False))
+            return
+        for split, scores in values.items():
+            for name, value in scores.items():
+                low, high = intervals[split].get(name, (float("nan"), float("nan")))
+                out.print(f"{plain(split):12} {plain(name):16} {value:.4f}  ({low:.4f} to {high:.4f})")
+        return
+    score = done.evaluate(data)
+    if as_json:
+        print(json.dumps({"scores": score.values, "intervals": score.intervals}, ensure_ascii=False))
+    else:
+        show_score(data, score, done.model.task)
+
+
+def chat(
+    model: Annotated[str, typer.Argument(help="run folder, embedded base or model folder")] = "sprout",
+    max_new_tokens: Annotated[int, typer.Option(help="longest answer")] = 128,
+    temperature: Annotated[float, typer.Option(help="0: always the likeliest token")] = 0.7,
+    top_p: Annotated[float, typer.Option(help="draw from the likeliest tokens with this share")] = 0.9,
+    seed: Annotated[int, typer.Option(help="of the draws")] = 0,
+) -> None:
+    """Talk to a model; an empty line or Ctrl-D ends it."""
+    from microtune.run.load import load
+    from microtune.run.predict import conversation_ids
+
+    talker = load(model)
+    messages: list[dict[str, Any]] = []
+    options = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+    while True:
+        try:
+            line = input("> " if sys.stdin.isatty() else "")
+        except EOFError:
+            return
+        if not line.strip():
+            return
+        messages.append({"role": "user", "content": line})
+        answer = ""
+        for piece in talker.continue_ids(conversation_ids(talker, messages), **options):  # type: ignore[arg-type]
+            answer += piece
+            print("".join(c if c == "\n" else plain(c) for c in piece), end="", flush=True)
+        print(flush=True)
+        messages.append({"role": "assistant", "content": answer})
+
+
+def _record(prediction: Any) -> dict[str, Any]:
+    record: dict[str, Any] = {"prediction": prediction.answer}
+    if prediction.scores:
+        record["confidence"] = round(prediction.confidence, 6)
+    return record
+
+
+def _write(path: Path, records: list[dict[str, Any]]) -> None:
+    """All at once: an interrupted prediction leaves no half file."""
+    from microtune.run.disk import write_text
+
+    if path.suffix == ".jsonl":
+        write_text(path, "".join(json.dumps(r, ensure_ascii=False, default=str) + "\n" for r in records))
+        return
+    buffer = io.StringIO()
+    names = list(dict.fromkeys(name for record in records for name in record))
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _safe(value) for name, value in record.items()} for record in records)
+    write_text(path, "\ufeff" + buffer.getvalue())
+
+
+def _safe(value: Any) -> Any:
+    """A cell that a spreadsheet would take for a formula gets a quote in front."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

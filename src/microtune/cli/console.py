@@ -1,0 +1,162 @@
+"""What the terminal shows: progress to stderr, results to stdout, text of users never as markup.
+
+Everything that comes from data, models or file names passes through `plain`, which makes control characters visible.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+out = Console(markup=False, highlight=False, emoji=False)
+err = Console(stderr=True, markup=False, highlight=False, emoji=False)
+MATRIX_LABELS = 15  # a wider confusion matrix does not fit a terminal; then its largest cells are listed
+
+
+def plain(value: Any) -> str:
+    """Text with control, bidirectional and other invisible characters written out as escapes."""
+    hidden = ("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp")
+    keep = "\u200d\ufe0f"  # joiners inside emoji
+    return "".join(
+        c if c in keep or unicodedata.category(c) not in hidden else c.encode("unicode_escape").decode("ascii")
+        for c in str(value)
+    )
+
+
+def cell(value: Any, style: str = "") -> Text:
+    """One table cell."""
+    return Text(plain(value), style=style)
+
+
+def table(title: str, columns: Mapping[str, str]) -> Table:
+    """An empty table; `columns` maps headings to "left" or "right"."""
+    made = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name, side in columns.items():
+        made.add_column(Text(name), justify=side, style="" if side == "left" else "")  # type: ignore[arg-type]
+    return made
+
+
+class EventPrinter:
+    """Reads the events of a run and shows them: stages, a summary, a progress bar, scores."""
+
+    def __init__(self, *, quiet: bool = False, silent: bool = False) -> None:
+        self.quiet = quiet or silent
+        self.silent = silent
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[facts]}"),
+            TimeRemainingColumn(),
+            console=err,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._rate = 0.0
+
+    def __enter__(self) -> EventPrinter:
+        if not self.quiet:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, event: Any) -> None:
+        """Show one event."""
+        from microtune.run.session import Scored, Stage
+        from microtune.run.train import Step
+        from microtune.run.tune import Evaluated, Prepared
+
+        if isinstance(event, Evaluated) and not self.silent:
+            show_score(event.split, event.score, event.task)
+        elif self.quiet:
+            return
+        elif isinstance(event, Stage):
+            self._stage(event.name, event.done, event.total)
+        elif isinstance(event, Step):
+            self._step(event)
+        elif isinstance(event, Prepared):
+            show_summary(event)
+        elif isinstance(event, Scored):
+            facts = "  ".join(f"{name} {value:.4g}" for name, value in event.values.items())
+            err.print(Text(f"  step {event.step}: {plain(event.split)} {facts}{'  (best so far)' if event.best else ''}"))
+
+    def _stage(self, name: str, done: int, total: int) -> None:
+        if self._task is not None and self._bar.tasks[self._task].description != name:
+            self._bar.remove_task(self._task)
+            self._task = None
+        if self._task is None:
+            self._task = self._bar.add_task(name, total=total or None, facts="")
+            self._rate = 0.0
+        self._bar.update(self._task, completed=done, total=total or None)
+
+    def _step(self, step: Any) -> None:
+        speed = step.tokens / max(step.seconds, 1e-9)
+        self._rate = speed if not self._rate else 0.9 * self._rate + 0.1 * speed
+        if self._task is not None:
+            facts = f"loss {step.loss:.4f}  {self._rate:,.0f} tokens/s"
+            self._bar.update(self._task, completed=step.step, facts=facts)
+
+
+def show_summary(prepared: Any) -> None:
+    """Rows, notes, and what trains."""
+    rows = ", ".join(f"{count:,} {name}" for name, count in prepared.sizes.items())
+    labels = f"; {len(prepared.labels)} labels" if prepared.labels else ""
+    err.print(Text(f"rows: {rows}{labels}"))
+    for note in prepared.notes:
+        err.print(Text(f"note: {plain(note)}", style="yellow"))
+    summary = prepared.summary
+    shown = table("", {"part": "left", "kind": "left", "parameters": "right", "trains": "right"})
+    for line in summary.lines:
+        moving = f"{line.trainable:,}" if line.trainable else "frozen"
+        shown.add_row(cell(line.part), cell(line.kind), f"{line.parameters:,}", Text(moving, "green" if line.trainable else "dim"))
+    shown.add_row(cell("together", "bold"), "", f"{summary.parameters:,}", f"{summary.trainable:,} ({summary.share:.2%})")
+    err.print(shown)
+
+
+def show_score(split: str, score: Any, task: Any) -> None:
+    """Metrics with intervals; for classification per-class figures and a confusion matrix of the test split."""
+    from microtune.tasks.classification import Classification
+
+    shown = table(f"{split} split, {len(score.predictions)} rows", {"metric": "left", "value": "right", "95 % interval": "right"})
+    for name, value in score.values.items():
+        low, high = score.intervals.get(name, (float("nan"), float("nan")))
+        shown.add_row(cell(name), f"{value:.4f}", f"{low:.4f} to {high:.4f}")
+    out.print(shown)
+    if isinstance(task, Classification) and split != "validation":
+        out.print(_per_class(task, score))
+        out.print(_confusion(task, score))
+
+
+def _per_class(task: Any, score: Any) -> Table:
+    heads = {"label": "left", "precision": "right", "recall": "right", "F1": "right", "rows": "right"}
+    shown = table("per class", heads)
+    for label, row in task.per_class(score.predictions).items():
+        numbers = [f"{row[key]:.3f}" for key in ("precision", "recall", "f1")]
+        shown.add_row(cell(label), *numbers, f"{row['support']:.0f}")
+    return shown
+
+
+def _confusion(task: Any, score: Any) -> Table:
+    matrix = task.confusion(score.predictions)
+    labels = list(task.labels)
+    if len(labels) > MATRIX_LABELS:
+        shown = table("largest confusions", {"label": "left", "taken for": "left", "rows": "right"})
+        pairs = [(int(matrix[i, j]), i, j) for i in range(len(labels)) for j in range(len(labels)) if i != j]
+        for count, i, j in sorted(pairs, reverse=True)[:10]:
+            if count:
+                shown.add_row(cell(labels[i]), cell(labels[j]), str(count))
+        return shown
+    heads = {"confusion": "left", **{str(i + 1): "right" for i in range(len(labels))}}
+    shown = table("confusion (rows: label, columns: prediction)", heads)
+    for i, label in enumerate(labels):
+        cells = [Text(str(n) if n else "·", "bold" if i == j else "" if n else "dim") for j, n in enumerate(matrix[i])]
+        shown.add_row(cell(f"{i + 1:>2} {label}"), *cells)
+    return shown

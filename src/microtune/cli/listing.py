@@ -1,0 +1,46 @@
+"""`microtune list`: what there is, by short name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from microtune.cli.console import cell, out, table
+from microtune.errors import InputError, suggest
+
+KINDS = ("models", "families", "methods", "tasks")
+
+
+def list_things(kind: Annotated[str | None, typer.Argument(help=", ".join(KINDS))] = None) -> None:
+    """List models, families, methods or tasks."""
+    if kind is not None and kind not in KINDS:
+        raise InputError(f'There is no list of "{kind}". {suggest(kind, KINDS)}')
+    for name in [kind] if kind else KINDS:
+        shown = table(name, {"name": "left", "about": "left"})
+        for entry, about in _entries(name):
+            shown.add_row(cell(entry), cell(about))
+        out.print(shown)
+        out.print("")
+
+
+def _entries(kind: str) -> list[tuple[str, str]]:
+    if kind == "models":
+        from microtune.run.sources import bases
+
+        return [(n, b.about + ("" if b.find() else " (not installed)")) for n, b in bases.items()]
+    if kind == "families":
+        from microtune.families import families
+
+        return [(n, ", ".join(sorted(set(f.architectures.values())))) for n, f in families.items()]
+    if kind == "methods":
+        from microtune.adapt import methods
+
+        return [(f"{n}:K" if m.short else n, _first_line(m.__doc__)) for n, m in methods.items()]
+    from microtune.tasks import tasks
+
+    return [(n, _first_line(t.__doc__)) for n, t in tasks.items()]
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().splitlines()[0]

@@ -1,0 +1,331 @@
+"""LoRA adapters in PEFT's form: written so that `peft` loads them, and read strictly.
+
+Our runs keep an update per role; PEFT keeps one per module of transformers. They differ where a family fuses weights (q,
+k and v of GPT-2 in one `c_attn`): several updates become one of stacked A and block-diagonal B, and one update of a fused
+module becomes several that share A. Reading refuses whatever would change the mathematics; every tensor must have a place.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from microtune.adapt.base import set_module
+from microtune.adapt.lora import LoRA, LoRALinear
+from microtune.errors import InputError, RunError
+from microtune.families.base import families, module_name, roles
+from microtune.families.files import read_json
+from microtune.nn.heads import LabelHead
+from microtune.nn.transformer import Transformer
+from microtune.run.disk import read_tensors, write_json, write_tensors
+from microtune.run.load import Model, load_base
+from microtune.run.peft_config import AdapterConfig, adapter_config
+from microtune.run.sources import Place, locate
+from microtune.tasks.classification import Classification
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "base_model.model."
+PICKLE = "adapter_model.bin"
+
+
+@dataclass(frozen=True)
+class Update:
+    """What PEFT keeps for one module: A `[r, in]`, B `[out, r]`, and the scale of B A."""
+
+    A: Tensor
+    B: Tensor
+    scale: float
+
+
+def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> None:
+    """Write the LoRA updates of `model`, and its label head, as `peft` does.
+
+    base_name: what `base_model_name_or_path` says. Raises InputError where transformers has no such label head.
+    """
+    updates = {module: _joined(model, module, parts) for module, parts in _by_module(model).items()}
+    if not updates:
+        raise InputError("This model holds no LoRA update, so there is no adapter to write.")
+    head = _their_head(model)
+    tensors = {f"{PREFIX}{name}": tensor for name, tensor in head.items()}
+    for module, update in updates.items():
+        tensors[f"{PREFIX}{module}.lora_A.weight"] = update.A
+        tensors[f"{PREFIX}{module}.lora_B.weight"] = update.B
+    ranks = {module: len(update.A) for module, update in updates.items()}
+    rank = Counter(ranks.values()).most_common(1)[0][0]
+    alphas = {module: _number(update.scale * ranks[module]) for module, update in updates.items()}
+    alpha = Counter(alphas[module] for module, r in ranks.items() if r == rank).most_common(1)[0][0]
+    label = isinstance(model.network.head, LabelHead)
+    config = {
+        "peft_type": "LORA",
+        "task_type": "SEQ_CLS" if label else "CAUSAL_LM" if model.network.decoder is not None else None,
+        "base_model_name_or_path": base_name,
+        "inference_mode": True,
+        "r": rank,
+        "lora_alpha": alpha,
+        "lora_dropout": method.dropout,
+        "target_modules": _targets(model, list(updates)),
+        "rank_pattern": _pattern(model, ranks, rank),
+        "alpha_pattern": _pattern(model, alphas, alpha),
+        "modules_to_save": sorted({name.rpartition(".")[0] for name in head}) or None,
+        "fan_in_fan_out": any(_transposed(model, module) for module in updates),
+        "bias": "none",
+        "use_rslora": False,
+        "use_dora": False,
+        "init_lora_weights": True,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / WEIGHTS, {name: t.detach().cpu() for name, t in tensors.items()}, {"format": "pt"})
+    write_json(folder / CONFIG, config)
+
+
+def has_peft_form(model: Model) -> bool:
+    """Whether transformers has a class for the head of `model`, so that `write_peft` can serve it."""
+    try:
+        _their_head(model)
+    except InputError:
+        return False
+    return True
+
+
+def _by_module(model: Model) -> dict[str, dict[int, LoRALinear]]:
+    """Their module -> our updates inside it, by the part of it that they belong to."""
+    found: dict[str, dict[int, LoRALinear]] = {}
+    for role, update in model.network.named_modules():
+        if isinstance(update, LoRALinear):
+            module, part, _ = module_name(model.family, role, spec=model.spec)
+            found.setdefault(module, {})[part] = update
+    return found
+
+
+def _joined(model: Model, module: str, parts: Mapping[int, LoRALinear]) -> Update:
+    """Several updates of one fused module as one: stacked A, block-diagonal B; ratios of scales go into B."""
+    members = roles(model.family, module, spec=model.spec)
+    scale = next(iter(parts.values())).scale
+    if len(members) == 1:
+        return Update(parts[0].lora_A, parts[0].lora_B, scale)
+    sizes = [_linear(model.network, role).out_features for role in members]
+    ranks = [parts[i].lora_A.shape[0] if i in parts else 0 for i in range(len(members))]
+    B = torch.zeros(sum(sizes), sum(ranks), dtype=next(iter(parts.values())).lora_B.dtype)
+    for i, update in parts.items():
+        row, column = sum(sizes[:i]), sum(ranks[:i])
+        block = update.lora_B.detach().cpu()
+        B[row : row + sizes[i], column : column + ranks[i]] = (
+            block if update.scale == scale else block * (update.scale / scale)
+        )
+    A = torch.cat([parts[i].lora_A.detach().cpu() for i in sorted(parts)])
+    return Update(A, B, scale)
+
+
+def _their_head(model: Model) -> dict[str, Tensor]:
+    """The label head under transformers' names; empty for a vocabulary head, which is part of the base."""
+    head, spec = model.network.head, model.spec
+    if not isinstance(head, LabelHead):
+        return {}
+    family = families[model.family]
+    if (head.pooling, head.kind) != (spec.pooling, spec.label_head):
+        raise InputError(
+            f"transformers has no {model.family} classifier that reads {head.pooling}; save in our own form."
+        )
+    family.to_config(spec, model.config, head="label")  # refuses what that class does not compute
+    state = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
+    return family.rules(spec).to_theirs(state, "label")
+
+
+def _targets(model: Model, wanted: list[str]) -> list[str]:
+    """Endings of names that select the `wanted` modules and no other, or the full names where there are none."""
+    endings = sorted({name.split(".", _depth(name))[-1] for name in wanted})
+    everything = list(_modules(model, bare=False))
+    matched = [name for name in everything if any(name.endswith(f".{ending}") for ending in endings)]
+    return endings if sorted(matched) == sorted(wanted) else sorted(wanted)
+
+
+def _depth(module: str) -> int:
+    """How many parts of a name lead to, and include, the number of its block."""
+    return next(i for i, part in enumerate(module.split(".")) if part.isdigit()) + 1
+
+
+def _pattern(model: Model, values: Mapping[str, Any], usual: Any) -> dict[str, Any]:
+    """Exceptions from the usual value; keys select modules by their ends, as in `_targets`."""
+    found: dict[str, Any] = {}
+    for value in sorted(set(values.values()) - {usual}):
+        names = [module for module, own in values.items() if own == value]
+        found |= dict.fromkeys(_targets(model, names), value)
+    return found
+
+
+def _number(value: float) -> float | int:
+    rounded = round(value)
+    return rounded if abs(value - rounded) < 1e-9 * max(1.0, abs(value)) else value
+
+
+def _transposed(model: Model, module: str) -> bool:
+    place = families[model.family].rules(model.spec).place(f"{module}.weight")
+    return place is not None and place.rule.transposed
+
+
+def load_adapter(place: Place, dtype: str | None) -> Model:
+    """The base that an adapter folder names, with the adapter in place; whatever does not fit is an InputError."""
+    config = adapter_config(read_json(place.path / CONFIG), place.path / CONFIG)
+    tensors = _read(place.path)
+    model = load_base(_base_place(place, config), dtype)
+    model.place = place
+    updates = _take_updates(place.path, tensors)
+    _attach(place.path, model, config, updates)
+    if config.task_type == "SEQ_CLS":
+        _attach_label_head(place.path, model, config, tensors)
+    elif tensors:
+        raise InputError(f'{place.path / WEIGHTS}: tensor "{min(tensors)}" is not part of a LoRA; it cannot be read.')
+    model.network.eval().requires_grad_(False)
+    return model
+
+
+def _base_place(place: Place, config: AdapterConfig) -> Place:
+    name, path = config.base_model_name_or_path, place.path / CONFIG
+    if not name:
+        raise InputError(
+            f'{path}: the field "base_model_name_or_path" is missing; name the base of this adapter there.'
+        )
+    try:
+        beside = (place.path / name).resolve()
+        found = locate(str(beside) if beside.is_dir() else name)
+    except (OSError, ValueError) as error:
+        raise InputError(f'{path}: base_model_name_or_path "{name[:80]}" is not a usable name ({error}).') from None
+    except InputError as error:
+        raise InputError(f"{path}: the base of this adapter cannot be found: {error}") from None
+    if found.kind in ("run", "adapter"):
+        raise InputError(f'{path}: the base "{name}" is itself a {found.kind}; an adapter needs a plain model.')
+    if found.kind == "hub" and config.revision not in (None, "main"):
+        raise InputError(
+            f'{path}: revision "{config.revision}" of the base is asked for; download it and name its folder.'
+        )
+    return found
+
+
+def _read(folder: Path) -> dict[str, Tensor]:
+    """All tensors of an adapter, without the prefix that PEFT puts in front."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        if (folder / PICKLE).is_file():
+            raise InputError(
+                f"{folder / PICKLE}: pickled weights can run code and are not read; save it as safetensors."
+            )
+        raise InputError(f"{path}: there is no such file; the adapter is incomplete, copy its folder again.")
+    try:
+        tensors = read_tensors(path)
+    except RunError as error:
+        raise InputError(str(error)) from None
+    for name, tensor in tensors.items():
+        if not name.startswith(PREFIX):
+            raise InputError(
+                f'{path}: tensor "{name}" does not begin with "{PREFIX}"; only adapters written by peft are read.'
+            )
+        if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
+            raise InputError(
+                f'{path}: tensor "{name}" holds values that are no finite numbers; save the adapter again.'
+            )
+    return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+
+
+def _take_updates(folder: Path, tensors: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Take the pairs of A and B out of `tensors`, by module."""
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    ends = (".lora_A.weight", ".lora_B.weight")
+    for module in sorted({name.removesuffix(end) for name in tensors for end in ends if name.endswith(end)}):
+        for end in ends:
+            if module + end not in tensors:
+                raise InputError(
+                    f'{folder / WEIGHTS}: tensor "{PREFIX}{module}{end}" is missing; save the adapter again.'
+                )
+        found[module] = (tensors.pop(module + ends[0]), tensors.pop(module + ends[1]))
+    return found
+
+
+def _modules(model: Model, *, bare: bool) -> dict[str, tuple[str, ...]]:
+    """Their linear modules inside the blocks -> our roles; `bare`: as the model without a head names them."""
+    prefix = families[model.family].rules(model.spec).prefix if bare else ""
+    found: dict[str, tuple[str, ...]] = {}
+    for role, module in model.network.named_modules():
+        plain = isinstance(module, nn.Linear) and not role.endswith(".base")
+        if ".blocks." in role and (plain or isinstance(module, LoRALinear)):
+            name = module_name(model.family, role, spec=model.spec)[0]
+            found[name.removeprefix(prefix)] = roles(model.family, name, spec=model.spec)
+    return found
+
+
+def _attach(folder: Path, model: Model, config: AdapterConfig, updates: dict[str, tuple[Tensor, Tensor]]) -> None:
+    modules = _modules(model, bare=config.task_type == "FEATURE_EXTRACTION")
+    targets = {name: members for name, members in modules.items() if config.targets(name)}
+    path = folder / WEIGHTS
+    for name in sorted(targets.keys() ^ updates.keys()):
+        if name in targets:
+            raise InputError(f'{path}: tensor "{PREFIX}{name}.lora_A.weight" is missing, which {CONFIG} promises.')
+        raise InputError(f'{path}: {CONFIG} does not select a linear layer "{name}" inside the blocks of this base.')
+    if not targets:
+        raise InputError(f"{folder / CONFIG}: target_modules selects no linear layer inside the blocks of this base.")
+    for name, members in targets.items():
+        A, B = updates[name]
+        rank, scale = config.rank(name), config.scale(name)
+        linears = [_linear(model.network, role) for role in members]
+        sizes = [linear.out_features for linear in linears]
+        shapes = ([rank, linears[0].in_features], [sum(sizes), rank])
+        for letter, tensor, shape in zip("AB", (A, B), shapes, strict=True):
+            if list(tensor.shape) != shape:
+                where = f'{path}: tensor "{PREFIX}{name}.lora_{letter}.weight"'
+                raise InputError(f"{where} has shape {list(tensor.shape)}, but the base and {CONFIG} ask for {shape}.")
+        for role, linear, part in zip(members, linears, torch.split(B, sizes), strict=True):
+            set_module(model.network, role, _update(linear, A, part, scale))
+
+
+@torch.no_grad()
+def _update(linear: nn.Linear, A: Tensor, B: Tensor, scale: float) -> LoRALinear:
+    update = LoRALinear(linear, len(A), scale * len(A), 0.0)
+    update.scale = scale  # not through alpha / rank, which rounds
+    update.lora_A.copy_(A)
+    update.lora_B.copy_(B)
+    return update
+
+
+def _linear(network: Transformer, role: str) -> nn.Linear:
+    module = network.get_submodule(role)
+    linear = module.base if isinstance(module, LoRALinear) else module
+    assert isinstance(linear, nn.Linear)
+    return linear
+
+
+def _attach_label_head(folder: Path, model: Model, config: AdapterConfig, tensors: dict[str, Tensor]) -> None:
+    """The label head that PEFT saved with `modules_to_save`; a pooler that it did not save is the base's."""
+    family, path = families[model.family], folder / WEIGHTS
+    spec = family.to_spec(model.config)
+    given: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        place = family.rules(spec).place(name)
+        if place is None or place.part != "label":
+            raise InputError(f'{path}: tensor "{PREFIX}{name}" is neither LoRA nor label head; it cannot be read.')
+        given[place.ours[0].removeprefix("head.")] = tensor
+    if "out.weight" not in given:
+        raise InputError(f"{path}: holds no label head, which task_type SEQ_CLS promises; save the adapter again.")
+    head = LabelHead(spec, len(given["out.weight"]))
+    poolers = {n.removeprefix("head."): t for n, t in model.spare.items() if n.startswith("head.pooler.")}
+    state = {name: tensor for name, tensor in (poolers | given).items() if name in head.state_dict() or name in given}
+    for name, tensor in head.state_dict().items():
+        if name not in state:
+            raise InputError(f'{path}: "{name}" of the label head is neither in the adapter nor in its base.')
+        if state[name].shape != tensor.shape:
+            raise InputError(
+                f'{path}: "{name}" of the label head has shape {list(state[name].shape)}, not {list(tensor.shape)}.'
+            )
+    if len(state) != len(head.state_dict()):
+        raise InputError(f"{path}: the label head has more tensors than a {model.family} classifier.")
+    head.load_state_dict(state)
+    model.network.head = head.to(next(model.network.parameters()).dtype)
+    count = head.out.out_features
+    names = model.config.get("id2label")
+    known = isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(count)))
+    labels = tuple(str(names[str(i)]) if known and names else f"LABEL_{i}" for i in range(count))
+    model.task = Classification(labels=labels, text_field="text", pooling=spec.pooling)

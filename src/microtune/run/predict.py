@@ -1,0 +1,111 @@
+"""Prediction with a tuned model: texts or rows in, one answer each, in the order they came.
+
+A classifier answers with its most probable label, or with "unsure" below a confidence that the user sets; a model tuned on
+text answers with the text it generates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from microtune.data.sources import Row
+from microtune.errors import InputError, at, suggest
+from microtune.run.evaluate import Score, evaluate_items, predict_items
+from microtune.run.load import Model
+from microtune.run.prepare import max_items_length
+from microtune.tasks.base import Prediction, Task
+from microtune.tasks.classification import Classification, label_of
+from microtune.tasks.instruction import Instruction, chat_prompt
+
+UNSURE = "unsure"
+ROWS_AT_ONCE = 1024
+
+
+def task_of(model: Model) -> Task:
+    """The task a model was tuned for, or an InputError for a plain base."""
+    if model.task is None:
+        raise InputError("This model was not tuned for a task; give a run folder, or tune it first.")
+    return model.task
+
+
+def text_rows(task: Task, texts: Sequence[str]) -> list[Row]:
+    """Bare texts as rows of the task's own form."""
+    if isinstance(task, Instruction) and task.form == "messages":
+        name = task.messages_field or "messages"
+        return [Row({name: [{"role": "user", "content": t}]}, "<text>", i + 1) for i, t in enumerate(texts)]
+    name = (task.prompt_field if isinstance(task, Instruction) else getattr(task, "text_field", None)) or "text"
+    return [Row({name: text}, "<text>", i + 1) for i, text in enumerate(texts)]
+
+
+def predict(
+    model: Model, rows: Sequence[Row], *, min_confidence: float = 0.0, max_new_tokens: int = 128
+) -> Iterator[Prediction]:
+    """One Prediction per row, in the order of the rows; `row` is the row's index."""
+    task = task_of(model)
+    if not isinstance(task, Classification):
+        if min_confidence:
+            raise InputError(f"--min-confidence is for classifiers; the task {task.name} has no confidence.")
+        yield from _generated(model, task, rows, max_new_tokens)
+        return
+    unlabelled = task.model_copy(update={"label_field": None})
+    limit = max_items_length(model.spec, model.max_length)
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        encoded = unlabelled.encode_all(rows[first : first + ROWS_AT_ONCE], model.text, limit, training=False)
+        found = sorted(predict_items(model.network, unlabelled, encoded), key=lambda p: p.row)
+        for prediction in found:
+            sure = prediction.confidence >= min_confidence
+            yield replace(prediction, row=first + prediction.row, answer=prediction.answer if sure else UNSURE)
+
+
+def _generated(model: Model, task: Task, rows: Sequence[Row], max_new_tokens: int) -> Iterator[Prediction]:
+    for index, row in enumerate(rows):
+        if isinstance(task, Instruction):
+            answer = "".join(model.continue_ids(prompt_ids(model, task, row), max_new_tokens=max_new_tokens))
+        else:
+            answer = model.generate(str(row.data.get(getattr(task, "text_field", None) or "text", "")), max_new_tokens=max_new_tokens)
+        yield Prediction(answer, 1.0, row=index)
+
+
+def prompt_ids(model: Model, task: Instruction, row: Row) -> list[int]:
+    """The ids that training put before the answer of such a row."""
+    if task.form == "messages":
+        return chat_prompt(row.data[task.messages_field or "messages"], model.text)
+    prompt = task.prompt_of(row)
+    if task.template:
+        return chat_prompt([{"role": "user", "content": prompt}], model.text)
+    return task.prompt_ids(prompt, model.text)
+
+
+def evaluate(model: Model, rows: Sequence[Row]) -> Score:
+    """Score a tuned model on rows that have targets."""
+    task = task_of(model)
+    if not rows:
+        raise InputError("There are no rows to evaluate on.")
+    if isinstance(task, Classification):
+        _known_labels(task, rows)
+    limit = max_items_length(model.spec, model.max_length)
+    encoded = task.encode_all(rows, model.text, limit, training=False)
+    return evaluate_items(model.network, task, encoded)
+
+
+def _known_labels(task: Classification, rows: Sequence[Row]) -> None:
+    for row in rows:
+        label = label_of(row, task.label_field or "label")
+        if label not in task.labels:
+            known = suggest(str(label), [str(value) for value in task.labels])
+            raise InputError(f'{at(row.path, row.line)}: the model does not know the label "{label}". {known}')
+
+
+def conversation_ids(model: Model, messages: Sequence[dict[str, Any]]) -> list[int]:
+    """Ids of a conversation up to the assistant's next turn; a model without a chat template reads the last text."""
+    task = model.task
+    plain_prompts = isinstance(task, Instruction) and task.form == "prompt" and not task.template
+    if model.text.chat_template is None or plain_prompts:
+        if isinstance(task, Instruction) and task.form == "prompt":
+            row = Row({task.prompt_field or "prompt": messages[-1]["content"]}, "<chat>", 1)
+            return prompt_ids(model, task, row)
+        bos = model.text.id("bos")
+        return [*([bos] if bos is not None else []), *model.text.encode(messages[-1]["content"], special=False)]
+    return chat_prompt(messages, model.text)

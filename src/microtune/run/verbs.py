@@ -1,0 +1,144 @@
+"""The verbs of the Python API: `tune`, `pretrain`, and the `Run` they return.
+
+The command line calls the same functions with the same recipe; `on_event` is how it shows what happens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from microtune import recipe as recipes
+from microtune.data.sources import read_rows
+from microtune.errors import InputError, RunError
+from microtune.recipe import Recipe
+from microtune.run import predict as prediction
+from microtune.run import pretrain as pretraining
+from microtune.run import tune as tuning
+from microtune.run.evaluate import Score
+from microtune.run.folder import RunFolder, default_name
+from microtune.run.load import Model, load
+from microtune.run.prepare import hashes
+from microtune.tasks.base import Prediction
+
+
+class Run:
+    """A finished run: its scores, and its model on demand."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / "scores.json").is_file():
+            raise RunError(f"{self.path}: not a finished run; there is no scores.json in it.")
+        record = json.loads((self.path / "scores.json").read_text(encoding="utf-8"))
+        self.scores: dict[str, dict[str, float]] = {k: v["values"] for k, v in record["scores"].items()}
+        self.intervals: dict[str, dict[str, tuple[float, float]]] = {
+            k: {name: (pair[0], pair[1]) for name, pair in v["intervals"].items()} for k, v in record["scores"].items()
+        }
+        self.notes: list[str] = record.get("notes", [])
+
+    @cached_property
+    def model(self) -> Model:
+        """The tuned model."""
+        return load(self.path)
+
+    def predict(
+        self, texts: str | Sequence[str], *, min_confidence: float = 0.0, max_new_tokens: int = 128
+    ) -> list[Prediction]:
+        """One Prediction (answer, confidence, scores) per text."""
+        rows = prediction.text_rows(prediction.task_of(self.model), [texts] if isinstance(texts, str) else texts)
+        options = {"min_confidence": min_confidence, "max_new_tokens": max_new_tokens}
+        return list(prediction.predict(self.model, rows, **options))  # type: ignore[arg-type]
+
+    def evaluate(self, data: Any) -> Score:
+        """Score the model on a file, a folder or rows in memory."""
+        return prediction.evaluate(self.model, read_rows(data))
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, scores={self.scores})"
+
+
+def tune(
+    data: Any,
+    *,
+    task: str | dict[str, Any],
+    model: str | dict[str, Any] = "sprout",
+    method: str | dict[str, Any] = "lora",
+    epochs: float | None = None,
+    train: dict[str, Any] | None = None,
+    validation: Any = None,
+    test: Any = None,
+    split: dict[str, float] | str | None = None,
+    text_field: str | None = None,
+    label_field: str | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    on_event: Callable[[Any], None] | None = None,
+) -> Run:
+    """Adapt a model to a task on your data, evaluate it, save it; an unfinished run with the same recipe resumes.
+
+    data: a file, a glob, a folder, a list of dicts or a DataFrame. out: the run's folder (default:
+    runs/<data>-<task>-<method>-<hash>). on_event is called with every Stage, Prepared, Step, Scored and Evaluated.
+    """
+    values: dict[str, Any] = {"task": task, "model": model, "method": method, "seed": seed, "train": train or {}}
+    values["data"] = {"train": data, "validation": validation, "test": test}
+    values["data"] |= {"text_field": text_field, "label_field": label_field}
+    if split is not None:
+        values["data"]["split"] = split
+    if epochs is not None:
+        values["train"] = {**values["train"], "epochs": epochs}
+    if out is not None:
+        values["out"] = str(out)
+    return tune_recipe(recipes.build(values, where="tune"), overwrite=overwrite, on_event=on_event)
+
+
+def tune_recipe(
+    recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[Any], None] | None = None
+) -> Run:
+    """`tune` with a ready recipe."""
+    recipe, data = tuning.without_memory(recipe)
+    data_hashes = hashes(data)
+    name = Path(str(recipe.data.train)).name.partition(".")[0] if recipe.data.train != "<memory>" else "memory"
+    folder = RunFolder(recipe.out or Path("runs") / default_name(recipe, name or "data"))
+    created = not folder.path.exists()
+    folder.open(recipe, data_hashes, overwrite=overwrite)
+    return _drain(folder, tuning.tune(recipe, folder, data), on_event, created)
+
+
+def pretrain(
+    recipe: str | Path | dict[str, Any],
+    *overrides: str,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    on_event: Callable[[Any], None] | None = None,
+) -> Run:
+    """Train a base model from text, as a recipe says; the result is `<run>/model` in Hugging Face form."""
+    values = recipe if isinstance(recipe, dict) else recipes.load(recipe)
+    values = recipes.override(values, overrides)
+    if out is not None:
+        values["out"] = str(out)
+    checked = recipes.build(values, where=str(recipe) if not isinstance(recipe, dict) else "recipe")
+    name = "recipe" if isinstance(recipe, dict) else Path(recipe).stem
+    folder = RunFolder(checked.out or Path("runs") / default_name(checked, name))
+    created = not folder.path.exists()
+    folder.open(checked, pretraining.source_hashes(checked), overwrite=overwrite)
+    return _drain(folder, pretraining.pretrain(checked, folder), on_event, created)
+
+
+def _drain(folder: RunFolder, events: Any, on_event: Callable[[Any], None] | None, created: bool) -> Run:
+    """Run a generator of events to its end; a run that never reached training leaves no folder behind."""
+    try:
+        for event in events:
+            if on_event is not None:
+                on_event(event)
+    except InputError:
+        folder.close()
+        if created:
+            folder.discard_if_untrained()
+        raise
+    finally:
+        folder.close()
+    return Run(folder.path)
