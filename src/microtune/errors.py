@@ -6,15 +6,25 @@ prints the message alone and exits with `exit_code`; a traceback appears only wi
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
+
+LONGEST_MESSAGE = 900  # characters; names out of hostile files may be megabytes long
 
 
 class MicrotuneError(Exception):
-    """Base of everything that microtune raises on purpose."""
+    """Base of everything that microtune raises on purpose.
+
+    The message is one printable line, whatever names and values out of files went into it.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        half = LONGEST_MESSAGE // 2
+        short = message if len(message) <= LONGEST_MESSAGE else f"{message[:half]} ... {message[-half:]}"
+        super().__init__(visible(short))
 
 
 class InputError(MicrotuneError):
@@ -37,6 +47,13 @@ class CheckError(MicrotuneError):
     """An invariant of section "checked by every run" does not hold: the run would only look successful."""
 
     exit_code = 3
+
+
+def visible(text: str) -> str:
+    """`text` on one line, with control, bidirectional and other unprintable characters written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def at(path: str | Path, line: int | None = None) -> str:

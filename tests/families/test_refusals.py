@@ -172,7 +172,10 @@ def test_tensors_that_do_not_fit(folder: Path) -> None:
             "no place in the model that config.json",
         ),
         (lambda t: t.update({name: t[name].to(torch.int8)}), f'"{name}" has type I8, but only F64, F32, F16, BF16'),
-        (lambda t: t.update({name[6:]: t[name].clone()}), f'is the same as "{name}"; keep one of them.'),
+        (
+            lambda t: t.update({name[6:]: t[name].clone()}),
+            f'"{name}" is a second version of "{name[6:]}"; keep one of them.',
+        ),
     ]
     whole = (folder / WEIGHTS).read_bytes()
     for change, message in changes:
@@ -194,7 +197,7 @@ def test_two_biases_of_bert_must_agree(tmp_path: Path) -> None:
     rewrite(tmp_path, lambda t: t.update({name: t["cls.predictions.bias"].clone()}))
     load_folder(tmp_path)
     rewrite(tmp_path, lambda t: t.update({name: t["cls.predictions.bias"] + 1}))
-    refused(tmp_path, f'"{name}" is the same as "cls.predictions.bias"; keep one of them.')
+    refused(tmp_path, f'"{name}" is a second version of "cls.predictions.bias"; keep one of them.')
 
 
 def test_a_name_twice_in_the_header(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A disk that fails or a machine that dies at the n-th operation under one folder.
 
-Inside `with Faults(root, at=n, kind=...)` every open for writing, write, flush, fsync, truncate, rename, unlink, mkdir and
-rmdir under `root` is counted, and the n-th one goes wrong:
+Inside `with Faults(root, at=n, kind=...)` every open for writing, write, flush, fsync, truncate, rename, unlink, mkdir
+and rmdir under `root` is counted, and the n-th one goes wrong:
 
 - kill: nothing later happens either, and what Python had buffered is lost, as after kill -9;
 - power: the same, and what was not flushed to the disk is lost too;
@@ -149,6 +149,7 @@ class Faults:
             self.count("rename", target)
             self._real(name)(source, target, **kwargs)
             old, new = (os.path.abspath(os.fspath(p)) for p in (source, target))
+            self.flushed.pop(new, None)
             moved = {p: s for p, s in self.flushed.items() if p == old or p.startswith(old + os.sep)}
             for path, size in moved.items():
                 del self.flushed[path]

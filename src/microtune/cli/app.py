@@ -12,7 +12,7 @@ from typing import Annotated
 import click
 import typer
 
-from microtune.cli import ask, listing, learn
+from microtune.cli import ask, demo, learn, listing
 from microtune.cli.console import err, plain
 from microtune.errors import MicrotuneError
 from microtune.version import __version__
@@ -43,6 +43,7 @@ def common(
 
 
 
+app.command("demo")(demo.demo)
 app.command("tune")(learn.tune)
 app.command("pretrain")(learn.pretrain)
 app.command("evaluate")(ask.evaluate)

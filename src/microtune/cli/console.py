@@ -58,6 +58,7 @@ class EventPrinter:
             transient=True,
         )
         self._task: TaskID | None = None
+        self._stage_name = ""
         self._rate = 0.0
 
     def __enter__(self) -> EventPrinter:
@@ -88,11 +89,16 @@ class EventPrinter:
             facts = "  ".join(f"{name} {value:.4g}" for name, value in event.values.items())
             err.print(Text(f"  step {event.step}: {plain(event.split)} {facts}{'  (best so far)' if event.best else ''}"))
 
+    def line(self, text: str) -> None:
+        """A line that stays above the progress bar."""
+        err.print(Text(plain(text)))
+
     def _stage(self, name: str, done: int, total: int) -> None:
-        if self._task is not None and self._bar.tasks[self._task].description != name:
+        if self._task is not None and self._stage_name != name:
             self._bar.remove_task(self._task)
             self._task = None
         if self._task is None:
+            self._stage_name = name
             self._task = self._bar.add_task(name, total=total or None, facts="")
             self._rate = 0.0
         self._bar.update(self._task, completed=done, total=total or None)

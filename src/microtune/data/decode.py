@@ -53,11 +53,6 @@ _FREQUENT = set(
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def visible(text: str) -> str:
-    """`text` on one line, with control, bidirectional and other unprintable characters written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 def shown(value: object, width: int = 40) -> str:
     """A value from the data as it stands in a message: in double quotes, cut to `width` characters."""
     text = str(value)
@@ -66,16 +61,14 @@ def shown(value: object, width: int = 40) -> str:
 
 def refuse(path: str | Path, line: int | None, what: str) -> InputError:
     """The error for something wrong at a place; every message of the data doors is made here or in `over`."""
-    return InputError(visible(f"{at(path, line)}: {what}{'' if what.endswith('?') else '.'}"))
+    return InputError(f"{at(path, line)}: {what}{'' if what.endswith('?') else '.'}")
 
 
 def over(path: str | Path, line: int | None, what: str, limits: Limits, name: str) -> LimitError:
     """The error for something larger than `limits.<name>`."""
     allowed = f"{getattr(limits, name):,}"
     return LimitError(
-        visible(
-            f"{at(path, line)}: {what}, and limits.{name} is {allowed}; if the data is right, raise limits.{name}=."
-        )
+        f"{at(path, line)}: {what}, and limits.{name} is {allowed}; if the data is right, raise limits.{name}=."
     )
 
 
@@ -200,7 +193,7 @@ def check_encoding(name: str) -> str:
         known = codecs.lookup(name)
     except (LookupError, ValueError) as error:
         message = f'Unknown encoding {shown(name)}; common ones are "utf-8", "utf-16", "gb18030" and "latin-1".'
-        raise InputError(visible(message)) from error
+        raise InputError(message) from error
     if not getattr(known, "_is_text_encoding", True) or known.incrementaldecoder is None:
         raise InputError(f'"{known.name}" is not an encoding of text; common ones are "utf-8", "utf-16" and "gb18030".')
     return known.name

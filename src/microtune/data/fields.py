@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from microtune.data.decode import refuse, shown, visible
+from microtune.data.decode import refuse, shown
 from microtune.data.names import NAMES, parts, plain
 from microtune.data.sources import Row
 from microtune.errors import InputError, suggest
@@ -29,7 +29,7 @@ def find_field(rows: Sequence[Row], role: str, wanted: str | None = None, *, exc
     where the field is missing, cannot be told, or several come into question.
     """
     if role not in NAMES:
-        raise InputError(visible(f"Unknown role {shown(role)}. {suggest(role, NAMES)}"))
+        raise InputError(f"Unknown role {shown(role)}. {suggest(role, NAMES)}")
     if not rows:
         raise InputError(f"There are no rows to find the {role} field in.")
     sample = list(rows[:: max(1, len(rows) // SAMPLE)])  # spread out: files are often sorted by class

@@ -28,7 +28,6 @@ from microtune.data.decode import (
     shown,
     texts,
     unpacked,
-    visible,
 )
 from microtune.data.jsonrows import Numbered, read_json, read_jsonl
 from microtune.data.tables import read_table
@@ -92,7 +91,7 @@ def iter_rows(
     if encoding is not None:
         check_encoding(encoding)
     if format is not None and format not in FORMATS:
-        raise InputError(visible(f"Unknown format {shown(format)}. {suggest(format, FORMATS)}"))
+        raise InputError(f"Unknown format {shown(format)}. {suggest(format, FORMATS)}")
     if isinstance(source, (str, Path)):
         how = Reading(encoding, header, format, whole)
         return _file_rows(files_of(source, format=format), how, budget)

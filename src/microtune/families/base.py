@@ -203,7 +203,9 @@ def _load(family: Family, spec: ModelSpec, config: Config, files: TensorFiles, d
         for ours, tensor in zip(place.ours, tensors, strict=True):
             other = found[place.part].get(ours)
             if other is not None and (place.rule.twin == "none" or not torch.equal(other, tensor)):
-                raise InputError(f'{files.where(name)} is the same as "{sources[place.part, ours]}"; keep one of them.')
+                raise InputError(
+                    f'{files.where(name)} is a second version of "{sources[place.part, ours]}"; keep one of them.'
+                )
             found[place.part].setdefault(ours, tensor)
             sources.setdefault((place.part, ours), name)
     state, spare = found["model"], found["label"]

@@ -105,11 +105,13 @@ class TensorFiles:
         table = read_json(index).get("weight_map")
         if not isinstance(table, dict) or not all(isinstance(file, str) for file in table.values()):
             raise InputError(f'{index}: the field "weight_map" must map tensor names to file names.')
-        for file in sorted(set(table.values())):
+        shards = sorted(set(table.values()))
+        for file in shards:
             if Path(file).name != file or "\\" in file or ":" in file or not file.endswith(".safetensors"):
                 raise InputError(f'{index}: "{file}" is not the name of a safetensors file in this folder.')
             if not (self.folder / file).is_file():
                 raise InputError(f'{index}: the shard "{file}" is missing; download the folder again.')
+        for file in shards:
             self._open(self.folder / file, table)
         for name, file in table.items():
             if name not in self.files:

@@ -74,7 +74,7 @@ class VocabularyHead(nn.Module):
         values = torch.empty(len(hidden), k, dtype=wide, device=device)
         ids = torch.empty(len(hidden), k, dtype=torch.int64, device=device)
         done = 0
-        for h in self._prepared(hidden).split(self.chunk_rows()):
+        for h in torch.split(self._prepared(hidden), self.chunk_rows()):
             part = slice(done, done + len(h))
             done = part.stop
             logits = self._logits(h, self.out.weight, self.out.bias).to(wide)

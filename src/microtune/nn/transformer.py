@@ -224,10 +224,12 @@ class Transformer(nn.Module):
         inputs: ids of the output stack; sources: ids of the encoder of an encoder-decoder; types: [N] token types;
         cache: keys and values of earlier tokens (generation); trunk: the states at `self.cut`, where they are known.
         """
-        memory, memory_lengths = self._memory(sources, cache, trunk)
         stack, cut = self.output_stack, self.cut.decoder if self.decoder else self.cut.encoder
-        flow = self._flow(stack, inputs, memory, memory_lengths, cache)
         x = trunk.output if trunk is not None else None
+        if x is not None and cut == len(stack.blocks):  # the whole stack is trunk
+            return stack.norm(x)
+        memory, memory_lengths = self._memory(sources, cache, trunk)
+        flow = self._flow(stack, inputs, memory, memory_lengths, cache)
         if x is None:
             x = self._lower(stack, inputs.values, types, flow, cut, readout)
         x = stack.run(x, flow, cut, len(stack.blocks), readout)

@@ -26,6 +26,7 @@ from microtune.errors import RunError
 
 MANIFEST = "manifest.json"
 WORK_SUFFIX = ".part"
+DELETIONS = 2  # one refusal (a virus scanner, a hiccup) is not the last word; what stays is deleted by the next run
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
@@ -101,7 +102,10 @@ def remove_folder(path: Path) -> None:
         with suppress(OSError):
             os.replace(path, gone)
             path = gone
-    shutil.rmtree(path, ignore_errors=True)
+    for _ in range(DELETIONS):
+        if not path.exists():
+            return
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def reserve(path: Path, size: int) -> None:
@@ -181,7 +185,7 @@ def remove_leftovers(folder: Path) -> None:
         return
     for path in sorted(folder.rglob("*" + WORK_SUFFIX)):
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+            remove_folder(path)
         else:
             with suppress(OSError):
                 path.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ import torch
 from microtune.data.batches import collate, in_order, item_sizes
 from microtune.nn.transformer import Transformer
 from microtune.run.precision import Precision, autocast
+from microtune.run.trunk import TrunkCache
 from microtune.tasks.base import Encoded, Prediction, Task
 
 EVALUATION_TOKENS = 4096
@@ -33,24 +34,39 @@ class Score:
 
 
 def predict_items(
-    model: Transformer, task: Task, encoded: Encoded, *, precision: Precision = "float32"
+    model: Transformer,
+    task: Task,
+    encoded: Encoded,
+    *,
+    precision: Precision = "float32",
+    trunk: TrunkCache | None = None,
 ) -> Iterator[Prediction]:
-    """One Prediction per item, shortest first; `Prediction.row` says which row it is."""
+    """One Prediction per item, shortest first; `Prediction.row` says which row it is. `trunk`: that of these items."""
     device = next(model.parameters()).device
     model.eval()
     items = encoded.items
     with torch.inference_mode(), autocast(device, precision):
         for piece in in_order(item_sizes(items), EVALUATION_TOKENS):
             batch = collate([items[i] for i in piece]).to(device)
-            hidden = model(batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types)
+            states = None if trunk is None else trunk.states(batch, piece)
+            hidden = model(
+                batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types, trunk=states
+            )
             yield from task.decode(model.head, hidden, batch)
 
 
 def evaluate_items(
-    model: Transformer, task: Task, encoded: Encoded, *, precision: Precision = "float32", intervals: bool = True
+    model: Transformer,
+    task: Task,
+    encoded: Encoded,
+    *,
+    precision: Precision = "float32",
+    intervals: bool = True,
+    trunk: TrunkCache | None = None,
 ) -> Score:
     """Score a split."""
-    predictions = sorted(predict_items(model, task, encoded, precision=precision), key=lambda p: p.row)
+    found = predict_items(model, task, encoded, precision=precision, trunk=trunk)
+    predictions = sorted(found, key=lambda p: p.row)
     values = task.metrics(predictions)
     return Score(values, confidence_intervals(task, predictions, values) if intervals else {}, predictions)
 

@@ -75,12 +75,13 @@ class Training:
 
     def fit(self) -> Iterator[Step]:
         """Optimizer steps from the current one to the last; stop iterating whenever you like."""
-        self.model.train()
         last = time.perf_counter()
         while self.step < self.total_steps:
             epoch, place = divmod(self.step, self.steps_per_epoch)
             for batch in self._plan(epoch)[place:]:
-                torch.manual_seed(_mix(self.seed, self.step))  # dropout: the same after a resume
+                if not self.model.training:  # whoever reads the steps may evaluate in between
+                    self.model.train()
+                self._seed(_mix(self.seed, self.step))  # dropout: the same after a resume
                 loss, norm, tokens, supervised = self._optimize(batch)
                 lr = self.optimizers.step(self.step)
                 self.step += 1
@@ -89,9 +90,14 @@ class Training:
                 done = self.step / self.steps_per_epoch
                 yield Step(self.step, done, loss, lr, norm, tokens, supervised, now - last)
                 last = time.perf_counter()
-                self.model.train()
                 if self.step >= self.total_steps:
                     break
+
+    def _seed(self, seed: int) -> None:
+        """Seed the generators in use; `torch.manual_seed` keeps a stack trace of every call where there is no GPU."""
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed_all(seed)
 
     def _plan(self, epoch: int) -> list[list[list[int]]]:
         settings = self.settings

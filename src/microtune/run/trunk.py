@@ -27,7 +27,7 @@ FILL_TOKENS = 4096
 class TrunkCache:
     """States at the cut for every item: `fill()` once, then `states()` reads them."""
 
-    def __init__(self, model: Transformer, items: Items, folder: Path, precision: Precision, limit: int) -> None:
+    def __init__(self, model: Transformer, items: Items, path: Path, precision: Precision, limit: int) -> None:
         self.model, self.items, self.precision = model, items, precision
         self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         cut = model.cut.decoder if model.decoder is not None else model.cut.encoder
@@ -39,7 +39,7 @@ class TrunkCache:
         self.bytes = int(self.lengths.sum()) * self.width * self.dtype.itemsize
         one_stack = model.encoder is None or model.decoder is None
         self.usable = cut > 0 and one_stack and 0 < self.bytes <= limit
-        self._path = folder / "trunk.bin"
+        self._path = path
         self._store: Tensor | None = None
 
     def fill(self) -> Iterator[int]:

@@ -70,12 +70,8 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     encoded = encode_splits(task, splits, model, recipe.model.max_length)
     method, attachment = _attach(recipe, model, task)
     yield _prepared(model, attachment, encoded, splits, task)
-    training = _training(recipe, model, task, method, attachment, encoded["train"], folder)
-    try:
-        yield from _fit(training, folder, encoded)
-    finally:
-        if training.trunk is not None:
-            training.trunk.close()
+    training = _training(recipe, model, task, method, attachment, encoded["train"])
+    yield from _fit(training, folder, encoded)
     yield Stage("evaluating")
     task, scores = _judge(model, task, encoded, training)
     model.task = task
@@ -125,31 +121,52 @@ def _training(
     method: Method,
     attachment: Attachment,
     encoded: Encoded,
-    folder: RunFolder,
 ) -> Training:
     device = next(model.network.parameters()).device
     precision = number_format.resolve(recipe.train.precision, device)
-    training = Training(
+    return Training(
         model.network, task, method, attachment, encoded.items, recipe.train, seed=recipe.seed, precision=precision
     )
-    if recipe.train.cache and training.total_steps > training.steps_per_epoch:
-        trunk = TrunkCache(model.network, encoded.items, folder.path / "cache", precision, CACHE_BYTES)
-        training.trunk = trunk if trunk.usable else None
-    return training
+
+
+def _trunks(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) -> dict[str, TrunkCache]:
+    """Storage for what the frozen trunk says of the rows that are read in every epoch; {} where it does not pay."""
+    if not training.settings.cache or training.total_steps <= training.steps_per_epoch:
+        return {}
+    found, room = {}, CACHE_BYTES
+    for name in ("train", "validation"):
+        if name in encoded:
+            path = folder.path / "cache" / f"{name}.bin"
+            trunk = TrunkCache(training.model, encoded[name].items, path, training.precision, room)
+            if trunk.usable:
+                found[name], room = trunk, room - trunk.bytes
+    return found
 
 
 def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) -> Iterator[Stage | Step | Scored]:
-    if training.trunk is not None:
-        rows = len(encoded["train"].items)
-        for done in training.trunk.fill():
-            yield Stage("frozen trunk", done, rows)
+    trunks = _trunks(training, folder, encoded)
+    training.trunk = trunks.get("train")
+    try:
+        for name, trunk in trunks.items():
+            for done in trunk.fill():
+                yield Stage(f"frozen trunk, {name}", done, len(encoded[name].items))
+        yield from _epochs(training, folder, encoded.get("validation"), trunks.get("validation"))
+    finally:
+        for trunk in trunks.values():
+            trunk.close()
+
+
+def _epochs(
+    training: Training, folder: RunFolder, judged: Encoded | None, trunk: TrunkCache | None
+) -> Iterator[Stage | Step | Scored]:
     yield Stage("training", training.step, training.total_steps, "steps")
     task = training.task
-    judged = encoded.get("validation")
 
     def evaluate() -> Scored:
         assert judged is not None
-        score = evaluate_items(training.model, task, judged, precision=training.precision, intervals=False)
+        score = evaluate_items(
+            training.model, task, judged, precision=training.precision, intervals=False, trunk=trunk
+        )
         return Scored("validation", training.step, score.values)
 
     choice = Choice(task.primary, task.greater_is_better)
