@@ -60,11 +60,15 @@ class Source(Section):
     path: str = Field(description="file, glob or folder; relative to `data.folder`")
     fields: list[str] = Field(default=["text"], description="fields that make up the text, in order")
     join: str = Field(default="\n", description="what stands between the fields, and between the parts of a list field")
-    where: dict[str, list[str]] = Field(default_factory=dict, description="keep rows whose field has one of these values")
+    where: dict[str, list[str]] = Field(
+        default_factory=dict, description="keep rows whose field has one of these values"
+    )
     epochs: float = Field(default=1.0, gt=0, description="how often its blocks are seen per pass over the corpus")
     language: str = Field(default="", description="for the report: scores are given per language")
     name: str = Field(default="", description="for the report; default: the folder of the path")
-    held_out: str = Field(default="", description="file of the same form whose text is scored at the end, never trained on")
+    held_out: str = Field(
+        default="", description="file of the same form whose text is scored at the end, never trained on"
+    )
 
 
 class Data(Section):
@@ -80,7 +84,9 @@ class Data(Section):
     label_field: str | None = Field(default=None, description="field with the label; default: detected")
     encoding: str | None = Field(default=None, description="text encoding; default: recognised")
     header: bool | None = Field(default=None, description="whether tables have a header; default: recognised")
-    overlap: Literal["drop", "warn", "error"] = Field(default="drop", description="training rows that stand in the test split")
+    overlap: Literal["drop", "warn", "error"] = Field(
+        default="drop", description="training rows that stand in the test split"
+    )
     folder: str | None = Field(default=None, description="folder that relative paths of `sources` start from")
     sources: list[Source] = Field(default_factory=list, description="a pretraining corpus")
     block_size: int = Field(default=256, ge=8, description="tokens of one row in language modelling")
@@ -93,17 +99,25 @@ class Train(Section):
     batch_size: int = Field(default=16, ge=1, description="rows per optimizer step")
     micro_tokens: int = Field(default=4096, ge=1, description="tokens computed at once; changes memory, not results")
     lr: float | None = Field(default=None, gt=0, description="learning rate; default: the method's")
-    optimizer: Literal["adamw", "muon"] = Field(default="adamw", description="muon: for matrices inside blocks, adamw for the rest")
+    optimizer: Literal["adamw", "muon"] = Field(
+        default="adamw", description="muon: for matrices inside blocks, adamw for the rest"
+    )
     schedule: Literal["cosine", "linear", "constant", "wsd"] = Field(default="linear", description="after the warm-up")
     warmup: float = Field(default=0.06, ge=0, lt=1, description="share of the steps in which the rate rises")
     weight_decay: float = Field(default=0.01, ge=0, description="on matrices, not on biases and norms")
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW's moments")
     clip: float = Field(default=1.0, ge=0, description="largest gradient norm; 0: no clipping")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="of frozen weights and products")
-    keep: Literal["best", "last"] = Field(default="best", description="which weights a run ends with: best on validation, or last")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="of frozen weights and products"
+    )
+    keep: Literal["best", "last"] = Field(
+        default="best", description="which weights a run ends with: best on validation, or last"
+    )
     patience: int = Field(default=0, ge=0, description="stop after so many epochs without gain on validation; 0: never")
     checkpoint_steps: int = Field(default=0, ge=0, description="checkpoint every so many steps; 0: once per epoch")
-    cache: bool = Field(default=True, description="keep the outputs of a frozen trunk from the first epoch for the others")
+    cache: bool = Field(
+        default=True, description="keep the outputs of a frozen trunk from the first epoch for the others"
+    )
     max_steps: int = Field(default=0, ge=0, description="stop early, for trying things out; 0: no")
     threads: int = Field(default=0, ge=0, description="CPU threads; 0: as torch decides")
 
@@ -112,8 +126,12 @@ class ModelChoice(Section):
     """The base: something to load, or a shape to fill with random weights."""
 
     source: str | None = Field(default=None, description="embedded base, folder, hub id, run; `microtune list models`")
-    weights: Literal["pretrained", "random"] = Field(default="pretrained", description="random: the same network from scratch")
-    max_length: int | None = Field(default=None, ge=2, description="tokens a text is cut to; default: what the model can read")
+    weights: Literal["pretrained", "random"] = Field(
+        default="pretrained", description="random: the same network from scratch"
+    )
+    max_length: int | None = Field(
+        default=None, ge=2, description="tokens a text is cut to; default: what the model can read"
+    )
     spec: dict[str, Any] | None = Field(default=None, description="a ModelSpec, for pretraining")
     family: str = Field(default="llama", description="how a pretrained model is written: its Hugging Face model_type")
     tokenizer: dict[str, Any] | str | None = Field(default=None, description="folder, or {vocab_size: n} to train one")
@@ -201,9 +219,9 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML without aliases (no "billion laughs"), without repeated keys, and with 3e-4 as a number."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not allowed in a recipe")
-        return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]

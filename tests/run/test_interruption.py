@@ -205,9 +205,12 @@ def test_nothing_is_learnt_twice_after_the_last_checkpoint(
     assert picture(tmp_path / "run") == expected
 
 
-def test_killed_after_everything_was_written(recipes: dict[str, Recipe], whole: Wholes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["kill", "power"])
+def test_killed_after_everything_was_written(
+    kind: str, recipes: dict[str, Recipe], whole: Wholes, tmp_path: Path
+) -> None:
     log, expected = whole("top")
-    break_off(recipes["top"], tmp_path / "run", log.index("rename scores.json") + 2, "kill")
+    break_off(recipes["top"], tmp_path / "run", log.index("rename scores.json") + 2, kind)
     assert (tmp_path / "run" / "checkpoints").is_dir()
     assert finish(recipes["top"], tmp_path / "run") == expected
 

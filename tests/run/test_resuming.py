@@ -208,7 +208,7 @@ def test_another_base_is_noticed(recipe: Recipe, inputs: tuple[str, str], tmp_pa
     with pytest.raises(KeyboardInterrupt):
         run(own, tmp_path / "run", event=at_step(4, leave))
     weights = bytearray((base / "model.safetensors").read_bytes())
-    weights[-40_000] ^= 1
+    weights[8 + int.from_bytes(weights[:8], "little") + 1000] ^= 1  # in the token embedding, which is frozen
     (base / "model.safetensors").write_bytes(weights)
     with pytest.raises(RunError, match="The base model has changed since this run began"):
         run(own, tmp_path / "run")

@@ -1,7 +1,7 @@
 """What every adaptation method gives back: an `Attachment`.
 
-A method replaces modules that it finds by role, freezes the rest and says where the trunk ends. It knows no family and no
-task. `size` is what the short form `name:k` fills in.
+A method replaces modules that it finds by role, freezes the rest and says where the trunk ends. It knows no family and
+no task. `size` is what the short form `name:k` fills in.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Attachment:
         missing, unknown = sorted(parameters.keys() - state.keys()), sorted(state.keys() - parameters.keys())
         if missing or unknown:
             raise CheckError(
-                f"The saved weights do not fit this model: missing {missing[:3] or 'none'}, unknown {unknown[:3] or 'none'}."
+                f"The saved weights do not fit this model: missing {missing[:3] or 'none'}, "
+                f"unknown {unknown[:3] or 'none'}."
             )
         for name, parameter in parameters.items():
             if parameter.shape != state[name].shape:

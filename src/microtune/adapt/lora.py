@@ -1,7 +1,7 @@
 """LoRA: a low-rank update beside frozen linear layers (Hu et al., 2021), scaled by alpha / rank.
 
-By default every linear role inside the blocks is adapted; A starts as in PEFT (Kaiming uniform), B at zero, so the output
-is unchanged at the start.
+By default every linear role inside the blocks is adapted; A starts as in PEFT (Kaiming uniform), B at zero, so the
+output is unchanged at the start.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class LoRA(Method):
     rank: int = Field(default=8, ge=1, description="rank of the update")
     alpha: float | None = Field(default=None, gt=0, description="scale is alpha / rank; default: 2 x rank")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="on the input of the update")
-    roles: list[str] | None = Field(default=None, description="such as [q, v, up]; default: all linear roles of the blocks")
+    roles: list[str] | None = Field(default=None, description="such as [q, v, up]; default: all linear ones in blocks")
     first_block: int = Field(default=0, ge=0, description="adapt only blocks from this one upwards")
     short: ClassVar[str | None] = "rank"
     default_lr: ClassVar[float] = 2e-3
@@ -86,7 +86,9 @@ class LoRA(Method):
         chosen = set(self.roles or known)
         targets = {role: module for role, module in found.items() if role.rpartition(".")[2] in chosen}
         if not targets:
-            raise InputError(f"method: lora finds nothing from block {self.first_block} upwards; the model has fewer blocks.")
+            raise InputError(
+                f"method: lora finds nothing from block {self.first_block} upwards: there are fewer blocks."
+            )
         return targets
 
     def _cut(self, model: Transformer, roles: list[str]) -> Cut:

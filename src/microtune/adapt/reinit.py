@@ -1,7 +1,7 @@
 """Re-initialised blocks: the last k blocks start anew, then train as `top` or `full` says.
 
-The top blocks of a pretrained model are bound to the pretraining objective; with few examples, starting them anew can be
-more stable and better (Zhang et al., 2021; Mosbach et al., 2021).
+The top blocks of a pretrained model are bound to the pretraining objective; with few examples, starting them anew can
+be more stable and better (Zhang et al., 2021; Mosbach et al., 2021).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Top blocks: the last k blocks, the final norm and the head train; what lies below is trunk.
 
-The oldest way of tuning lightly (Howard and Ruder, 2018, unfreeze from the top); with a frozen trunk most of the work of
-the first epoch never has to be repeated.
+The oldest way of tuning lightly (Howard and Ruder, 2018, unfreeze from the top); with a frozen trunk most of the work
+of the first epoch never has to be repeated.
 """
 
 from __future__ import annotations

@@ -37,10 +37,11 @@ def _version(value: bool) -> None:
 @app.callback()
 def common(
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
 ) -> None:
     """Options before the verb."""
-
 
 
 app.command("demo")(demo.demo)
@@ -78,7 +79,9 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         name = type(error).__name__
-        sys.exit(_complain(f"internal error ({name}: {str(error)[:300]}); please report it with the output of --debug", 1))
+        sys.exit(
+            _complain(f"internal error ({name}: {str(error)[:300]}); please report it with the output of --debug", 1)
+        )
     sys.exit(code or 0)
 
 

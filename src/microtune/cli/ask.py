@@ -21,7 +21,9 @@ def predict(
     run: Annotated[str, typer.Argument(help="run folder")],
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="texts to answer")] = None,
     input_file: Annotated[str | None, typer.Option("--input", help="file with rows to answer")] = None,
-    output_file: Annotated[str | None, typer.Option("--output", help=".jsonl or .csv; default: JSON lines on stdout")] = None,
+    output_file: Annotated[
+        str | None, typer.Option("--output", help=".jsonl or .csv; default: JSON lines on stdout")
+    ] = None,
     min_confidence: Annotated[float, typer.Option(help='below it, the answer is "unsure"')] = 0.0,
     max_new_tokens: Annotated[int, typer.Option(help="longest generated answer")] = 128,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout")] = False,
@@ -42,8 +44,10 @@ def predict(
     task = task_of(model)
     rows = read_rows(input_file) if input_file else text_rows(task, texts or [])
     answers = run_predict(model, rows, min_confidence=min_confidence, max_new_tokens=max_new_tokens)
-    records = ({**(row.data if input_file else {"text": text}), **_record(p)} for row, text, p in zip(
-        rows, texts or [""] * len(rows), answers, strict=True))
+    records = (
+        {**(row.data if input_file else {"text": text}), **_record(p)}
+        for row, text, p in zip(rows, texts or [""] * len(rows), answers, strict=True)
+    )
     if output_file:
         _write(Path(output_file), list(records))
         err.print(f"{len(rows)} answers written to {plain(output_file)}")

@@ -38,7 +38,7 @@ def table(title: str, columns: Mapping[str, str]) -> Table:
     """An empty table; `columns` maps headings to "left" or "right"."""
     made = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name, side in columns.items():
-        made.add_column(Text(name), justify=side, style="" if side == "left" else "")  # type: ignore[arg-type]
+        made.add_column(Text(name), justify=side)  # type: ignore[arg-type]
     return made
 
 
@@ -87,7 +87,9 @@ class EventPrinter:
             show_summary(event)
         elif isinstance(event, Scored):
             facts = "  ".join(f"{name} {value:.4g}" for name, value in event.values.items())
-            err.print(Text(f"  step {event.step}: {plain(event.split)} {facts}{'  (best so far)' if event.best else ''}"))
+            err.print(
+                Text(f"  step {event.step}: {plain(event.split)} {facts}{'  (best so far)' if event.best else ''}")
+            )
 
     def line(self, text: str) -> None:
         """A line that stays above the progress bar."""
@@ -122,8 +124,12 @@ def show_summary(prepared: Any) -> None:
     shown = table("", {"part": "left", "kind": "left", "parameters": "right", "trains": "right"})
     for line in summary.lines:
         moving = f"{line.trainable:,}" if line.trainable else "frozen"
-        shown.add_row(cell(line.part), cell(line.kind), f"{line.parameters:,}", Text(moving, "green" if line.trainable else "dim"))
-    shown.add_row(cell("together", "bold"), "", f"{summary.parameters:,}", f"{summary.trainable:,} ({summary.share:.2%})")
+        shown.add_row(
+            cell(line.part), cell(line.kind), f"{line.parameters:,}", Text(moving, "green" if line.trainable else "dim")
+        )
+    shown.add_row(
+        cell("together", "bold"), "", f"{summary.parameters:,}", f"{summary.trainable:,} ({summary.share:.2%})"
+    )
     err.print(shown)
 
 
@@ -131,7 +137,9 @@ def show_score(split: str, score: Any, task: Any) -> None:
     """Metrics with intervals; for classification per-class figures and a confusion matrix of the test split."""
     from microtune.tasks.classification import Classification
 
-    shown = table(f"{split} split, {len(score.predictions)} rows", {"metric": "left", "value": "right", "95 % interval": "right"})
+    shown = table(
+        f"{split} split, {len(score.predictions)} rows", {"metric": "left", "value": "right", "95 % interval": "right"}
+    )
     for name, value in score.values.items():
         low, high = score.intervals.get(name, (float("nan"), float("nan")))
         shown.add_row(cell(name), f"{value:.4f}", f"{low:.4f} to {high:.4f}")

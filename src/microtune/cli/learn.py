@@ -12,7 +12,9 @@ from microtune import recipe as recipes
 from microtune.cli.console import EventPrinter, err, out, plain
 from microtune.errors import InputError
 
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="recipe values, such as train.lr=3e-4")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="recipe values, such as train.lr=3e-4")
+]
 
 
 def tune(
@@ -24,27 +26,32 @@ def tune(
     epochs: Annotated[float | None, typer.Option(help="passes over the training rows [default: 3]")] = None,
     validation: Annotated[str | None, typer.Option(help="rows for choosing [default: cut from the data]")] = None,
     test: Annotated[str | None, typer.Option(help="rows for the final score [default: cut from the data]")] = None,
-    split: Annotated[str | None, typer.Option(help="name of a field that says train, validation or test; or `none`")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="name of a field that says train, validation or test; or `none`")
+    ] = None,
     text_field: Annotated[str | None, typer.Option(help="field with the text [default: detected]")] = None,
     label_field: Annotated[str | None, typer.Option(help="field with the label [default: detected]")] = None,
     encoding: Annotated[str | None, typer.Option(help="text encoding [default: recognised]")] = None,
-    header: Annotated[bool | None, typer.Option("--header/--no-header", help="tables have a header [default: recognised]")] = None,
+    header: Annotated[
+        bool | None, typer.Option("--header/--no-header", help="tables have a header [default: recognised]")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="of everything random")] = None,
-    run_folder: Annotated[str | None, typer.Option("--out", help="run folder [default: runs/<data>-<task>-<method>-<hash>]")] = None,
+    run_folder: Annotated[
+        str | None, typer.Option("--out", help="run folder [default: runs/<data>-<task>-<method>-<hash>]")
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="replace what stands in the run folder")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="the scores as JSON on stdout")] = False,
 ) -> None:
     """Adapt a model to a task on your data, evaluate it, save it. The same command resumes an unfinished run."""
-    values = recipes.load(data) if data.endswith((".yaml", ".yml")) else {"data": data}
-    values = recipes.override(values, overrides or [])
+    values: dict[str, Any] = recipes.load(data) if data.endswith((".yaml", ".yml")) else {"data": data}
     flags = {"task": task, "model": model, "method": method, "seed": seed, "out": run_folder, "epochs": epochs}
     values |= {key: value for key, value in flags.items() if value is not None}
+    fields: dict[str, Any] = {"validation": validation, "test": test, "split": split, "text_field": text_field}
+    fields |= {"label_field": label_field, "encoding": encoding, "header": header}
     values = recipes.override(values, [])
-    rows: dict[str, Any] = dict(values.get("data") or {})
-    fields = {"validation": validation, "test": test, "split": split, "text_field": text_field, "label_field": label_field}
-    fields |= {"encoding": encoding, "header": header}
-    values["data"] = rows | {key: value for key, value in fields.items() if value is not None}
+    values["data"] = (values.get("data") or {}) | {key: value for key, value in fields.items() if value is not None}
+    values = recipes.override(values, overrides or [])
     if "task" not in values:
         raise InputError("Say what the data is for, with --task classification, instruction or language-modelling.")
     recipe = recipes.build(values, where=data if data.endswith((".yaml", ".yml")) else "recipe")
@@ -79,9 +86,13 @@ def _finish(run: Any, *, as_json: bool, base: bool = False) -> None:
         err.print(f"note: {plain(note)}", style="yellow")
     out.print(f"saved: {plain(run.path)}")
     path = Path(run.path) / "model" if base else run.path
-    nexts = [f"microtune tune DATA --task classification --model {path}"] if base else [
-        f"microtune predict {path} \"your text\"",
-        f"microtune evaluate {path} --data FILE",
-    ]
+    nexts = (
+        [f"microtune tune DATA --task classification --model {path}"]
+        if base
+        else [
+            f'microtune predict {path} "your text"',
+            f"microtune evaluate {path} --data FILE",
+        ]
+    )
     for line in nexts:
         out.print(f"  next: {plain(line)}", soft_wrap=True)

@@ -24,9 +24,9 @@ WINDOW = 32  # optimizer batches inside which rows are sorted by length
 class Item:
     """One encoded example.
 
-    ids: tokens of the output stack; readout: positions somebody will read (ascending); targets: one per readout position
-    (vocabulary losses) or one per item (labels); sources: tokens of the encoder of an encoder-decoder; types: token
-    types; extra: what only the task understands; row: index of the row it came from.
+    ids: tokens of the output stack; readout: positions somebody will read (ascending); targets: one per readout
+    position (vocabulary losses) or one per item (labels); sources: tokens of the encoder of an encoder-decoder;
+    types: token types; extra: what only the task understands; row: index of the row it came from.
     """
 
     ids: Sequence[int]

@@ -1,7 +1,7 @@
 """A pretraining corpus: several sources, tokenised once, cut into blocks, mixed by how often each is seen.
 
-Each source becomes one memory-mapped array of token ids, documents end to end. A block is T + 1 consecutive tokens of one
-source; `epochs` of a source says how often its blocks stand in one pass over the corpus.
+Each source becomes one memory-mapped array of token ids, documents end to end. A block is T + 1 consecutive tokens of
+one source; `epochs` of a source says how often its blocks stand in one pass over the corpus.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from microtune.errors import InputError, at
 from microtune.recipe import Data, Limits, Source
 
 ENCODE_AT_ONCE = 512
-SPEAKERS = {"user": "user", "usr": "user", "customer": "user", "assistant": "assistant", "sys": "assistant", "system": "assistant"}
+SPEAKERS = {
+    "user": "user",
+    "usr": "user",
+    "customer": "user",
+    "assistant": "assistant",
+    "sys": "assistant",
+    "system": "assistant",
+}
 
 
 def documents(source: Source, data: Data, limits: Limits, path: str | None = None) -> Iterator[str]:
@@ -81,7 +88,9 @@ def tokenise(texts: Iterator[str], tokenizer: Tokenizer, folder: Path, key: str,
 
 def source_key(source: Source, tokenizer: Tokenizer, file_hash: str) -> str:
     """Hash of content, tokenizer and options."""
-    return content_key(file_hash, tokenizer.digest, source.model_dump(exclude={"epochs", "held_out", "name", "language"}))
+    return content_key(
+        file_hash, tokenizer.digest, source.model_dump(exclude={"epochs", "held_out", "name", "language"})
+    )
 
 
 class Blocks:
@@ -102,7 +111,9 @@ class Blocks:
         self.places = np.concatenate(places).astype(np.int64)
         self.sizes = [size] * len(self.places)
         if not len(self.places):
-            raise InputError(f"The corpus is shorter than one block of {size} tokens; add text or lower data.block_size.")
+            raise InputError(
+                f"The corpus is shorter than one block of {size} tokens; add text or lower data.block_size."
+            )
 
     def __len__(self) -> int:
         return len(self.places)
@@ -113,9 +124,7 @@ class Blocks:
         return Item(values[:-1], np.arange(self.size), values[1:])  # type: ignore[arg-type]
 
 
-def sample_texts(
-    sources: Sequence[Source], read: Callable[[Source], Iterator[str]], characters: int
-) -> Iterator[str]:
+def sample_texts(sources: Sequence[Source], read: Callable[[Source], Iterator[str]], characters: int) -> Iterator[str]:
     """About `characters` of text for training a tokenizer, shared among the sources by how often each is seen."""
     total = sum(source.epochs for source in sources)
     for source in sources:

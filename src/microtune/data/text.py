@@ -1,7 +1,8 @@
 """Tokenizers: train, load, encode; and segments, the one way from text to ids and a loss mask.
 
-A `Tokenizer` wraps the `tokenizers` library and knows its special ids and its chat template. Training, evaluation, chat and
-serving all build their ids here, from the same segments, so that the ids used in training are the ids of generation.
+A `Tokenizer` wraps the `tokenizers` library and knows its special ids and its chat template. Training, evaluation, chat
+and serving all build their ids here, from the same segments, so that the ids used in training are the ids of
+generation.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
-from microtune.data.templates import render
+from microtune.data.objects import first_line, read_object
+from microtune.data.templates import LONGEST_TEMPLATE, render
+from microtune.data.tokenizer_file import largest_id, read_backend, sound
 from microtune.errors import InputError
 from microtune.recipe import Limits
 
@@ -69,8 +72,9 @@ class Tokenizer:
         self.stops = tuple(token for token in stops if backend.token_to_id(token) is not None)
 
     def __len__(self) -> int:
-        """Number of ids, added ones included."""
-        return max(self.backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        """Number of ids that it can give, added ones included."""
+        with sound("The tokenizer fails"):
+            return largest_id(self.backend) + 1
 
     def id(self, name: str) -> int | None:
         """The id of a special token ("bos", "eos" ...), or None where the tokenizer has none."""
@@ -86,34 +90,40 @@ class Tokenizer:
     def encode(self, text: str, *, special: bool = True, parse: bool = False) -> list[int]:
         """Ids of `text`; `special` adds what the model expects around a text ([CLS] ... [SEP], a leading bos).
 
-        Text is data: "<|end|>" inside it is encoded letter by letter unless `parse` says that it is a rendered template.
+        Text is data: "<|end|>" inside it is encoded letter by letter unless `parse` says that it is a rendered
+        template.
         """
         self.backend.encode_special_tokens = not parse
-        return self.backend.encode(text, add_special_tokens=special).ids
+        with sound("The tokenizer cannot read a text"):
+            return self.backend.encode(text, add_special_tokens=special).ids
 
     def encode_cut(self, text: str, max_length: int) -> tuple[list[int], bool]:
         """`encode`, with the text cut so that all special tokens still fit; and whether it was cut."""
         ids = self.encode(text)
         if len(ids) <= max_length:
             return ids, False
-        encoding = self.backend.encode(text, add_special_tokens=False)
-        encoding.truncate(max(max_length - self.backend.num_special_tokens_to_add(False), 0))
-        return self.backend.post_process(encoding).ids[:max_length], True
+        with sound("The tokenizer cannot read a text"):
+            encoding = self.backend.encode(text, add_special_tokens=False)
+            encoding.truncate(max(max_length - self.backend.num_special_tokens_to_add(False), 0))
+            return self.backend.post_process(encoding).ids[:max_length], True
 
     def encode_pair(self, first: str, second: str) -> tuple[list[int], list[int]]:
         """Ids and token types of two texts as one input."""
         self.backend.encode_special_tokens = True
-        encoding = self.backend.encode(first, second)
+        with sound("The tokenizer cannot read a text"):
+            encoding = self.backend.encode(first, second)
         return encoding.ids, encoding.type_ids
 
     def encode_many(self, texts: Sequence[str], *, special: bool = True, parse: bool = False) -> list[list[int]]:
         """`encode` for many texts at once, in parallel."""
         self.backend.encode_special_tokens = not parse
-        return [e.ids for e in self.backend.encode_batch_fast(list(texts), add_special_tokens=special)]
+        with sound("The tokenizer cannot read a text"):
+            return [e.ids for e in self.backend.encode_batch_fast(list(texts), add_special_tokens=special)]
 
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
         """Text of `ids`; special tokens are left out unless asked for."""
-        return self.backend.decode(list(ids), skip_special_tokens=not special)
+        with sound("The tokenizer cannot write a text"):
+            return self.backend.decode(list(ids), skip_special_tokens=not special)
 
     def chat(self, messages: Sequence[dict[str, Any]], *, prompt: bool, limits: Limits | None = None) -> str:
         """Messages in the model's chat format; `prompt` adds the opening of the assistant's next turn."""
@@ -149,12 +159,10 @@ class Tokenizer:
         path = folder / "tokenizer.json"
         if not path.is_file():
             return None
-        try:
-            backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
-        except Exception as error:  # the library raises bare Exception
-            raise InputError(f"{path}: not a readable tokenizer file ({_first_line(error)}).") from error
-        config = _read_json(folder / "tokenizer_config.json")
-        config = _read_json(folder / "special_tokens_map.json") | config
+        backend = read_backend(path)
+        config: dict[str, Any] = {}
+        for name in ("special_tokens_map.json", "tokenizer_config.json"):
+            config |= read_object(folder / name) if (folder / name).is_file() else {}
         special = {}
         for key, value in config.items():
             token = value.get("content") if isinstance(value, dict) else value
@@ -162,8 +170,9 @@ class Tokenizer:
                 special[key.removesuffix("_token")] = token
         template = config.get("chat_template")
         if (folder / "chat_template.jinja").is_file():
-            template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-        stops = [token for token in config.get("stop_tokens", []) if isinstance(token, str)]
+            template = _template(folder / "chat_template.jinja")
+        listed = config.get("stop_tokens")
+        stops = [token for token in listed if isinstance(token, str)] if isinstance(listed, list) else []
         return cls(backend, special, chat_template=template if isinstance(template, str) else None, stops=stops)
 
 
@@ -192,17 +201,10 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     return Tokenizer(backend, special, chat_template=CHAT_TEMPLATE, stops=[CORE_TOKENS["end"]])
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
+def _template(path: Path) -> str:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({_first_line(error)}).") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: expected a JSON object.")
-    return value
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+        if path.stat().st_size > 4 * LONGEST_TEMPLATE:
+            raise InputError(f"{path}: too long; a chat template has at most {LONGEST_TEMPLATE} characters.")
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({first_line(error)}).") from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from microtune.families.base import Family
-from microtune.families.config import ACTIVATIONS, LONGEST, Fields, spelling
+from microtune.families.config import ACTIVATIONS, Fields, spelling
 from microtune.families.rules import Rule, Rules, rename
-from microtune.nn.spec import ModelSpec, StackSpec
+from microtune.nn.spec import LONGEST, ModelSpec, StackSpec
 
 THEIRS, OURS = "bert.encoder.layer.{}", "encoder.blocks.{}"
 EMBEDDINGS, PREDICTIONS = "bert.embeddings", "cls.predictions"

@@ -12,12 +12,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from microtune.errors import InputError, suggest
-from microtune.nn.spec import Activation
+from microtune.nn.spec import WIDEST, Activation
 
 Value = TypeVar("Value")
-
-WIDEST = 2**20  # layers, heads, widths: beyond any model, and products of three still fit into 64 bits
-LONGEST = 2**24  # vocabulary, positions
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",

@@ -15,10 +15,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from microtune.data.objects import first_line, read_object
 from microtune.errors import InputError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-JSON_BYTES = 64_000_000  # the index of the largest published models has a few megabytes
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -27,15 +27,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; anything else is an InputError."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; name a folder with a model in Hugging Face form.")
-    if path.stat().st_size > JSON_BYTES:
-        raise InputError(f"{path}: {path.stat().st_size} bytes are too many for this file (at most {JSON_BYTES}).")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); download or export the model again.") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: holds a {type(value).__name__}, but must hold a JSON object.")
-    return value
+    return read_object(path)
 
 
 class TensorFiles:
@@ -84,7 +76,7 @@ class TensorFiles:
         try:
             tensor: Tensor = self._handles[self.files[name]].get_tensor(name)
         except Exception as error:  # a hostile header can also raise TypeError or ValueError
-            raise InputError(f"{self.where(name)} cannot be read ({_first_line(error)}).") from None
+            raise InputError(f"{self.where(name)} cannot be read ({first_line(error)}).") from None
         return tensor.to(dtype or tensor.dtype, copy=True)
 
     def _open(self, path: Path, index: dict[str, str] | None) -> None:
@@ -92,7 +84,7 @@ class TensorFiles:
             handle = self._stack.enter_context(safe_open(str(path), framework="pt"))
             names = list(handle.keys())
         except Exception as error:
-            message = f"{path}: not a readable safetensors file ({_first_line(error)}); download or export it again."
+            message = f"{path}: not a readable safetensors file ({first_line(error)}); download or export it again."
             raise InputError(message) from None
         _refuse_duplicates(path)
         self._handles[path] = handle
@@ -142,7 +134,3 @@ def _nothing_to_read(folder: Path) -> str:
         f"{folder / pickled}: pickled weights can run code and are not read; convert them once, where you trust them, "
         "with transformers: `AutoModelForCausalLM.from_pretrained(folder).save_pretrained(new_folder)`."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -6,9 +6,9 @@ from typing import Any
 
 from microtune.errors import InputError
 from microtune.families.base import Family
-from microtune.families.config import ACTIVATIONS, LONGEST, Fields, default_rope_theta, spelling
+from microtune.families.config import ACTIVATIONS, Fields, default_rope_theta, spelling
 from microtune.families.rules import Rules, rename
-from microtune.nn.spec import ModelSpec, StackSpec
+from microtune.nn.spec import LONGEST, ModelSpec, StackSpec
 
 THEIRS, OURS = "model.layers.{}", "decoder.blocks.{}"
 

@@ -54,7 +54,7 @@ class VocabularyHead(nn.Module):
     def loss(self, hidden: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Sum of the cross-entropies of `targets [R]` (times `weights [R]`), without ever holding [R, V]."""
         parameters = (self.out.weight, self.out.bias) if self.out.bias is not None else (self.out.weight,)
-        return _ChunkedLoss.apply(self, self._prepared(hidden), targets, weights, *parameters)
+        return _ChunkedLoss.apply(self, self._prepared(hidden), targets, weights, *parameters)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def log_probabilities(self, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -112,7 +112,9 @@ class _ChunkedLoss(torch.autograd.Function):
     """Sum of cross-entropies whose gradient is taken chunk by chunk during the forward pass."""
 
     @staticmethod
-    def forward(ctx: Any, head: VocabularyHead, hidden: Tensor, targets: Tensor, weights: Any, *params: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, head: VocabularyHead, hidden: Tensor, targets: Tensor, weights: Any, *params: Tensor
+    ) -> Tensor:
         ctx.needed = [ctx.needs_input_grad[1], *ctx.needs_input_grad[4:]]
         plain = head.softcap is None and len(params) == 1
         compute = _plain_gradients if plain else _capped_gradients
@@ -121,18 +123,24 @@ class _ChunkedLoss(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
         saved = iter(ctx.saved_tensors)
         grads = [next(saved) * outer if need else None for need in ctx.needed]
         return (None, grads[0], None, None, *grads[1:])
 
 
 def _plain_gradients(
-    head: VocabularyHead, hidden: Tensor, targets: Tensor, weights: Tensor | None, params: Sequence[Tensor], needed: Sequence[bool]
+    head: VocabularyHead,
+    hidden: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    params: Sequence[Tensor],
+    needed: Sequence[bool],
 ) -> tuple[Tensor, list[Tensor | None]]:
     """Loss and gradients of `softmax(h W)` by formula, in buffers that all chunks share.
 
-    Fresh buffers of this size cost more than the arithmetic in them (page faults), and casting W for every chunk as much.
+    Fresh buffers of this size cost more than the arithmetic in them (page faults), and casting W for every chunk as
+    much.
     """
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
@@ -167,7 +175,12 @@ def _plain_gradients(
 
 
 def _capped_gradients(
-    head: VocabularyHead, hidden: Tensor, targets: Tensor, weights: Tensor | None, params: Sequence[Tensor], needed: Sequence[bool]
+    head: VocabularyHead,
+    hidden: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    params: Sequence[Tensor],
+    needed: Sequence[bool],
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The same through autograd inside each chunk, for heads with a soft cap or a bias."""
     total = torch.zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)

@@ -19,6 +19,12 @@ Positions = Literal["none", "learned", "sinusoidal", "rotary", "relative"]
 Pooling = Literal["first", "last", "mean"]
 LabelHeadKind = Literal["linear", "tanh_pooler", "normalized"]
 
+WIDEST = 2**20  # layers, heads, widths: beyond any model, and products of three still fit into 64 bits
+LONGEST = 2**24  # vocabulary, positions
+LONG = ("vocab_size", "max_positions")
+FROM_ZERO = ("token_types", "position_offset")
+POSITIVE = ("rope_theta", "rope_local_theta", "attention_softcap", "logit_softcap", "attention_scale")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StackSpec:
@@ -62,6 +68,9 @@ class StackSpec:
 
     def __post_init__(self) -> None:
         _check_literals(self)
+        _check_values(self)
+        if not self.pattern or set(self.pattern) - set("GL"):
+            raise InputError(f'pattern is "{self.pattern}", but must be made of the letters G and L.')
         if self.num_heads % self.kv_heads:
             raise InputError(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.kv_heads}.")
         if self.head_dim is None and self.hidden_size % self.num_heads:
@@ -107,6 +116,7 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         _check_literals(self)
+        _check_values(self)
         if self.encoder is None and self.decoder is None:
             raise InputError("A model needs an encoder, a decoder or both.")
 
@@ -139,6 +149,8 @@ class ModelSpec:
         values = dict(values)
         for side in ("encoder", "decoder"):
             if values.get(side) is not None:
+                if not isinstance(values[side], dict):
+                    raise InputError(f"model.{side} is {str(values[side])[:60]}, but must hold the fields of a stack.")
                 values[side] = _build(StackSpec, dict(values[side]), f"model.{side}")
         return _build(cls, values, "model")
 
@@ -160,3 +172,25 @@ def _check_literals(spec: StackSpec | ModelSpec) -> None:
         value = getattr(spec, name)
         if choices and all(isinstance(c, str) for c in choices) and value not in choices:
             raise InputError(f'{name}: unknown value "{value}". {suggest(str(value), choices)}')
+
+
+def _check_values(spec: StackSpec | ModelSpec) -> None:
+    """The types and ranges of all numbers and flags: a spec may come from a file, and is built as it says."""
+    hints = get_type_hints(type(spec))
+    for field in fields(spec):
+        value, kinds = getattr(spec, field.name), get_args(hints[field.name]) or (hints[field.name],)
+        if value is None and type(None) in kinds:
+            continue
+        if bool in kinds:
+            fits, wanted = isinstance(value, bool), "true or false"
+        elif int in kinds:
+            least, most = int(field.name not in FROM_ZERO), LONGEST if field.name in LONG else WIDEST
+            fits = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+            wanted = f"a whole number from {least} to {most}"
+        elif float in kinds:
+            number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e12
+            fits, wanted = number and (value > 0 if field.name in POSITIVE else value >= 0), "a number from 0 to 1e12"
+        else:
+            fits, wanted = isinstance(value, (str, StackSpec)), "of another type"
+        if not fits:
+            raise InputError(f"{field.name} is {str(value)[:60]}, but must be {wanted}.")

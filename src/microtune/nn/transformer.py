@@ -1,8 +1,8 @@
 """One Transformer for decoder-only, encoder-only and encoder-decoder models.
 
-A `Block` is two or three residual branches (self-attention, cross-attention, MLP); `Residual` alone knows where the norm
-stands and holds one empty slot for an adapter. Module paths such as `decoder.blocks.3.attention.q` are the *roles* by
-which adaptation methods find their targets; they are equal in all families.
+A `Block` is two or three residual branches (self-attention, cross-attention, MLP); `Residual` alone knows where the
+norm stands and holds one empty slot for an adapter. Module paths such as `decoder.blocks.3.attention.q` are the
+*roles* by which adaptation methods find their targets; they are equal in all families.
 
 Two things are never computed: what nobody reads (the last block computes queries, MLP and norm for `readout` only) and
 gradients below the `Cut` under which nothing trains.
@@ -36,7 +36,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Trunk:
-    """Hidden states at the cut: `[M, D]` of the encoder, `[N, D]` of the output stack (`[R, D]` above its last block)."""
+    """States at the cut: `[M, D]` of the encoder, `[N, D]` of the output stack (`[R, D]` above its last block)."""
 
     encoder: Tensor | None = None
     output: Tensor | None = None
@@ -78,8 +78,8 @@ class Cache:
     """Keys and values of all blocks of the output stack, for generation."""
 
     def __init__(self, spec: ModelSpec, batch: int, capacity: int) -> None:
-        pair = lambda: (KeyValueCache(batch, capacity), KeyValueCache(batch, capacity))  # noqa: E731
-        self.layers = [pair() for _ in range(spec.output_stack.num_layers)]
+        layers = range(spec.output_stack.num_layers)  # of each: its own keys, and those of cross-attention
+        self.layers = [(KeyValueCache(batch, capacity), KeyValueCache(batch, capacity)) for _ in layers]
         self.capacity = capacity
         self.lengths = torch.zeros(batch, dtype=torch.int64)
         self.memory: Tensor | None = None

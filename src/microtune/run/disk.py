@@ -22,6 +22,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from microtune.data.objects import first_line
 from microtune.errors import RunError
 
 MANIFEST = "manifest.json"
@@ -140,11 +141,15 @@ def verify_folder(path: Path) -> str | None:
     try:
         entries = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"]
         for name, entry in entries.items():
+            if not (path / name).resolve().is_relative_to(path.resolve()):
+                return f"{MANIFEST} names a file outside"
+            if (path / name).exists() and not (path / name).is_file():
+                return f"{name} is not a file"  # a pipe would block, a device never end
             if _entry(path / name) != entry:
                 return f"{name} has changed"
     except FileNotFoundError as error:
         return f"{Path(str(error.filename)).name} is missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is damaged"
     return None
 
@@ -158,8 +163,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors of one safetensors file; a damaged one is a RunError."""
     try:
         return load_tensors(path.read_bytes())
-    except (SafetensorError, TypeError, ValueError, OSError) as error:
-        raise RunError(f"{path}: not a readable safetensors file ({str(error).splitlines()[0][:120]}).") from error
+    except (SafetensorError, TypeError, ValueError, RuntimeError, KeyError, OSError) as error:
+        raise RunError(f"{path}: not a readable safetensors file ({first_line(error)}).") from error
 
 
 def flush_folder(path: Path) -> None:

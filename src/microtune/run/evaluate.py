@@ -1,7 +1,8 @@
 """Evaluation: run a split through the model, let the task interpret, score with a 95 % interval.
 
-Nothing is kept of the logits: each batch is reduced to one `Prediction` per row at once. Intervals are bootstrap percentiles
-over rows (Efron, 1979), for every metric alike; a share of rows uses Wilson's interval (1927), which is right near 0 and 1.
+Nothing is kept of the logits: each batch is reduced to one `Prediction` per row at once. Intervals are bootstrap
+percentiles over rows (Efron, 1979), for every metric alike; a share of rows uses Wilson's interval (1927), which is
+right near 0 and 1.
 """
 
 from __future__ import annotations
@@ -49,9 +50,7 @@ def predict_items(
         for piece in in_order(item_sizes(items), EVALUATION_TOKENS):
             batch = collate([items[i] for i in piece]).to(device)
             states = None if trunk is None else trunk.states(batch, piece)
-            hidden = model(
-                batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types, trunk=states
-            )
+            hidden = model(batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types, trunk=states)
             yield from task.decode(model.head, hidden, batch)
 
 

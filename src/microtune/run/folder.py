@@ -23,6 +23,7 @@ import filelock
 import yaml
 from torch import Tensor
 
+from microtune.data.objects import read_object
 from microtune.errors import RunError
 from microtune.recipe import Recipe, to_yaml
 from microtune.run.disk import (
@@ -74,7 +75,7 @@ class RunFolder:
         """With the lock held: tidy up after a dead process, then resume, replace, begin or refuse."""
         remove_leftovers(self.path)
         if self.finished:
-            self.drop_checkpoints()
+            self._drop_working_files()
         if (self.path / "recipe.yaml").is_file():
             refusal = self._refusal(recipe, data_hashes)
             if refusal is None:
@@ -129,15 +130,23 @@ class RunFolder:
         for number, path in reversed(list(enumerate(found))):
             damage = verify_folder(path)
             if damage is None:
-                state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-                return read_tensors(path / "state.safetensors"), state
+                try:
+                    return read_tensors(path / "state.safetensors"), read_object(path / "state.json", error=RunError)
+                except RunError:
+                    damage = "its files cannot be read"
             then = "using the one before it" if number else "no other is left, so the run starts anew"
             self.notes.append(f"Checkpoint {path.name} is damaged ({damage}); {then}.")
             remove_folder(path)
         return None
 
-    def drop_checkpoints(self) -> None:
-        """Checkpoints and working files are for resuming; a finished run needs none."""
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Write `scores.json`, which makes the run a finished one, once everything else is on the disk."""
+        self._flush_metrics()
+        write_json(self.path / "scores.json", record)
+        self._drop_working_files()
+
+    def _drop_working_files(self) -> None:
+        """Checkpoints and caches are for resuming; a finished run needs none."""
         for name in ("checkpoints", "cache"):
             remove_folder(self.path / name)
 
@@ -241,7 +250,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
             result.append(value)

@@ -32,4 +32,6 @@ def data_hash(source: Any) -> str:
     if isinstance(source, (str, Path)):
         return file_hash(source)
     rows = source.to_dict("records") if hasattr(source, "to_dict") else list(source)
-    return hashlib.sha256(json.dumps(rows, sort_keys=True, default=str, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()
+    return hashlib.sha256(
+        json.dumps(rows, sort_keys=True, default=str, ensure_ascii=False).encode("utf-8", "replace")
+    ).hexdigest()

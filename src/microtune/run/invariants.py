@@ -1,7 +1,7 @@
 """Checks that every run makes by itself, so that none can fail silently.
 
-Before the first step: is something supervised, is not everything supervised unasked, does an answer end with a stop token,
-was too much cut away. After two steps: did everything that should train move, and nothing else.
+Before the first step: is something supervised, is not everything supervised unasked, does an answer end with a stop
+token, was too much cut away. After two steps: did everything that should train move, and nothing else.
 """
 
 from __future__ import annotations

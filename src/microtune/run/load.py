@@ -5,7 +5,6 @@ This is the class that users hold. It speaks text and lists of ids; tensors stay
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from microtune.data.objects import read_object
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError
 from microtune.families.base import load_folder
 from microtune.nn.heads import LabelHead, VocabularyHead, pool_mean
-from microtune.nn.spec import ModelSpec
+from microtune.nn.spec import LONGEST, ModelSpec
 from microtune.nn.transformer import Transformer, count_parameters, initialize
 from microtune.ragged import Ragged
 from microtune.run.generate import generate_ids
@@ -79,7 +79,9 @@ class Model:
         head = self._vocabulary()
         both = self.network.encoder is not None and self.network.decoder is not None
         if both != (targets is not None):
-            raise InputError("`targets` are the decoder's input ids of an encoder-decoder; give them there and only there.")
+            raise InputError(
+                "`targets` are the decoder's input ids of an encoder-decoder; give them there and only there."
+            )
         rows = Ragged.from_lists(self._checked(targets if targets is not None else ids))
         sources = Ragged.from_lists(self._checked(ids)) if targets is not None else None
         self.network.eval()
@@ -117,7 +119,10 @@ class Model:
         Options: max_new_tokens (64), temperature (0: greedy), top_k, top_p, seed.
         """
         bos = self.text.id("bos")
-        ids = [*([bos] if bos is not None and bos != self.text.id("eos") else []), *self.text.encode(prompt, special=False)]
+        ids = [
+            *([bos] if bos is not None and bos != self.text.id("eos") else []),
+            *self.text.encode(prompt, special=False),
+        ]
         if not ids:
             raise InputError("The prompt is empty, and this model has no token to begin with.")
         pieces = self.continue_ids(ids, **options)
@@ -146,7 +151,9 @@ class Model:
         if isinstance(self.network.head, LabelHead):
             raise InputError("This model was tuned for labels; it has no vocabulary head. Use `predict`.")
         if self.missing_head:
-            raise InputError("The files of this model hold no vocabulary head; it can be tuned, but not asked for tokens.")
+            raise InputError(
+                "The files of this model hold no vocabulary head; it can be tuned, but not asked for tokens."
+            )
         assert isinstance(self.network.head, VocabularyHead)
         return self.network.head
 
@@ -236,14 +243,16 @@ def sentence_pooling(folder: Path) -> dict[str, Any] | None:
     path = folder / "1_Pooling" / "config.json"
     if not path.is_file():
         return None
-    pooling = json.loads(path.read_text(encoding="utf-8"))
+    pooling = read_object(path)
     wanted = [key for key, value in pooling.items() if key.startswith("pooling_mode") and value not in (False, "mean")]
     if wanted not in ([], ["pooling_mode_mean_tokens"]):
         raise InputError(f"{path}: pooling {', '.join(wanted)} is not supported; only the mean over tokens is.")
-    modules = (folder / "modules.json").read_text(encoding="utf-8") if (folder / "modules.json").is_file() else ""
+    modules = (folder / "modules.json").read_bytes() if (folder / "modules.json").is_file() else b""
     limits = folder / "sentence_bert_config.json"
-    limit = json.loads(limits.read_text(encoding="utf-8")).get("max_seq_length") if limits.is_file() else None
-    return {"normalize": "Normalize" in modules, "max_length": limit}
+    limit = read_object(limits).get("max_seq_length") if limits.is_file() else None
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 2 <= limit <= LONGEST):
+        raise InputError(f"{limits}: max_seq_length is {str(limit)[:60]}, but must be a whole number from 2.")
+    return {"normalize": b"Normalize" in modules, "max_length": limit}
 
 
 def _check_ids(tokenizer: Tokenizer | None, spec: ModelSpec, folder: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from microtune.data.text import Tokenizer
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Recipe
-from microtune.run.disk import write_folder, write_json
+from microtune.run.disk import write_folder
 from microtune.run.folder import RunFolder
 
 
@@ -32,4 +32,4 @@ def save_base(
         tokenizer.save(work)
 
     write_folder(folder.path / "model", fill)
-    write_json(folder.path / "scores.json", {"scores": scores, "facts": facts})
+    folder.finish({"scores": scores, "facts": facts})

@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from microtune.adapt.base import Attachment, Method
+from microtune.errors import RunError
 from microtune.recipe import Train
 
 MUON_LR_RATIO = 20.0  # Muon's rate for a given AdamW rate: its updates have unit spectral norm
+
+MOMENTS = {"AdamW": ("step", "exp_avg", "exp_avg_sq"), "Muon": ("momentum_buffer",)}  # what each keeps per parameter
 
 
 class Optimizers:
@@ -34,7 +37,8 @@ class Optimizers:
             muon = settings.optimizer == "muon" and matrix and ".blocks." in name
             groups.setdefault((muon, head, matrix), []).append(parameter)
         self.parameters = [p for group in groups.values() for p in group]
-        adam, muon_groups = [], []
+        adam: list[dict[str, Any]] = []
+        muon_groups: list[dict[str, Any]] = []
         for (muon, head, matrix), members in groups.items():
             lr = (head_lr if head else self.base_lr) * (MUON_LR_RATIO if muon else 1.0)
             decay = settings.weight_decay if matrix else 0.0
@@ -81,13 +85,28 @@ class Optimizers:
 
     def load_state(self, tensors: dict[str, Tensor], plain: list[Any]) -> None:
         """The inverse of `state`."""
+        if len(plain) != len(self.members):
+            raise RunError(
+                f"The checkpoint holds the state of {len(plain)} optimizers; this run has {len(self.members)}."
+            )
         for number, member in enumerate(self.members):
-            entries: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in plain[number].items()}
+            entries: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in plain[number].items() if i.isdecimal()}
             for name, value in tensors.items():
-                _, owner, index, key = name.split(".", 3)
-                if int(owner) == number:
+                _, owner, index, key = (name.split(".", 3) + [""] * 3)[:4]
+                if owner == str(number) and index.isdecimal():
                     entries.setdefault(int(index), {})[key] = value
+            _check_state(member, entries)
             member.load_state_dict({"state": entries, "param_groups": member.state_dict()["param_groups"]})
+
+
+def _check_state(member: Optimizer, entries: dict[int, dict[str, Any]]) -> None:
+    """Every parameter has its moments, of its own shape, or none has: fused kernels do not ask."""
+    keys = MOMENTS[type(member).__name__]
+    for index, parameter in enumerate(p for group in member.param_groups for p in group["params"]):
+        found = {k: v.shape for k, v in entries.get(index, {}).items() if isinstance(v, Tensor)}
+        wanted = {key: torch.Size() if key == "step" else parameter.shape for key in keys}
+        if entries and found != wanted:
+            raise RunError(f"The checkpoint's state of the optimizer does not fit this run: tensor {index} differs.")
 
 
 def schedule(settings: Train, step: int, total: int) -> float:

@@ -1,8 +1,9 @@
 """LoRA adapters in PEFT's form: written so that `peft` loads them, and read strictly.
 
-Our runs keep an update per role; PEFT keeps one per module of transformers. They differ where a family fuses weights (q,
-k and v of GPT-2 in one `c_attn`): several updates become one of stacked A and block-diagonal B, and one update of a fused
-module becomes several that share A. Reading refuses whatever would change the mathematics; every tensor must have a place.
+Our runs keep an update per role; PEFT keeps one per module of transformers. They differ where a family fuses weights
+(q, k and v of GPT-2 in one `c_attn`): several updates become one of stacked A and block-diagonal B, and one update of a
+fused module becomes several that share A. Reading refuses whatever would change the mathematics; every tensor must have
+a place.
 """
 
 from __future__ import annotations
@@ -199,7 +200,7 @@ def _base_place(place: Place, config: AdapterConfig) -> Place:
     except InputError as error:
         raise InputError(f"{path}: the base of this adapter cannot be found: {error}") from None
     if found.kind in ("run", "adapter"):
-        raise InputError(f'{path}: the base "{name}" is itself a {found.kind}; an adapter needs a plain model.')
+        raise InputError(f'{path}: the base "{name}" is a folder with an adapter or a run; name a plain model.')
     if found.kind == "hub" and config.revision not in (None, "main"):
         raise InputError(
             f'{path}: revision "{config.revision}" of the base is asked for; download it and name its folder.'

@@ -1,7 +1,7 @@
 """Prediction with a tuned model: texts or rows in, one answer each, in the order they came.
 
-A classifier answers with its most probable label, or with "unsure" below a confidence that the user sets; a model tuned on
-text answers with the text it generates.
+A classifier answers with its most probable label, or with "unsure" below a confidence that the user sets; a model tuned
+on text answers with the text it generates.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from microtune.run.load import Model
 from microtune.run.prepare import max_items_length
 from microtune.tasks.base import Prediction, Task
 from microtune.tasks.classification import Classification, label_of
-from microtune.tasks.instruction import Instruction, chat_prompt
+from microtune.tasks.instruction import Instruction, chat_prompt, messages_of
 
 UNSURE = "unsure"
 ROWS_AT_ONCE = 1024
@@ -64,14 +64,18 @@ def _generated(model: Model, task: Task, rows: Sequence[Row], max_new_tokens: in
         if isinstance(task, Instruction):
             answer = "".join(model.continue_ids(prompt_ids(model, task, row), max_new_tokens=max_new_tokens))
         else:
-            answer = model.generate(str(row.data.get(getattr(task, "text_field", None) or "text", "")), max_new_tokens=max_new_tokens)
+            answer = model.generate(
+                str(row.data.get(getattr(task, "text_field", None) or "text", "")), max_new_tokens=max_new_tokens
+            )
         yield Prediction(answer, 1.0, row=index)
 
 
 def prompt_ids(model: Model, task: Instruction, row: Row) -> list[int]:
     """The ids that training put before the answer of such a row."""
     if task.form == "messages":
-        return chat_prompt(row.data[task.messages_field or "messages"], model.text)
+        messages = messages_of(row, task.messages_field or "messages")
+        asked = messages[:-1] if messages[-1]["role"] == "assistant" else messages
+        return chat_prompt(asked, model.text)
     prompt = task.prompt_of(row)
     if task.template:
         return chat_prompt([{"role": "user", "content": prompt}], model.text)

@@ -1,4 +1,4 @@
-"""From a recipe to everything that training needs: rows, splits, task, model, items. Shared by tune, evaluate and lint."""
+"""From a recipe to everything that training needs: rows, splits, task, model, items."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def make_task(recipe: Recipe) -> Task:
 def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Task, Splits]:
     """Read and split the rows, let the task find its fields, take copies of test rows out of train."""
     if data.get("train") is None:
-        raise InputError("There is no training data; name a file, for instance: microtune tune data.csv --task classification.")
+        raise InputError(
+            "There is no training data; name a file, for instance: microtune tune data.csv --task classification."
+        )
     data = {**data, **split_files(data)}
     rows = read(data["train"], recipe)
     given = {name: read(data[name], recipe) for name in ("validation", "test") if data.get(name) is not None}
@@ -123,7 +125,9 @@ def _parts(
 def text_key(task: Task) -> Any:
     """Row -> the text by which copies are recognised."""
     name = (
-        getattr(task, "text_field", None) or getattr(task, "prompt_field", None) or getattr(task, "messages_field", None)
+        getattr(task, "text_field", None)
+        or getattr(task, "prompt_field", None)
+        or getattr(task, "messages_field", None)
     )
     return lambda row: str(row.data.get(name or "", ""))
 

@@ -1,7 +1,7 @@
 """Pretraining: from text to a base model in Hugging Face form.
 
-The same training loop as everywhere, with a tokenizer trained on the corpus, blocks read from memory-mapped storage, and
-at the end bits per byte on held-out text for every source.
+The same training loop as everywhere, with a tokenizer trained on the corpus, blocks read from memory-mapped storage,
+and at the end bits per byte on held-out text for every source.
 """
 
 from __future__ import annotations
@@ -64,7 +64,6 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
         folder.write_metric("score", {"split": scored.split, "step": scored.step, "final": True, **scored.values})
         yield scored
     save_base(folder, recipe, network, tokenizer, scores, {"parameters": total, "tokens": _tokens_seen(training)})
-    folder.drop_checkpoints()
 
 
 def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
@@ -104,7 +103,9 @@ def _tokenizer(recipe: Recipe, cache: Path) -> Tokenizer:
             raise InputError(f"{choice}: there is no tokenizer.json in this folder.")
         return loaded
     size = int((choice or {}).get("vocab_size", 16_384))
-    key = content_key(size, [s.model_dump() for s in recipe.data.sources], [_hash(recipe, s) for s in recipe.data.sources])
+    key = content_key(
+        size, [s.model_dump() for s in recipe.data.sources], [_hash(recipe, s) for s in recipe.data.sources]
+    )
     folder = cache / f"tokenizer-{key}"
     done = Tokenizer.load(folder) if verify_folder(folder) is None else None
     if done is None:
@@ -136,7 +137,8 @@ def _held_out(recipe: Recipe, network: Transformer, tokenizer: Tokenizer, traini
     for source in recipe.data.sources:
         if not source.held_out:
             continue
-        rows, room = [], HELD_OUT_CHARACTERS
+        rows: list[Row] = []
+        room = HELD_OUT_CHARACTERS
         for text in documents(source, recipe.data, recipe.limits, source.held_out):
             rows.append(Row({"text": text[:room]}, source.held_out, len(rows) + 1))
             room -= len(text)
@@ -146,11 +148,10 @@ def _held_out(recipe: Recipe, network: Transformer, tokenizer: Tokenizer, traini
         encoded: Encoded = task.encode_all(rows, tokenizer, recipe.data.block_size, training=False)
         score = evaluate_items(network, task, encoded, precision="float32")
         name = source.name or Path(source.path).parent.name
-        yield Scored(f"{name} ({source.language})" if source.language else name, training.step, score.values, score.intervals)
+        yield Scored(
+            f"{name} ({source.language})" if source.language else name, training.step, score.values, score.intervals
+        )
 
 
 def _tokens_seen(training: Training) -> int:
     return training.step * training.settings.batch_size * training.sizes[0]
-
-
-

@@ -101,7 +101,7 @@ def _base(folder: Path, record: dict[str, Any], dtype: str | None) -> Model:
     model = load_base(place, dtype)
     if not copy.is_dir() and weights_digest(place.path) != base["digest"]:
         raise RunError(
-            f"{folder}: the base model {base['name']} has changed since this run; put the old files back, or tune again."
+            f"{folder}: the base model {base['name']} has changed since this run; put the old files back or tune again."
         )
     return model
 

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import Field
 from torch import Tensor
 
-from microtune.errors import MicrotuneError
+from microtune.errors import MicrotuneError, RunError
+from microtune.recipe import Section, validated
 from microtune.run.folder import RunFolder
 from microtune.run.train import Step, Training
 
@@ -40,6 +42,29 @@ class Scored:
     values: dict[str, float]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     best: bool = False
+
+
+class TrainingRecord(Section):
+    """What `Training.state` says beside its tensors."""
+
+    step: int = Field(ge=0)
+    optimizers: list[dict[str, dict[str, Any]]]
+    frozen: str
+
+
+class ChoiceRecord(Section):
+    """What `Choice.plain` says."""
+
+    value: float | None
+    step: int = Field(ge=0)
+    epochs_without_gain: int = Field(ge=0)
+
+
+class CheckpointRecord(Section):
+    """`state.json` of a checkpoint."""
+
+    training: TrainingRecord
+    choice: ChoiceRecord
 
 
 class Interrupted(MicrotuneError):  # noqa: N818 - an event rather than an error
@@ -127,12 +152,17 @@ def _resume(training: Training, folder: RunFolder, choice: Choice) -> None:
     if found is None:
         folder.rewind_metrics(0)
         return
-    tensors, plain = found
+    tensors = found[0]
+    record = validated(CheckpointRecord, found[1], f"{folder.path}: state.json of the checkpoint")
+    if record.training.step > training.total_steps:
+        raise RunError(
+            f"{folder.path}: its checkpoint is of a longer run; delete its folder checkpoints to begin anew."
+        )
     best = {k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")}
-    training.load_state({k: v for k, v in tensors.items() if not k.startswith("best.")}, plain["training"])
-    kept = plain["choice"]
-    choice.value = math.nan if kept["value"] is None else kept["value"]
-    choice.step, choice.epochs_without_gain = kept["step"], kept["epochs_without_gain"]
+    training.load_state({k: v for k, v in tensors.items() if not k.startswith("best.")}, dict(record.training))
+    kept = record.choice
+    choice.value = math.nan if kept.value is None else kept.value
+    choice.step, choice.epochs_without_gain = kept.step, kept.epochs_without_gain
     choice.weights = best or None
     folder.rewind_metrics(training.step)
     folder.notes.append(f"Resumed at step {training.step} of {training.total_steps}.")

@@ -1,7 +1,7 @@
 """Where a model comes from: an embedded base, an installed package, a folder, a run, a hub id.
 
-A name is looked at in that order, and what was found is written down exactly (version, revision, hash of the weights), so
-that a run can be reloaded and a changed base is noticed.
+A name is looked at in that order, and what was found is written down exactly (version, revision, hash of the weights),
+so that a run can be reloaded and a changed base is noticed.
 """
 
 from __future__ import annotations
@@ -75,12 +75,18 @@ def locate(source: str) -> Place:
             raise InputError(f"{source}: this version of microtune embeds {name}@{base.version}.")
         path = base.find()
         if path is None:
-            raise InputError(base.missing or f"The embedded model {name} is missing from this installation; reinstall microtune.")
+            raise InputError(
+                base.missing or f"The embedded model {name} is missing from this installation; reinstall microtune."
+            )
         return Place("embedded", f"{name}@{base.version}", path)
-    path = Path(source).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(source).expanduser()
+        folder, file = path.is_dir(), path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long a name, a NUL in it, no such user
+        raise InputError(f'"{source}" cannot be looked up ({str(error).splitlines()[0]}).') from error
+    if folder:
         return _folder(path)
-    if path.is_file():
+    if file:
         raise InputError(f"{source}: a file; give the folder that holds config.json and the weights.")
     if source.count("/") == 1 and not source.startswith((".", "/", "~")) and "\\" not in source:
         return _hub(source)

@@ -65,7 +65,12 @@ def _merged(lines: list[Line]) -> list[Line]:
     for line in lines:
         last = result[-1] if result else None
         same = last is not None and (last.kind, line.kind) == ("block", "block")
-        if last is not None and same and _each(last) == (line.parameters, line.trainable) and _side(last) == _side(line):
+        if (
+            last is not None
+            and same
+            and _each(last) == (line.parameters, line.trainable)
+            and _side(last) == _side(line)
+        ):
             first = last.part.rpartition(".")[2].partition("-")[0]
             number = line.part.rpartition(".")[2]
             count = int(number) - int(first) + 1

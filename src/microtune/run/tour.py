@@ -1,8 +1,8 @@
 """The tour: what tuning lightly is worth on the embedded data, measured next to what it must beat.
 
 Majority class, TF-IDF with logistic regression (Salton and Buckley, 1988), the same network from random weights, the
-frozen base with a new head, and LoRA, on the same rows of `tickets`, per language. All choices (learning rate, epoch) are
-made on the validation split.
+frozen base with a new head, and LoRA, on the same rows of `tickets`, per language. All choices (learning rate, epoch)
+are made on the validation split.
 """
 
 from __future__ import annotations

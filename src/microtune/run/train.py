@@ -1,11 +1,11 @@
 """Training, with the step in plain sight: `Training.fit()` is a generator of `Step`s.
 
-Progress bars, metric files, reports and tests are readers of the same steps; there are no callbacks. Between two steps a
-`Training` holds all that decides the rest (weights, optimizer, place in the plan, random state), so whoever iterates may
-save it and a resumed run continues bit for bit.
+Progress bars, metric files, reports and tests are readers of the same steps; there are no callbacks. Between two
+steps a `Training` holds all that decides the rest (weights, optimizer, place in the plan, random state), so whoever
+iterates may save it and a resumed run continues bit for bit.
 
-The loss of an optimizer step is the sum over all its supervised tokens divided once by their weight, however the step is
-cut into micro-batches.
+The loss of an optimizer step is the sum over all its supervised tokens divided once by their weight, however the step
+is cut into micro-batches.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The frozen trunk, computed once: after one pass over the rows its outputs come from memory-mapped storage.
 
-Below `attachment.cut` nothing trains, so the states at the cut are the same in every epoch. They are kept in bfloat16 when
-products run in bfloat16 and in float32 otherwise; live batches round to the same type, so cached and uncached runs agree to
-the rounding of products. The pass runs over rows of equal length in a fixed order, so a resumed run sees the same bits.
-Prior art: AutoFreeze (Liu et al., 2021), the bottleneck files of TensorFlow Hub's retrain script.
+Below `attachment.cut` nothing trains, so the states at the cut are the same in every epoch. They are kept in bfloat16
+when products run in bfloat16 and in float32 otherwise; live batches round to the same type, so cached and uncached
+runs agree to the rounding of products. The pass runs over rows of equal length in a fixed order, so a resumed run
+sees the same bits. Prior art: AutoFreeze (Liu et al., 2021), the bottleneck files of TensorFlow Hub's retrain script.
 """
 
 from __future__ import annotations

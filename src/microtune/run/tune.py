@@ -1,7 +1,7 @@
 """Tuning: adapt, train, choose, calibrate, evaluate, save, check what was saved.
 
-A generator of events, like training itself: whoever reads them shows a progress bar, writes a page, or does nothing. The
-test split is read once, at the end.
+A generator of events, like training itself: whoever reads them shows a progress bar, writes a page, or does nothing.
+The test split is read once, at the end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from microtune.nn.heads import LabelHead
 from microtune.recipe import Recipe
 from microtune.run import precision as number_format
 from microtune.run.card import write_card
-from microtune.run.disk import write_json
 from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.folder import RunFolder
 from microtune.run.load import Model, load
@@ -88,7 +87,9 @@ def _model(recipe: Recipe) -> Model:
     if model.place is not None and model.place.kind == "adapter":
         raise InputError(f"{recipe.model.source}: an adapter; tuning it further is not supported yet. Name its base.")
     if model.task is not None:
-        raise InputError(f"{recipe.model.source}: already tuned; tuning a run further is not supported yet. Name its base.")
+        raise InputError(
+            f"{recipe.model.source}: already tuned; tuning a run further is not supported yet. Name its base."
+        )
     return model
 
 
@@ -164,9 +165,7 @@ def _epochs(
 
     def evaluate() -> Scored:
         assert judged is not None
-        score = evaluate_items(
-            training.model, task, judged, precision=training.precision, intervals=False, trunk=trunk
-        )
+        score = evaluate_items(training.model, task, judged, precision=training.precision, intervals=False, trunk=trunk)
         return Scored("validation", training.step, score.values)
 
     choice = Choice(task.primary, task.greater_is_better)
@@ -222,8 +221,7 @@ def _finish(
     notes = [*splits.notes, *folder.notes]
     removed = [{"path": row.path, "line": row.line} for row in splits.removed]
     write_card(folder.path, recipe, summarize(model, attachment), scores, model.task, notes)
-    write_json(folder.path / "scores.json", {"scores": plain, "notes": notes, "removed": removed})
-    folder.drop_checkpoints()
+    folder.finish({"scores": plain, "notes": notes, "removed": removed})
 
 
 def without_memory(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:

@@ -5,16 +5,18 @@ The command line calls the same functions with the same recipe; `on_event` is ho
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from microtune import recipe as recipes
+from microtune.data.objects import read_object
 from microtune.data.sources import read_rows
 from microtune.errors import InputError, RunError
-from microtune.recipe import Recipe
+from microtune.recipe import Recipe, validated
 from microtune.run import predict as prediction
 from microtune.run import pretrain as pretraining
 from microtune.run import tune as tuning
@@ -25,19 +27,32 @@ from microtune.run.prepare import hashes
 from microtune.tasks.base import Prediction
 
 
+class SplitRecord(BaseModel):
+    """One split in scores.json."""
+
+    values: dict[str, float]
+    intervals: dict[str, tuple[float, float]] = {}
+
+
+class ScoresRecord(BaseModel):
+    """What is read of scores.json; it holds more."""
+
+    scores: dict[str, SplitRecord]
+    notes: list[str] = []
+
+
 class Run:
     """A finished run: its scores, and its model on demand."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not (self.path / "scores.json").is_file():
+        file = self.path / "scores.json"
+        if not file.is_file():
             raise RunError(f"{self.path}: not a finished run; there is no scores.json in it.")
-        record = json.loads((self.path / "scores.json").read_text(encoding="utf-8"))
-        self.scores: dict[str, dict[str, float]] = {k: v["values"] for k, v in record["scores"].items()}
-        self.intervals: dict[str, dict[str, tuple[float, float]]] = {
-            k: {name: (pair[0], pair[1]) for name, pair in v["intervals"].items()} for k, v in record["scores"].items()
-        }
-        self.notes: list[str] = record.get("notes", [])
+        record = validated(ScoresRecord, read_object(file, error=RunError), str(file))
+        self.scores: dict[str, dict[str, float]] = {k: v.values for k, v in record.scores.items()}
+        self.intervals: dict[str, dict[str, tuple[float, float]]] = {k: v.intervals for k, v in record.scores.items()}
+        self.notes: list[str] = record.notes
 
     @cached_property
     def model(self) -> Model:
@@ -95,9 +110,7 @@ def tune(
     return tune_recipe(recipes.build(values, where="tune"), overwrite=overwrite, on_event=on_event)
 
 
-def tune_recipe(
-    recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[Any], None] | None = None
-) -> Run:
+def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[Any], None] | None = None) -> Run:
     """`tune` with a ready recipe."""
     recipe, data = tuning.without_memory(recipe)
     data_hashes = hashes(data)

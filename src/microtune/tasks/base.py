@@ -1,8 +1,8 @@
 """The task contract: encode a row, say what is read, give the loss, interpret, score.
 
-A task is a frozen recipe section: its fields are its options and, after `prepare`, what it learnt from the data (field names,
-label list). Saved as `task.json`, it is all that prediction needs beside the model. Tasks know tensors and text, never a
-family or an adaptation method.
+A task is a frozen recipe section: its fields are its options and, after `prepare`, what it learnt from the data (field
+names, label list). Saved as `task.json`, it is all that prediction needs beside the model. Tasks know tensors and text,
+never a family or an adaptation method.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ class Task(Section):
         """A copy that knows the fields and labels of this data; refuses data that cannot be learnt from."""
         raise NotImplementedError
 
-    def encode(self, row: Row, index: int, tokenizer: Tokenizer, max_length: int, report: EncodingReport) -> Item | None:
+    def encode(
+        self, row: Row, index: int, tokenizer: Tokenizer, max_length: int, report: EncodingReport
+    ) -> Item | None:
         """One row -> Item, or None where the row has to be dropped (counted in `report`)."""
         raise NotImplementedError
 

@@ -54,7 +54,9 @@ class Classification(Task):
         _one_type(found)
         if len(found) < 2:
             only = next(iter(found), "none")
-            raise InputError(f'{rows[0].path}: all rows have the label "{only}"; a classifier needs at least two classes.')
+            raise InputError(
+                f'{rows[0].path}: all rows have the label "{only}"; a classifier needs at least two classes.'
+            )
         for name, others in splits.items():
             for row in others:
                 value = label_of(row, label)
@@ -88,7 +90,9 @@ class Classification(Task):
 
     def make_head(self, spec: ModelSpec) -> nn.Module:
         """A LabelHead over the chosen pooling."""
-        return LabelHead(replace(spec, pooling=spec.pooling if self.pooling == "auto" else self.pooling), len(self.labels))
+        return LabelHead(
+            replace(spec, pooling=spec.pooling if self.pooling == "auto" else self.pooling), len(self.labels)
+        )
 
     def weight(self, item: Item) -> int:
         """One label per item."""
@@ -96,12 +100,12 @@ class Classification(Task):
 
     def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, int]:
         """Cross-entropy of the labels."""
-        scores = head(hidden, batch.counts).float()
+        scores = _wide(head(hidden, batch.counts))
         return F.cross_entropy(scores, batch.targets, reduction="sum"), len(batch.targets)
 
     def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:
         """The most probable label and its calibrated probability."""
-        scores = head(hidden, batch.counts).float() / self.temperature
+        scores = _wide(head(hidden, batch.counts)) / self.temperature
         probabilities = torch.softmax(scores, -1).tolist()
         logs = torch.log_softmax(scores, -1)
         result = []
@@ -165,6 +169,11 @@ class Classification(Task):
         return self.model_copy(update={"temperature": min(grid, key=loss)})
 
 
+def _wide(scores: Tensor) -> Tensor:
+    """In at least float32."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
 def label_of(row: Row, field: str) -> Label:
     """The label in a field of a row: a string or an integer."""
     value = row.data.get(field)
@@ -176,7 +185,9 @@ def label_of(row: Row, field: str) -> Label:
         return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    kind = "is missing" if value is None or value == "" else f"is {type(value).__name__}, not a string or a whole number"
+    kind = (
+        "is missing" if value is None or value == "" else f"is {type(value).__name__}, not a string or a whole number"
+    )
     raise InputError(f'{at(row.path, row.line)}: the label in "{field}" {kind}.')
 
 

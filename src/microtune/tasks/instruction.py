@@ -24,6 +24,7 @@ from microtune.nn.heads import VocabularyHead
 from microtune.tasks.base import EncodingReport, Prediction, Task, tasks
 from microtune.tasks.language_modelling import likelihood_metrics, likelihoods
 
+BREAK = "\ufdd0"  # a code point that is no character: it parts what stands beside it, and is never encoded
 ROLES = ("system", "user", "assistant", "tool")
 
 
@@ -66,7 +67,9 @@ class Instruction(Task):
         update = {"form": "prompt", "prompt_field": prompt, "completion_field": completion, "input_field": extra}
         return self.model_copy(update=update)
 
-    def encode(self, row: Row, index: int, tokenizer: Tokenizer, max_length: int, report: EncodingReport) -> Item | None:
+    def encode(
+        self, row: Row, index: int, tokenizer: Tokenizer, max_length: int, report: EncodingReport
+    ) -> Item | None:
         """Ids and targets; a row whose answer would be cut is dropped and counted."""
         segments = self.segments(row, tokenizer)
         ids = [i for segment in segments for i in segment.ids]
@@ -128,18 +131,21 @@ class Instruction(Task):
 def chat_segments(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> list[Segment]:
     """Messages in the chat template, cut where the assistant's turns begin and end.
 
-    The template is rendered for growing prefixes of the conversation, and each new stretch is one segment; the assistant's
-    turns, their end mark included, are supervised.
+    The template is rendered for growing prefixes of the conversation, and each new stretch is one segment; the
+    assistant's turns, their end mark included, are supervised.
     """
+    messages = _guarded(messages, tokenizer)
     segments: list[Segment] = []
     done = ""
 
     def add(text: str, supervised: bool) -> None:
         nonlocal done
         if not text.startswith(done):
-            raise InputError("The chat template changes earlier turns when a later one is added; it cannot be trained on.")
+            raise InputError(
+                "The chat template changes earlier turns when a later one is added; it cannot be trained on."
+            )
         if piece := text[len(done) :]:
-            segments.append(Segment(tokenizer.encode(piece, special=False, parse=True), supervised))
+            segments.append(Segment(_encoded(piece, tokenizer), supervised))
         done = text
 
     for number, message in enumerate(messages):
@@ -153,6 +159,7 @@ def chat_segments(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> l
 
 def chat_prompt(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> list[int]:
     """Ids up to the opening of the assistant's next turn, encoded piece by piece as in training."""
+    messages = _guarded(messages, tokenizer)
     done, ids = "", []
     cuts = [n + 1 for n, message in enumerate(messages) if message["role"] == "assistant"]
     texts = []
@@ -161,9 +168,28 @@ def chat_prompt(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> lis
         texts.append(_to_stop(tokenizer.chat(messages[:end], prompt=False), tokenizer))
     texts.append(tokenizer.chat(messages, prompt=True))
     for text in texts:
-        ids += tokenizer.encode(text[len(done) :], special=False, parse=True)
+        ids += _encoded(text[len(done) :], tokenizer)
         done = text
     return ids
+
+
+def _guarded(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """Messages whose contents cannot play a special token: text is data, and only the template writes "<|end|>"."""
+    special = [
+        t.content for t in tokenizer.backend.get_added_tokens_decoder().values() if t.special and len(t.content) > 1
+    ]
+
+    def guarded(text: str) -> str:
+        for token in special:
+            text = text.replace(token, token[0] + BREAK + token[1:])
+        return text
+
+    return [{**message, "content": guarded(message["content"].replace(BREAK, ""))} for message in messages]
+
+
+def _encoded(text: str, tokenizer: Tokenizer) -> list[int]:
+    """Ids of a stretch of a rendered template."""
+    return [i for part in text.split(BREAK) for i in tokenizer.encode(part, special=False, parse=True)]
 
 
 def _to_stop(text: str, tokenizer: Tokenizer) -> str:
@@ -183,13 +209,15 @@ def messages_of(row: Row, field: str) -> list[dict[str, Any]]:
     messages = []
     for turn in value:
         if not isinstance(turn, dict):
-            raise InputError(f'{at(row.path, row.line)}: every message of "{field}" is an object with role and content.')
+            raise InputError(
+                f'{at(row.path, row.line)}: every message of "{field}" is an object with role and content.'
+            )
         role = turn.get("role", turn.get("from"))
         content = turn.get("content", turn.get("value"))
         role = names.get(str(role), role)
         if role not in ROLES or not isinstance(content, str):
             raise InputError(
-                f'{at(row.path, row.line)}: a message needs a role ({", ".join(ROLES)}) and a text as content, '
+                f"{at(row.path, row.line)}: a message needs a role ({', '.join(ROLES)}) and a text as content, "
                 f'not role "{str(role)[:40]}" with {type(content).__name__}.'
             )
         messages.append({"role": role, "content": content})

@@ -1,0 +1,58 @@
+# microtune: `make demo` shows what it does, `make check` proves that it works. Both install into .venv and may be repeated.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+# For the CPU build of torch on Linux: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+TORCH = $(shell grep '^torch==' constraints.txt)
+
+.PHONY: help demo check install-demo install-dev format lint types test test-all clean
+
+help:
+	@echo "make demo      install into .venv and run the tour (about 3 minutes)"
+	@echo "make check     install into .venv, then format, lint, types, tests (about 5 minutes)"
+	@echo "make test-all  the slow tests too"
+
+demo: install-demo
+	$(BIN)/microtune demo
+
+check: install-dev
+	@echo "== format"; $(BIN)/ruff format --check src tests benchmarks
+	@echo "== lint"; $(BIN)/ruff check src tests benchmarks
+	@echo "== types"; $(BIN)/mypy
+	@echo "== tests"; $(BIN)/python -m pytest -q
+
+test-all: install-dev
+	$(BIN)/python -m pytest -q -m "not gpu and not network"
+
+format:
+	$(BIN)/ruff format src tests benchmarks && $(BIN)/ruff check --fix src tests benchmarks
+
+install-demo: $(VENV)/.demo
+
+install-dev: $(VENV)/.dev
+
+$(VENV)/.python:
+	@echo "== making $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "microtune needs Python 3.11 or newer; name one with PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.torch: $(VENV)/.python constraints.txt
+	@echo "== installing $(TORCH)"
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch pyproject.toml
+	@echo "== installing microtune"
+	$(PIP) -e '.[metrics]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml
+	@echo "== installing microtune and its tools"
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
