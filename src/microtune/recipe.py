@@ -19,26 +19,27 @@ from microtune.errors import InputError, LimitError, suggest
 
 SectionType = TypeVar("SectionType", bound=BaseModel)
 MAX_RECIPE_BYTES = 1_000_000
+MAX_DEPTH = 32
 
 
 class Section(BaseModel):
     """Base of all recipe sections: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Limits(Section):
     """How much of the outside world is let in; every number can be raised in the recipe."""
 
-    file_bytes: int = Field(4_000_000_000, description="largest single file read, in bytes, before decompression")
-    decoded_characters: int = Field(4_000_000_000, description="characters of one source after decoding")
-    rows: int = Field(50_000_000, description="rows of one source")
-    fields: int = Field(1_000, description="fields (columns, keys) of one row")
-    field_characters: int = Field(10_000_000, description="characters of one field")
-    depth: int = Field(32, description="nesting of one JSON row or recipe")
-    expansion: int = Field(200, description="decoded bytes per compressed byte above the first 100 MB")
-    template_steps: int = Field(1_000_000, description="loop steps of one chat template")
-    template_characters: int = Field(8_000_000, description="characters that one chat template may produce")
+    file_bytes: int = Field(4_000_000_000, ge=1, description="largest single file read, in bytes, before decompression")
+    decoded_characters: int = Field(4_000_000_000, ge=1, description="characters of one source after decoding")
+    rows: int = Field(50_000_000, ge=1, description="rows of one source")
+    fields: int = Field(1_000, ge=1, description="fields (columns, keys) of one row")
+    field_characters: int = Field(10_000_000, ge=1, description="characters of one field")
+    depth: int = Field(32, ge=1, description="nesting of one JSON row or recipe")
+    expansion: int = Field(200, ge=1, description="decoded bytes per compressed byte above the first 100 MB")
+    template_steps: int = Field(1_000_000, ge=1, description="loop steps of one chat template")
+    template_characters: int = Field(8_000_000, ge=1, description="characters that one chat template may produce")
 
 
 class Choice(BaseModel):
@@ -173,12 +174,15 @@ def load(path: str | Path) -> dict[str, Any]:
         raise LimitError(f"{path}: larger than {MAX_RECIPE_BYTES} bytes; a recipe is a short file.")
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}).") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InputError(f"{path}: not valid YAML: {_yaml_reason(error)}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: a recipe is a mapping of keys to values.")
+    _check_plain(values, str(path))
     return values
 
 
@@ -190,6 +194,8 @@ def override(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, An
         if not sign or not path:
             raise InputError(f'"{assignment}" is not an override; write key=value, for instance train.lr=3e-4.')
         keys = path.split(".")
+        if len(keys) > MAX_DEPTH:
+            raise InputError(f'"{assignment}" is not an override: a recipe has at most {MAX_DEPTH} levels.')
         place = result
         for key in keys[:-1]:
             inner = place.setdefault(key, {})
@@ -197,6 +203,7 @@ def override(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, An
                 raise InputError(f'"{assignment}": {key} holds a value, not keys.')
             place = inner
         place[keys[-1]] = _scalar(text)
+        _check_plain(place[keys[-1]], f'"{assignment}"')
     return result
 
 
@@ -215,6 +222,26 @@ def parse_short(text: str) -> dict[str, Any]:
     return {"name": name, "size": int(size)}
 
 
+def _check_plain(value: Any, where: str, depth: int = 0) -> None:
+    """Only what JSON could hold too: YAML also makes bytes, sets, dates and keys of every kind."""
+    if depth > MAX_DEPTH:
+        raise InputError(f"{where}: nested deeper than {MAX_DEPTH} levels.")
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+            raise InputError(f"{where}: a text holds a NUL, or half of a surrogate pair; neither is a character.")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise InputError(f"{where}: the key {str(key)[:60]} is a {type(key).__name__}; write it in quotes.")
+            _check_plain(key, where, depth)
+            _check_plain(inner, where, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_plain(inner, where, depth + 1)
+    elif value is not None and not isinstance(value, (bool, int, float)):
+        raise InputError(f"{where}: {str(value)[:60]} is a {type(value).__name__}, which a recipe cannot hold.")
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML without aliases (no "billion laughs"), without repeated keys, and with 3e-4 as a number."""
 
@@ -231,6 +258,10 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.yaml_implicit_resolvers = {  # 2024-01-02 is a name, not a date
+    first: [(tag, pattern) for tag, pattern in found if not tag.endswith(":timestamp")]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )

@@ -38,14 +38,15 @@ TOKENIZER = make_tokenizer()
 LABELS = ("card", "parcel", "refund", "transfer")
 TEXTS = [f"{sentence} {word}" for sentence in SENTENCES[:4] for word in ("now", "today please")]
 LABELLED = rows_of([{"text": text, "label": LABELS[i // 2]} for i, text in enumerate(TEXTS)])
-PROMPTS = rows_of([{"prompt": f"{text}? ", "completion": f"answer {i}"} for i, text in enumerate(TEXTS)])
+ASKED = [f"tell me {i}" for i in range(8)]
+PROMPTS = rows_of([{"prompt": f"{text}? ", "completion": f"{i} it is"} for i, text in enumerate(ASKED)])
 MESSAGES = rows_of(
     [
-        {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": f"answer {i}"}]}
-        for i, text in enumerate(TEXTS)
+        {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": f"{i} it is"}]}
+        for i, text in enumerate(ASKED)
     ]
 )
-ALPACA = rows_of([{"instruction": "answer", "input": t, "output": f"so {i}"} for i, t in enumerate(TEXTS)])
+ALPACA = rows_of([{"instruction": "answer", "input": t, "output": f"{i} it is"} for i, t in enumerate(ASKED)])
 PLAIN = rows_of([{"text": text} for text in TEXTS])
 
 
@@ -154,7 +155,7 @@ def test_only_the_answer_and_its_stop_token_are_supervised() -> None:
 def test_alpaca_rows_keep_their_input_in_the_prompt() -> None:
     task, _ = prepared("instruction, input")
     assert isinstance(task, Instruction)
-    assert task.prompt_of(ALPACA[0]) == f"answer\n{TEXTS[0]}\n"
+    assert task.prompt_of(ALPACA[0]) == f"answer\n{ASKED[0]}\n"
     assert task.prompt_of(Row({"instruction": "go", "input": " "}, "x", 1)) == "go\n"
 
 
@@ -268,7 +269,7 @@ def test_decoding_divides_by_the_temperature() -> None:
     with torch.no_grad():
         hidden = model(batch.inputs, readout=batch.readout)
         scores = model.head(hidden, batch.counts)
-    warm = task.model_copy(update={"temperature": 2.0}).decode(model.head, hidden, batch)
+        warm = task.model_copy(update={"temperature": 2.0}).decode(model.head, hidden, batch)
     wanted = torch.softmax(scores / 2, -1)
     assert_close(torch.tensor([list(p.scores.values()) for p in warm]), wanted, rtol=1e-5, atol=1e-6)
     assert [p.answer for p in warm] == [task.labels[i] for i in wanted.argmax(-1)]  # type: ignore[attr-defined]

@@ -52,7 +52,7 @@ class LoRA(Method):
     """Low-rank updates on linear roles."""
 
     name: Literal["lora"] = "lora"
-    rank: int = Field(default=8, ge=1, description="rank of the update")
+    rank: int = Field(default=8, ge=1, le=2**16, description="rank of the update")
     alpha: float | None = Field(default=None, gt=0, description="scale is alpha / rank; default: 2 x rank")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="on the input of the update")
     roles: list[str] | None = Field(default=None, description="such as [q, v, up]; default: all linear ones in blocks")

@@ -7,9 +7,8 @@ stderr and exit code 2; `--debug` shows the traceback.
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from microtune.cli import ask, demo, learn, listing
@@ -60,29 +59,34 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = ["--debug", *(a for a in arguments if a != "--debug")] if debug else arguments
     try:
         code = app(args=arguments, standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(2)
-    except click.ClickException as error:
-        sys.exit(_complain(error.format_message(), error.exit_code))
     except MicrotuneError as error:
         if debug:
             raise
         sys.exit(_complain(str(error), error.exit_code))
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(_complain("stopped", 130))
     except BrokenPipeError:
         sys.exit(0)
     except MemoryError:
         sys.exit(_complain("not enough memory; lower train.micro_tokens or choose a smaller model", 1))
     except Exception as error:
-        if debug:
-            raise
-        name = type(error).__name__
-        sys.exit(
-            _complain(f"internal error ({name}: {str(error)[:300]}); please report it with the output of --debug", 1)
-        )
+        sys.exit(_usage(error) if hasattr(error, "format_message") else _unexpected(error, debug))
     sys.exit(code or 0)
+
+
+def _usage(error: Any) -> int:
+    """A mistake in the arguments; typer's own classes differ between its versions, so they are known by their form."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 2
+    return _complain(f"{error.format_message()} (microtune --help shows what there is)", 2)
+
+
+def _unexpected(error: Exception, debug: bool) -> int:
+    if debug:
+        raise error
+    text = f"internal error ({type(error).__name__}: {str(error)[:300]}); please report it with the output of --debug"
+    return _complain(text, 1)
 
 
 def _complain(message: str, code: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from microtune.recipe import Recipe
 from microtune.run.disk import write_text
@@ -48,6 +49,31 @@ def write_card(
         lines += [f"- {_plain(note)}" for note in notes]
     lines += ["", "```python", "import microtune as mt", f'run = mt.load("{_plain(folder.as_posix())}")', "```", ""]
     write_text(folder / "README.md", "\n".join(lines))
+
+
+def write_base_card(path: Path, recipe: Recipe, scores: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """The card of a pretrained base: data, tokens seen, time, bits per byte on held-out text."""
+    hours = facts["seconds"] / 3600
+    lines = [
+        f"A base model of {facts['parameters']:,} parameters, pretrained by microtune {__version__} from random weights:",
+        f"{facts['tokens']:,} tokens in {facts['steps']:,} steps, {hours:.1f} hours. Learnt from one token after the",
+        "other (causal language modelling), never tuned to follow instructions.",
+        "",
+        "| source | language | tokens | passes planned |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {_plain(s['name'])} | {s['language']} | {s['tokens']:,} | {s['epochs']:g} |" for s in facts["sources"]
+    ]
+    planned = sum(s["tokens"] * s["epochs"] for s in facts["sources"]) * recipe.train.epochs
+    share = min(facts["tokens"] / planned, 1.0) if planned else 0.0
+    lines += ["", f"Of the passes planned, {share:.0%} of the tokens were seen, drawn from all sources alike.", ""]
+    lines += ["| held-out text | bits per byte | 95 % interval | perplexity per token |", "|---|---|---|---|"]
+    for name, score in scores.items():
+        low, high = score["intervals"].get("bits_per_byte", (float("nan"), float("nan")))
+        value, perplexity = score["values"]["bits_per_byte"], score["values"]["perplexity"]
+        lines.append(f"| {_plain(name)} | {value:.3f} | {low:.3f} to {high:.3f} | {perplexity:.1f} |")
+    write_text(path, "\n".join([*lines, ""]))
 
 
 def _plain(text: str) -> str:

@@ -214,7 +214,7 @@ def load_base(place: Place, dtype: str | None) -> Model:
     network = network.to(DTYPES[dtype or "float32"])
     network.load_state_dict(state)
     tokenizer = Tokenizer.load(place.path)
-    _check_ids(tokenizer, spec, place.path)
+    check_ids(tokenizer, spec, place.path)
     return Model(
         network=network.eval(),
         tokenizer=tokenizer,
@@ -255,7 +255,8 @@ def sentence_pooling(folder: Path) -> dict[str, Any] | None:
     return {"normalize": b"Normalize" in modules, "max_length": limit}
 
 
-def _check_ids(tokenizer: Tokenizer | None, spec: ModelSpec, folder: Path) -> None:
+def check_ids(tokenizer: Tokenizer | None, spec: ModelSpec, folder: Path) -> None:
+    """The tokenizer gives no id for which the model has no row."""
     if tokenizer is not None and len(tokenizer) > spec.vocab_size:
         raise InputError(
             f"{folder}: the tokenizer can give ids up to {len(tokenizer) - 1}, but the model's embedding ends at "

@@ -1,4 +1,4 @@
-"""Writing models: a base in Hugging Face form after pretraining."""
+"""Writing a base model in Hugging Face form after pretraining, with its card."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import Any
 import torch
 
 from microtune.data.text import Tokenizer
+from microtune.errors import CheckError
+from microtune.families.base import load_folder, save_folder
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Recipe
+from microtune.run.card import write_base_card
 from microtune.run.disk import write_folder
-from microtune.run.folder import RunFolder
+from microtune.run.folder import RunFolder, read_metrics
+
+SAVED = torch.bfloat16
 
 
 def save_base(
@@ -22,14 +27,18 @@ def save_base(
     scores: dict[str, Any],
     facts: dict[str, Any],
 ) -> None:
-    """Weights, config and tokenizer as `model/`, scores beside them."""
-
-    from microtune.families.base import save_folder
+    """Weights, config, tokenizer and card as `model/`, scores beside them; what was written is read back."""
+    state = {name: value.detach().cpu() for name, value in network.state_dict().items()}
+    steps = [m for m in read_metrics(folder.path / "metrics.jsonl") if m.get("kind") == "step"]
+    facts = {**facts, "steps": len(steps), "seconds": round(sum(m["seconds"] for m in steps))}
 
     def fill(work: Path) -> None:
-        state = {name: value.detach().cpu() for name, value in network.state_dict().items()}
-        save_folder(work, network.spec, state, family=recipe.model.family, dtype=torch.bfloat16)
+        save_folder(work, network.spec, state, family=recipe.model.family, dtype=SAVED)
         tokenizer.save(work)
+        write_base_card(work / "README.md", recipe, scores, facts)
 
     write_folder(folder.path / "model", fill)
+    again = load_folder(folder.path / "model", torch.float32).state
+    if any(not torch.equal(again[name], value.float()) for name, value in state.items()):
+        raise CheckError(f"{folder.path / 'model'}: the saved weights are not those that were scored.")
     folder.finish({"scores": scores, "facts": facts})

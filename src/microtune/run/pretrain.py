@@ -26,7 +26,7 @@ from microtune.run.disk import explained, verify_folder, write_folder
 from microtune.run.evaluate import evaluate_items
 from microtune.run.folder import RunFolder
 from microtune.run.hashes import file_hash
-from microtune.run.models import save_base
+from microtune.run.models import SAVED, save_base
 from microtune.run.session import Choice, Scored, Stage, run_training
 from microtune.run.train import Step, Training
 from microtune.tasks.base import Encoded
@@ -58,12 +58,14 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
     total, _ = count_parameters(network)
     yield Stage(f"train {total / 1e6:.1f} M parameters on {len(blocks)} blocks", 0, training.total_steps, "steps")
     yield from run_training(training, folder, Choice("loss", False), None)
+    network.to(SAVED).to(torch.float32)  # what is scored is what is saved
     scores: dict[str, Any] = {}
     for scored in _held_out(recipe, network, tokenizer, training):
         scores[scored.split] = {"values": scored.values, "intervals": scored.intervals}
         folder.write_metric("score", {"split": scored.split, "step": scored.step, "final": True, **scored.values})
         yield scored
-    save_base(folder, recipe, network, tokenizer, scores, {"parameters": total, "tokens": _tokens_seen(training)})
+    facts = {"parameters": total, "tokens": _tokens_seen(training), "sources": _source_facts(recipe, stores)}
+    save_base(folder, recipe, network, tokenizer, scores, facts)
 
 
 def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
@@ -147,10 +149,23 @@ def _held_out(recipe: Recipe, network: Transformer, tokenizer: Tokenizer, traini
         task = LanguageModelling(text_field="text", block_size=recipe.data.block_size)
         encoded: Encoded = task.encode_all(rows, tokenizer, recipe.data.block_size, training=False)
         score = evaluate_items(network, task, encoded, precision="float32")
-        name = source.name or Path(source.path).parent.name
+        name = source_name(source)
         yield Scored(
             f"{name} ({source.language})" if source.language else name, training.step, score.values, score.intervals
         )
+
+
+def _source_facts(recipe: Recipe, stores: list[RaggedStore]) -> list[dict[str, Any]]:
+    """What the model card says about each source."""
+    return [
+        {"name": source_name(s), "language": s.language, "tokens": len(store.values), "epochs": s.epochs}
+        for s, store in zip(recipe.data.sources, stores, strict=True)
+    ]
+
+
+def source_name(source: Source) -> str:
+    """What a source is called in reports."""
+    return source.name or Path(source.path).parent.name or Path(source.path).name.partition(".")[0]
 
 
 def _tokens_seen(training: Training) -> int:

@@ -8,23 +8,26 @@ of microtune can still load the run.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
+from torch import Tensor
 
 from microtune.adapt.base import Attachment, Method, make_method
 from microtune.adapt.lora import LoRA
+from microtune.data.objects import read_object
 from microtune.data.text import Tokenizer
 from microtune.errors import RunError
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
-from microtune.recipe import Choice, ModelChoice, validated
+from microtune.recipe import Choice, ModelChoice, Section, validated
 from microtune.run.disk import read_tensors, verify_folder, write_folder, write_json, write_tensors
-from microtune.run.load import DTYPES, Model, load_base
+from microtune.run.load import DTYPES, Model, check_ids, load_base
 from microtune.run.sources import Place, locate
 from microtune.tasks.base import Task, tasks
 
@@ -61,49 +64,107 @@ def save_run(run: Path, model: Model, method: Method, attachment: Attachment, ch
     write_folder(run / "model", fill)
 
 
+class BaseRecord(Section):
+    """What model.json says about the base."""
+
+    name: str
+    kind: str = ""
+    source: str = ""
+    revision: str = ""
+    weights: str = ""
+    seed: int = 0
+    digest: str = ""
+
+
+class RunRecord(Section):
+    """model.json of a run."""
+
+    spec: dict[str, Any]
+    family: str
+    config: dict[str, Any]
+    method: Choice
+    task: Choice
+    normalize: bool
+    max_length: int | None = Field(ge=2)
+    base: BaseRecord
+
+
 def load_run(place: Place, dtype: str | None) -> Model:
     """The tuned model of a finished run, its adapter in place."""
     folder = place.path / "model"
     damage = verify_folder(folder)
     if damage is not None:
         raise RunError(f"{folder}: the saved model is damaged ({damage}); run its command again with --overwrite.")
-    record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    method = make_method(Choice(**record["method"]))
-    task = validated(tasks[record["task"]["name"]], record["task"], "task.json")
-    model = _base(folder, record, dtype)
-    model.task, model.place, model.max_length = task, place, record["max_length"]
+    file, frozen_file = folder / "model.json", folder / "frozen.safetensors"
+    record = validated(RunRecord, read_object(file, error=RunError), str(file))
+    method = make_method(record.method)
+    task = validated(tasks[record.task.name], {"name": record.task.name, **record.task.options}, f"{file}: task")
+    task.check_ready(str(file))
+    trained = read_tensors(folder / "trained.safetensors")
+    frozen = read_tensors(frozen_file) if frozen_file.is_file() else {}
+    if method.name == "full" or frozen_file.is_file():
+        spec = ModelSpec.from_dict(record.spec)
+        _check_fits(folder, spec, task, method, trained, frozen)
+        model = Model(Transformer(spec).to(DTYPES[dtype or "float32"]), None)
+        model.family, model.config, model.normalize = record.family, record.config, record.normalize
+    else:
+        model = _base(folder, record.base, dtype)
+        _check_fits(folder, model.spec, task, method, trained, None)
+    model.task, model.place, model.max_length = task, place, record.max_length
     model.tokenizer = Tokenizer.load(folder)
+    check_ids(model.tokenizer, model.spec, folder)
     head = task.make_head(model.spec)
     if head is not None:
         model.network.head = head.to(next(model.network.parameters()).dtype)
     attachment = method.attach(model.network)
-    attachment.load_state(read_tensors(folder / "trained.safetensors"))
+    attachment.load_state(trained)
+    with torch.no_grad():
+        for name, parameter in model.network.named_parameters():
+            if name in frozen and not parameter.requires_grad:
+                parameter.copy_(frozen[name])
     model.network.eval()
     return model
 
 
-def _base(folder: Path, record: dict[str, Any], dtype: str | None) -> Model:
-    spec = ModelSpec.from_dict(record["spec"])
-    own = {"family": record["family"], "config": record["config"], "normalize": record["normalize"]}
-    frozen = folder / "frozen.safetensors"
-    if record["method"]["name"] == "full" or frozen.is_file():
-        network = Transformer(spec).to(DTYPES[dtype or "float32"])
-        if frozen.is_file():
-            tensors = read_tensors(frozen)
-            with torch.no_grad():
-                for name, parameter in network.named_parameters():
-                    if name in tensors:
-                        parameter.copy_(tensors[name])
-        return Model(network, None, **own)
-    base = record["base"]
+def _base(folder: Path, base: BaseRecord, dtype: str | None) -> Model:
     copy = folder / "base"
-    place = Place("embedded", base["name"], copy) if copy.is_dir() else locate(base["source"])
+    place = Place("embedded", base.name, copy) if copy.is_dir() else locate(base.source)
     model = load_base(place, dtype)
-    if not copy.is_dir() and weights_digest(place.path) != base["digest"]:
+    if not copy.is_dir() and weights_digest(place.path) != base.digest:
         raise RunError(
-            f"{folder}: the base model {base['name']} has changed since this run; put the old files back or tune again."
+            f"{folder}: the base model {base.name} has changed since this run; put the old files back or tune again."
         )
     return model
+
+
+def _check_fits(
+    folder: Path,
+    spec: ModelSpec,
+    task: Task,
+    method: Method,
+    trained: Mapping[str, Tensor],
+    frozen: Mapping[str, Tensor] | None,
+) -> None:
+    """The tensors are those of the model that model.json describes; asked of a twin without memory, before building.
+
+    frozen: where the run holds the base's tensors itself.
+    """
+    layers = sum(stack.num_layers for stack in (spec.encoder, spec.decoder) if stack)
+    if frozen is not None and layers > len(trained) + len(frozen):
+        raise RunError(f"{folder}: promises {layers} layers, but the weights are {len(trained) + len(frozen)} tensors.")
+    with torch.device("meta"):
+        twin = Transformer(spec)
+        twin.head = task.make_head(spec) or twin.head
+        method.attach(twin)
+    wanted = {n: p.shape for n, p in twin.named_parameters() if p.requires_grad}
+    found = {n: t.shape for n, t in trained.items()}
+    if frozen:
+        wanted |= {n: p.shape for n, p in twin.named_parameters() if not p.requires_grad}
+        found |= {n: t.shape for n, t in frozen.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            asked, there = (list(s) if s is not None else "none" for s in (wanted.get(name), found.get(name)))
+            raise RunError(f'{folder}: tensor "{name}": {there} in the files, but model.json asks for {asked}.')
 
 
 def _base_record(model: Model, choice: ModelChoice, method: Method, seed: int) -> dict[str, Any]:

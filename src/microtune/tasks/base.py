@@ -102,6 +102,9 @@ class Task(Section):
         """With the choices that depend on the model made."""
         return self
 
+    def check_ready(self, where: str) -> None:
+        """Refuse a task out of a file that lacks what `prepare` would have found."""
+
     def weight(self, item: Item) -> int:
         """What the loss of one item is divided by: supervised tokens, or 1 for a label."""
         return len(item.targets)

@@ -94,6 +94,11 @@ class Classification(Task):
             replace(spec, pooling=spec.pooling if self.pooling == "auto" else self.pooling), len(self.labels)
         )
 
+    def check_ready(self, where: str) -> None:
+        """A text field, and at least one label, each once."""
+        if not self.text_field or not self.labels or len(set(map(str, self.labels))) < len(self.labels):
+            raise InputError(f"{where}: the classification names no text field, or no labels that differ.")
+
     def weight(self, item: Item) -> int:
         """One label per item."""
         return 1

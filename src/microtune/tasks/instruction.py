@@ -86,6 +86,12 @@ class Instruction(Task):
         answer_bytes = len(tokenizer.decode(values[places].tolist()).encode("utf-8", "replace"))
         return Item(values[:-1], places - 1, values[places], extra=float(answer_bytes), row=index)  # type: ignore[arg-type]
 
+    def check_ready(self, where: str) -> None:
+        """The fields of the form."""
+        fields = (self.messages_field,) if self.form == "messages" else (self.prompt_field, self.completion_field)
+        if self.form == "auto" or not all(fields):
+            raise InputError(f"{where}: the instruction task does not name its fields.")
+
     def segments(self, row: Row, tokenizer: Tokenizer) -> list[Segment]:
         """The row's text in pieces: what is read, what is learnt."""
         if self.form == "messages":

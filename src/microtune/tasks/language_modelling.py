@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
 import numpy as np
+from pydantic import Field
 from torch import Tensor, nn
 
 from microtune.data.batches import Batch, Item
@@ -27,7 +28,7 @@ class LanguageModelling(Task):
 
     name: Literal["language-modelling"] = "language-modelling"
     text_field: str | None = None
-    block_size: int = 256
+    block_size: int = Field(default=256, ge=1)
 
     reads: ClassVar[Literal["likelihood"]] = "likelihood"
     primary: ClassVar[str] = "loss"
@@ -39,6 +40,11 @@ class LanguageModelling(Task):
             raise InputError("language-modelling has no labels; leave --label-field out.")
         field = find_field(list(splits["train"]), "text", text_field or self.text_field)
         return self.model_copy(update={"text_field": field})
+
+    def check_ready(self, where: str) -> None:
+        """A text field."""
+        if not self.text_field:
+            raise InputError(f"{where}: the task names no text field.")
 
     def encode_all(self, rows: Sequence[Row], tokenizer: Tokenizer, max_length: int, *, training: bool) -> Encoded:
         """Training: blocks across rows. Scoring: blocks inside each row."""
