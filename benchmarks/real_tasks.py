@@ -65,7 +65,7 @@ TASKS = {
     "snips": Task("text", "intent", 4000),
     "thucnews_titles": Task("column_1", "column_2", 5000, chinese=True, header=False),
     "cold_offensive": Task("TEXT", "label", 4000, chinese=True),
-    "alpaca_en": Task("instruction", "output", 3000, kind="instruction"),
+    "alpaca_en": Task("instruction", "output", 2000, kind="instruction"),
 }
 
 

@@ -22,9 +22,7 @@ class MicrotuneError(Exception):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        half = LONGEST_MESSAGE // 2
-        short = message if len(message) <= LONGEST_MESSAGE else f"{message[:half]} ... {message[-half:]}"
-        super().__init__(visible(short))
+        super().__init__(_shortened(visible(_shortened(message))))
 
 
 class InputError(MicrotuneError):
@@ -47,6 +45,11 @@ class CheckError(MicrotuneError):
     """An invariant of section "checked by every run" does not hold: the run would only look successful."""
 
     exit_code = 3
+
+
+def _shortened(text: str) -> str:
+    half = LONGEST_MESSAGE // 2
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[: half - 3]} ... {text[2 - half :]}"
 
 
 def visible(text: str) -> str:

@@ -145,7 +145,7 @@ def test_peft_loads_what_we_write(
     base = reference(kind, bases[kind], label=label)
     before = their_logits(base)
     theirs = their_logits(PeftModel.from_pretrained(base, str(tmp_path)))
-    assert max(float((a - b).abs().max()) for a, b in zip(before, theirs, strict=True)) > 1e-2  # it does something
+    assert max(float((a - b).abs().max()) for a, b in zip(before, theirs, strict=True)) > 1e-2
     assert_close(theirs, wanted, rtol=1e-5, atol=1e-5)
     assert_close(our_logits(load(tmp_path)), wanted, rtol=1e-5, atol=1e-5)
 
@@ -206,10 +206,8 @@ def test_we_load_what_peft_writes(name: str, bases: dict[str, str], tmp_path: Pa
     assert_close(our_logits(found), their_logits(model), rtol=1e-5, atol=1e-5)
     again = tmp_path / "again"
     write_peft(again, found, LoRA(), base_name=bases[kind])
-    round_trip = PeftModel.from_pretrained(
-        reference(kind, bases[kind], label=options["task_type"] == "SEQ_CLS"), str(again)
-    )
-    assert_close(their_logits(round_trip), their_logits(model), rtol=1e-5, atol=1e-5)
+    base = reference(kind, bases[kind], label=options["task_type"] == "SEQ_CLS")
+    assert_close(their_logits(PeftModel.from_pretrained(base, str(again))), their_logits(model), rtol=1e-5, atol=1e-5)
 
 
 def test_a_bare_encoder(bases: dict[str, str], tmp_path: Path) -> None:
@@ -309,7 +307,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "long base": ({"base_model_name_or_path": "x" * 5000}, "is not a usable name"),
     "no targets": ({"target_modules": []}, "target_modules is empty"),
     "strange targets": ({"target_modules": ["nothing"]}, "does not select"),
-    "too many targets": ({"target_modules": "all-linear", "exclude_modules": []}, "does not select|missing"),
+    "too few targets": ({"target_modules": ["q_proj"]}, "does not select"),
     "hostile expression": ({"target_modules": "(a+)+$"}, "too complicated"),
     "broken expression": ({"target_modules": "(["}, "not a regular expression"),
     "hostile rank pattern": ({"rank_pattern": {"(.*)*x": 3}}, "too complicated"),
@@ -326,8 +324,6 @@ def test_refused_options(name: str, adapter: Path) -> None:
     change, message = REFUSED[name]
     path = adapter / "adapter_config.json"
     values = json.loads(path.read_text()) | change
-    if name == "too many targets":
-        values["target_modules"] = ["q_proj"]
     path.write_text(json.dumps(values))
     with pytest.raises(InputError, match=message) as error:
         load(adapter)

@@ -1,7 +1,7 @@
 """What the tests of the model doors share: hostile JSON, and the judge of what came of it.
 
-Allowed outcomes are success and a MicrotuneError of one printable line, within ten seconds, with nothing written outside
-the folder that may be written to, and without lasting memory.
+Allowed outcomes are success and a MicrotuneError of one printable line, within ten seconds, with nothing written
+outside the folder that may be written to, and without lasting memory.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import copy
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,12 +23,26 @@ from test_data_doors import GROWTH, SECONDS, mutated, one_line
 
 from microtune.errors import MicrotuneError
 
+WAITED = 6  # times as long by the clock on the wall: other processes work too
 DEEP = '"<deep>"'  # a place for 100,000 brackets, which `json.dumps` itself could not write
 VALUES: list[Any] = [
     *(None, True, False, 0, 1, -1, 2, 7, 1000, 2**20, 2**31, 2**63, 10**12, -(10**18), 10**30, 0.0, -0.5, 1.5, 1e-300),
     *(1e308, float("nan"), float("inf"), -float("inf"), "", " ", "x", "3", "auto", "lora", "__class__", "os.system"),
     *("../../etc/passwd", "/etc/passwd", "~nobody/x", "C:\\x", "a\0b", "\x1b[31mred\x07", "\ud800", "\u202e", "a\nb"),
-    *("x" * 5000, "{{ 1 }}", "<deep>", "http://169.254.169.254/x", "org/model", [], {}, [[]], [0], [-1], [None], [1, 2]),
+    *(
+        "x" * 5000,
+        "{{ 1 }}",
+        "<deep>",
+        "http://169.254.169.254/x",
+        "org/model",
+        [],
+        {},
+        [[]],
+        [0],
+        [-1],
+        [None],
+        [1, 2],
+    ),
     *(["a"], [["a", "b"]], {"a": 1}, {"": ""}, {"0": {"0": []}}, [{}] * 50, {str(i): i for i in range(300)}),
 ]
 
@@ -71,6 +86,17 @@ def hostile_json(draw: st.DrawFn, valid: dict[str, Any], *, raw_share: int = 4) 
     return json.dumps(value).replace(DEEP, "[" * 100_000).encode()
 
 
+def peak() -> int:
+    """The most memory that this process has had, in bytes."""
+    info = psutil.Process().memory_info()
+    if sys.platform == "win32":
+        return int(info.peak_wset)
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
 def tree(folder: Path) -> dict[str, str]:
     """Names and contents of everything below a folder."""
     found = {}
@@ -89,14 +115,15 @@ class Judge:
 
     def __call__(self, action: Callable[[], object]) -> None:
         before = self._tree()
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         try:
             action()
             self.outcomes["success"] += 1
         except MicrotuneError as error:
             one_line(error)
             self.outcomes["refused"] += 1
-        assert time.perf_counter() - began < SECONDS
+        assert time.process_time() - worked < SECONDS
+        assert time.perf_counter() - began < WAITED * SECONDS
         assert self._tree() == before
 
     def _tree(self) -> dict[str, str]:
@@ -111,7 +138,7 @@ def attack(judge: Judge, strategy: st.SearchStrategy[Any], action: Callable[[Any
 
     @settings(
         max_examples=examples,
-        deadline=SECONDS * 1000,
+        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

@@ -397,32 +397,3 @@ def test_bad_files(tmp_path: Path, endings: str) -> None:
 @pytest.mark.usefixtures("bounded_memory")
 def test_many_bad_files(tmp_path: Path, endings: str) -> None:
     attack(tmp_path, endings, 5000)
-
-
-@settings(max_examples=150, deadline=SECONDS * 1000, derandomize=True, database=None)
-@given(name=st.text(max_size=40), ending=st.sampled_from(["", ".csv", ".jsonl.gz", "/x.csv", "*.csv", "[.tsv", ".gz"]))
-def test_bad_names(name: str, ending: str) -> None:
-    """Names of files that do not exist, odd ones included, end in one sentence."""
-    try:
-        list(islice(iter_rows("/nonexistent-folder/" + name + ending), 10))
-    except MicrotuneError as error:
-        one_line(error)
-
-
-@settings(max_examples=150, deadline=SECONDS * 1000, derandomize=True, database=None)
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10) | st.binary(max_size=4),
-        lambda inner: (
-            st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=4)
-        ),
-        max_leaves=12,
-    )
-)
-def test_bad_memory(source: Any) -> None:
-    """Python objects of any shape."""
-    try:
-        rows = list(iter_rows(source)) if not isinstance(source, str) else []
-        find_field(rows, "text")
-    except MicrotuneError as error:
-        one_line(error)

@@ -1,7 +1,7 @@
 """Hostile model folders: the header of safetensors, the index of shards, config.json.
 
-Every file is generated from a good one with knowledge of its structure and never stored; `door_checks` says what may come
-of it. `-m slow` runs thirty times as many.
+Every file is generated from a good one with knowledge of its structure and never stored; `door_checks` says what may
+come of it. `-m slow` runs thirty times as many.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from door_checks import VALUES, Judge, attack, hostile_json
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from test_data_doors import mutated
-from tiny_model import make_model
 
 import microtune as mt
 from microtune.families import load_folder
+from tiny_model import make_model
 
 EXAMPLES, MANY = 120, 3600
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
@@ -47,7 +47,24 @@ def use(folder: Path) -> None:
 
 # ------------------------------------------------------------------------------------------------- safetensors
 
-DTYPES = ["F64", "F32", "F16", "BF16", "I64", "I8", "U8", "BOOL", "F8_E4M3", "C64", "f32", "", "object", None, 7, ["F32"]]
+DTYPES = [
+    "F64",
+    "F32",
+    "F16",
+    "BF16",
+    "I64",
+    "I8",
+    "U8",
+    "BOOL",
+    "F8_E4M3",
+    "C64",
+    "f32",
+    "",
+    "object",
+    None,
+    7,
+    ["F32"],
+]
 SHAPES = [[], [0], [-1], [1], [16, 16], [2**63], [2**40, 2**40], [1] * 500, "16", None, [1.5], [16, "16"], {"0": 1}]
 OFFSETS = [[0, 0], [0, 1], [1, 0], [-1, 4], [0, 2**63], [0, 10**30], [0], [0, 4, 8], None, "0", [0.5, 1], [[0], 4]]
 LENGTHS = [0, 1, 7, 100_000_001, 2**31, 2**63 - 1, 2**64 - 1]
@@ -156,7 +173,14 @@ def test_config(folder: Path, examples: int) -> None:
 
 
 SIZES = [10**6, 2**20, 2**24, 10**12, 2**63, -1, 0, 1.5, True, "16", float("nan"), None, [16], {"a": 1}]
-FIELDS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size", "head_dim")
+FIELDS = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "intermediate_size",
+    "head_dim",
+)
 
 
 @pytest.mark.parametrize("field", [*FIELDS, "vocab_size", "max_position_embeddings"])

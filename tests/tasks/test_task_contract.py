@@ -86,11 +86,18 @@ def prepared(name: str) -> tuple[Task, Any]:
 
 
 @each
-def test_the_first_loss_is_chance_and_eight_rows_are_learnt_by_heart(name: str) -> None:
+def test_the_first_loss_is_chance(name: str) -> None:
+    """ln(classes) or ln(vocabulary): small weights know nothing yet."""
     task, encoded = prepared(name)
-    model = make_model(CASES[name].spec, task)
-    steps = steps_of(make_training(model, task, encoded, lr=1e-2, batch_size=16, epochs=60))
-    assert abs(steps[0].loss - math.log(CASES[name].choices)) < 0.1
+    training = make_training(make_model(CASES[name].spec, task), task, encoded, max_steps=1)
+    assert abs(steps_of(training)[0].loss - math.log(CASES[name].choices)) < 0.1
+
+
+@each
+def test_eight_rows_are_learnt_by_heart(name: str) -> None:
+    task, encoded = prepared(name)
+    model = make_model(replace(CASES[name].spec, initializer_range=0.1), task)  # attention copies sooner than from 0.02
+    steps_of(make_training(model, task, encoded, lr=1e-2, batch_size=16, epochs=70 if "instr" in name else 40))
     scoring = task.encode_all(CASES[name].rows, TOKENIZER, 96, training=False)
     score = evaluate_items(model, task, scoring)
     accuracy = score.values["accuracy" if "accuracy" in score.values else "token_accuracy"]

@@ -98,6 +98,7 @@ def chat(
     from microtune.run.predict import conversation_ids
 
     talker = load(model)
+    talker.vocabulary_head()  # says at once that a classifier cannot talk
     messages: list[dict[str, Any]] = []
     options = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
     while True:

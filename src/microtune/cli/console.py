@@ -56,6 +56,7 @@ class EventPrinter:
             TimeRemainingColumn(),
             console=err,
             transient=True,
+            disable=self.quiet or not err.is_terminal,  # a bar in a file is noise
         )
         self._task: TaskID | None = None
         self._stage_name = ""
@@ -119,7 +120,7 @@ def show_summary(prepared: Any) -> None:
     labels = f"; {len(prepared.labels)} labels" if prepared.labels else ""
     err.print(Text(f"rows: {rows}{labels}"))
     for note in prepared.notes:
-        err.print(Text(f"note: {plain(note)}", style="yellow"))
+        err.print(Text(f"note: {plain(note)}", style="yellow"), soft_wrap=True)
     summary = prepared.summary
     shown = table("", {"part": "left", "kind": "left", "parameters": "right", "trains": "right"})
     for line in summary.lines:

@@ -71,12 +71,12 @@ def _show_data(parts: dict[str, list[Any]]) -> None:
 
 def _show_table(test: list[Any], rows: list[Any]) -> None:
     heads = {"": "left", "English": "right", "Chinese": "right", "trains": "right", "seconds": "right"}
-    shown = table("accuracy on the test split, with 95 % intervals", heads)
+    shown = table("accuracy on the test split [95 % interval]", heads)
     for row in rows:
         cells = []
         for language in ("en", "zh"):
             share, low, high = row.accuracy(test, language)
-            cells.append(f"{share:.3f} ({low:.2f} to {high:.2f})")
+            cells.append(f"{share:.3f} [{low:.2f}, {high:.2f}]")
         trains = "-" if not row.share or row.path is None else f"{row.share:.2%}"
         shown.add_row(cell(row.name), *cells, trains, f"{row.seconds:.1f}")
     out.print(shown)

@@ -83,7 +83,7 @@ def _finish(run: Any, *, as_json: bool, base: bool = False) -> None:
         print(json.dumps({"path": str(run.path), "scores": run.scores, "intervals": run.intervals}, ensure_ascii=False))
         return
     for note in run.notes:
-        err.print(f"note: {plain(note)}", style="yellow")
+        err.print(f"note: {plain(note)}", style="yellow", soft_wrap=True)
     out.print(f"saved: {plain(run.path)}")
     path = Path(run.path) / "model" if base else run.path
     nexts = (

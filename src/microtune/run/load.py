@@ -76,7 +76,7 @@ class Model:
 
         ids: rows of token ids; targets: the decoder's input ids of an encoder-decoder, whose encoder reads `ids`.
         """
-        head = self._vocabulary()
+        head = self.vocabulary_head()
         both = self.network.encoder is not None and self.network.decoder is not None
         if both != (targets is not None):
             raise InputError(
@@ -130,7 +130,7 @@ class Model:
 
     def continue_ids(self, ids: Sequence[int], *, max_new_tokens: int = 64, **options: Any) -> Iterator[str]:
         """Text that continues ready-made ids, piece by piece; whole characters only."""
-        self._vocabulary()
+        self.vocabulary_head()
         limit = self.spec.max_positions
         if limit is not None and len(ids) + max_new_tokens > limit:
             max_new_tokens = limit - len(ids)
@@ -147,7 +147,8 @@ class Model:
                 yield text[len(shown) :]
                 shown = text
 
-    def _vocabulary(self) -> VocabularyHead:
+    def vocabulary_head(self) -> VocabularyHead:
+        """The head that scores tokens, or an InputError where the model has none."""
         if isinstance(self.network.head, LabelHead):
             raise InputError("This model was tuned for labels; it has no vocabulary head. Use `predict`.")
         if self.missing_head:
@@ -208,6 +209,8 @@ def load_base(place: Place, dtype: str | None) -> Model:
     with torch.device("meta"):
         network = Transformer(spec)
     network.to_empty(device="cpu")
+    if spec.tied and isinstance(network.head, VocabularyHead):  # `to_empty` gives each of the two names its own storage
+        network.head.out.weight = network.tokens.weight
     state = dict(loaded.state)
     for name in loaded.missing_head:
         state[name] = torch.zeros(network.get_parameter(name).shape)

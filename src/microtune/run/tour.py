@@ -101,7 +101,7 @@ def tfidf(parts: dict[str, list[Row]]) -> Contender:
         found = pipeline.predict([parts["test"][i].data["text"] for i in asked])
         answers |= dict(zip(asked, found, strict=True))
     right = [answers[i] == row.data["intent"] for i, row in enumerate(parts["test"])]
-    return Contender("TF-IDF + logistic regression", right, 1.0, time.perf_counter() - start)
+    return Contender("TF-IDF + log. regression", right, 1.0, time.perf_counter() - start)
 
 
 def tuned(

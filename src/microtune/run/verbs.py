@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from microtune import recipe as recipes
 from microtune.data.objects import read_object
 from microtune.data.sources import read_rows
-from microtune.errors import InputError, RunError
+from microtune.errors import MicrotuneError, RunError
 from microtune.recipe import Recipe, validated
 from microtune.run import predict as prediction
 from microtune.run import pretrain as pretraining
@@ -147,7 +147,7 @@ def _drain(folder: RunFolder, events: Any, on_event: Callable[[Any], None] | Non
         for event in events:
             if on_event is not None:
                 on_event(event)
-    except InputError:
+    except MicrotuneError:
         folder.close()
         if created:
             folder.discard_if_untrained()

@@ -1,0 +1,54 @@
+"""The command line inside the test process and in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from microtune.cli.app import main
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command gave back."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The one line of an error, without `error: `; anything else on stderr or stdout is a failure."""
+        assert self.out == ""
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("error: ")
+        assert lines[0].isprintable()
+        assert lines[0].endswith((".", "?", ")"))
+        return lines[0].removeprefix("error: ")
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Answer:
+    """`microtune ...` in this process."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main([str(a) for a in arguments])
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    assert isinstance(caught.value.code, int)
+    return Answer(caught.value.code, printed.out, printed.err)
+
+
+def child(*arguments: str | Path, text: str | None = None, options: tuple[str, ...] = ()) -> Answer:
+    """`python -m microtune ...` as a user starts it."""
+    command = [sys.executable, *options, "-m", "microtune", *(str(a) for a in arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8", "COLUMNS": "200"}
+    done = subprocess.run(
+        command, input=text, capture_output=True, encoding="utf-8", env=environment, timeout=300, check=False
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)

@@ -1,0 +1,96 @@
+"""The public surface, held literally: a change here is a change for every user."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import microtune as mt
+
+NAMES = [
+    "CheckError",
+    "InputError",
+    "LimitError",
+    "MicrotuneError",
+    "Model",
+    "ModelSpec",
+    "Recipe",
+    "Run",
+    "RunError",
+    "StackSpec",
+    "__version__",
+    "load",
+    "pretrain",
+    "tune",
+]
+SIGNATURES = {
+    "load": (
+        "(source: 'str | Path', *, dtype: 'str | None' = None, "
+        "weights: \"Literal['pretrained', 'random']\" = 'pretrained', seed: 'int' = 0) -> 'Model'"
+    ),
+    "tune": (
+        "(data: 'Any', *, task: 'str | dict[str, Any]', model: 'str | dict[str, Any]' = 'sprout', "
+        "method: 'str | dict[str, Any]' = 'lora', epochs: 'float | None' = None, "
+        "train: 'dict[str, Any] | None' = None, "
+        "validation: 'Any' = None, test: 'Any' = None, split: 'dict[str, float] | str | None' = None, "
+        "text_field: 'str | None' = None, label_field: 'str | None' = None, seed: 'int' = 0, "
+        "out: 'str | Path | None' = None, overwrite: 'bool' = False, "
+        "on_event: 'Callable[[Any], None] | None' = None) -> 'Run'"
+    ),
+    "pretrain": (
+        "(recipe: 'str | Path | dict[str, Any]', *overrides: 'str', out: 'str | Path | None' = None, "
+        "overwrite: 'bool' = False, on_event: 'Callable[[Any], None] | None' = None) -> 'Run'"
+    ),
+    "Model.generate": "(self, prompt: 'str', *, stream: 'bool' = False, **options: 'Any') -> 'str | Iterator[str]'",
+    "Model.logits": (
+        "(self, ids: 'Sequence[Sequence[int]]', targets: 'Sequence[Sequence[int]] | None' = None) -> 'list[Tensor]'"
+    ),
+    "Model.embed": "(self, texts: 'Sequence[str]') -> 'Tensor'",
+    "Run": "(path: 'str | Path') -> 'None'",
+    "Run.predict": (
+        "(self, texts: 'str | Sequence[str]', *, min_confidence: 'float' = 0.0, max_new_tokens: 'int' = 128) "
+        "-> 'list[Prediction]'"
+    ),
+    "Run.evaluate": "(self, data: 'Any') -> 'Score'",
+}
+
+
+def test_names() -> None:
+    assert mt.__all__ == NAMES == sorted(NAMES)
+    assert dir(mt) == NAMES
+    for name in NAMES:
+        assert getattr(mt, name) is not None
+    with pytest.raises(AttributeError, match="module 'microtune' has no attribute 'tuna'"):
+        _ = mt.tuna
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signatures(name: str) -> None:
+    found: Any = mt
+    for part in name.split("."):
+        found = getattr(found, part)
+    assert str(inspect.signature(found)) == SIGNATURES[name]
+    assert found.__doc__
+
+
+def test_errors_and_their_exit_codes() -> None:
+    """One family; the command line exits with the code of the error."""
+    codes = {name: getattr(mt, name).exit_code for name in NAMES if name.endswith("Error")}
+    assert codes == {"CheckError": 3, "InputError": 2, "LimitError": 2, "MicrotuneError": 1, "RunError": 2}
+    assert all(issubclass(getattr(mt, name), mt.MicrotuneError) for name in codes)
+    assert issubclass(mt.LimitError, mt.InputError)
+
+
+def test_the_import_is_light() -> None:
+    """`import microtune` loads neither torch nor what torch brings; the recipe needs pydantic only."""
+    script = (
+        "import sys, microtune; heavy = {'torch', 'numpy', 'tokenizers', 'safetensors', 'pyarrow', 'rich', 'pydantic'};"
+        "print(sorted(heavy & set(sys.modules)));"
+        "microtune.Recipe, microtune.ModelSpec; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split("\n") == ["[]", "False", ""]

@@ -1,0 +1,206 @@
+"""The shape of the package: who may import whom, how long a file may be, what may never stand in it."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "microtune"
+LINES, FUNCTION = 400, 50
+
+# What each part may import besides itself. `nn` and `data` do not know each other (batches.py lays tokens side by
+# side, so it may use ragged); families, adapt and tasks do not know each other.
+BOTTOM = {"errors", "version"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "version": set(),
+    "ragged": {"errors"},
+    "registry": {"errors"},
+    "recipe": {"errors"},
+    "nn": {*BOTTOM, "ragged"},
+    "data": {*BOTTOM, "recipe", "registry"},
+    "data.batches": {"ragged"},
+    "families": {*BOTTOM, "registry", "nn", "data"},
+    "adapt": {*BOTTOM, "recipe", "registry", "nn"},
+    "tasks": {*BOTTOM, "recipe", "registry", "ragged", "nn", "data"},
+    "run": {*BOTTOM, "recipe", "registry", "ragged", "nn", "data", "families", "adapt", "tasks", "assets"},
+    "cli": {*BOTTOM, "recipe", "registry", "data", "families", "adapt", "tasks", "run"},
+    "assets": set(),
+    "__main__": {"cli"},
+    "": {*BOTTOM, "recipe", "nn", "run"},
+}
+FAMILIES_FROM_DATA = {"microtune.data.objects"}  # reads a JSON object; families know no rows and no text
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Name without `microtune.` -> file; "" is the package itself."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = list(path.relative_to(PACKAGE).with_suffix("").parts)
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(modules()[name].read_text(encoding="utf-8"))
+
+
+def imports(name: str, *, top_only: bool = False) -> set[str]:
+    """The modules of the package that a module imports; top_only: when it is imported itself."""
+    found = set()
+    nodes: list[ast.AST] = list(tree(name).body) if top_only else list(ast.walk(tree(name)))
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}".removeprefix("microtune.")
+                outer = (node.module or "").removeprefix("microtune").removeprefix(".")
+                if (node.module or "").split(".")[0] == "microtune":
+                    found.add(inner if inner in modules() else outer)
+        elif isinstance(node, ast.Import):
+            found |= {a.name.removeprefix("microtune.") for a in node.names if a.name.startswith("microtune.")}
+    return found - {name}
+
+
+@pytest.mark.parametrize("name", modules())
+def test_imports_run_one_way(name: str) -> None:
+    part = name.split(".")[0]
+    assert part in ALLOWED, f"{part}: a new part of the package; say in ALLOWED what it may import"
+    allowed = {part, *ALLOWED[part], *ALLOWED.get(name, ())}
+    for other in imports(name):
+        assert other.split(".")[0] in allowed, f"{name} imports {other}"
+        if part == "families" and other.startswith("data"):
+            assert f"microtune.{other}" in FAMILIES_FROM_DATA
+
+
+def test_nobody_imports_the_package_from_inside() -> None:
+    """`from microtune import tune` inside the package would close a circle; its verbs are for users and the console."""
+    for name in modules():
+        if name.split(".")[0] != "cli":
+            assert "" not in imports(name), name
+
+
+def test_no_circles() -> None:
+    """At module level imports form no circle, inside `run` too, so that every module can be read and loaded first."""
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
+        if name not in done:
+            for other in sorted(imports(name, top_only=True) & modules().keys()):
+                visit(other, (*path, name))
+            done.add(name)
+
+    for name in modules():
+        visit(name, ())
+
+
+def test_registries_are_filled_in_one_place() -> None:
+    """A method, a task, a family: one file each, entered in its package's table."""
+    from microtune.adapt import methods
+    from microtune.families import families
+    from microtune.tasks import tasks
+
+    assert all(
+        isinstance(name, str) and record for table in (methods, families, tasks) for name, record in table.items()
+    )
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]), ids=lambda p: p.name
+)
+def test_a_file_is_one_sitting(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= LINES
+    module = ast.parse(text)
+    assert not text.strip() or ast.get_docstring(module), "the first lines say what the file is"
+    for node in ast.walk(module):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert (node.end_lineno or 0) - node.lineno < FUNCTION, node.name
+
+
+@pytest.mark.parametrize("name", modules())
+def test_all_is_sorted_and_complete(name: str) -> None:
+    """`__all__`, where a module has one, is sorted, and names only what is there."""
+    for node in tree(name).body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            names = ast.literal_eval(node.value)
+            assert names == sorted(set(names))
+            there = {n.id for n in ast.walk(tree(name)) if isinstance(n, ast.Name)}
+            there |= {n.name for n in ast.walk(tree(name)) if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+            there |= {
+                a.asname or a.name for n in ast.walk(tree(name)) if isinstance(n, ast.ImportFrom) for a in n.names
+            }
+            assert set(names) <= there
+
+
+CALLS = {"eval", "exec", "compile", "__import__", "breakpoint"}
+ATTRIBUTES = {
+    *("torch.load", "torch.save", "torch.hub.load", "np.loads", "os.system", "os.popen", "yaml.unsafe_load"),
+    *("yaml.full_load", "yaml.load_all", "pandas.read_pickle", "tempfile.mktemp", "builtins.eval", "builtins.exec"),
+}
+MODULES = {
+    "pickle",
+    "cPickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "shelve",
+    "marshal",
+    "subprocess",
+    "transformers",
+    "peft",
+}
+
+
+def dotted(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+@pytest.mark.parametrize("name", modules())
+def test_nothing_in_a_file_can_become_code(name: str) -> None:
+    """No pickle, no torch.load, no eval; YAML only with our own safe loader; jinja2 only in the sandbox."""
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            assert not MODULES & {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert (node.module or "").split(".")[0] not in MODULES
+            if name != "data.templates":
+                assert not (node.module or "").startswith("jinja2")
+        elif isinstance(node, ast.Call):
+            called = dotted(node.func)
+            assert called not in CALLS | ATTRIBUTES, f"line {node.lineno}: {called}"
+            words = {keyword.arg: keyword.value for keyword in node.keywords}
+            assert "trust_remote_code" not in words
+            assert not (isinstance(words.get("shell"), ast.Constant) and words["shell"].value)  # type: ignore[union-attr]
+            if called == "yaml.load":
+                assert dotted(words["Loader"]) == "_Loader"
+            if called in ("np.load", "numpy.load"):
+                pickles = words["allow_pickle"]
+                assert isinstance(pickles, ast.Constant)
+                assert pickles.value is False
+
+
+def test_the_loader_of_yaml_is_a_safe_one() -> None:
+    import yaml
+
+    from microtune.recipe import _Loader
+
+    assert issubclass(_Loader, yaml.SafeLoader)
+    assert not issubclass(_Loader, (yaml.FullLoader, yaml.UnsafeLoader))
+    assert _Loader.yaml_constructors == yaml.SafeLoader.yaml_constructors
+
+
+def test_the_library_never_prints() -> None:
+    """`cli` does, and nothing else."""
+    for name in modules():
+        if name.split(".")[0] not in ("cli", "__main__"):
+            assert not any(isinstance(n, ast.Call) and dotted(n.func) == "print" for n in ast.walk(tree(name))), name
