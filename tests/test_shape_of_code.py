@@ -14,24 +14,24 @@ LINES, FUNCTION = 400, 50
 
 # What each part may import besides itself. `nn` and `data` do not know each other (batches.py lays tokens side by
 # side, so it may use ragged); families, adapt and tasks do not know each other.
-BOTTOM = {"errors", "version"}
+PARTS = {"errors", "recipe", "registry", "nn", "data"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
-    "ragged": {"errors"},
+    "ragged": set(),
     "registry": {"errors"},
     "recipe": {"errors"},
-    "nn": {*BOTTOM, "ragged"},
-    "data": {*BOTTOM, "recipe", "registry"},
+    "nn": {"errors", "ragged"},
+    "data": {"errors", "recipe"},
     "data.batches": {"ragged"},
-    "families": {*BOTTOM, "registry", "nn", "data"},
-    "adapt": {*BOTTOM, "recipe", "registry", "nn"},
-    "tasks": {*BOTTOM, "recipe", "registry", "ragged", "nn", "data"},
-    "run": {*BOTTOM, "recipe", "registry", "ragged", "nn", "data", "families", "adapt", "tasks", "assets"},
-    "cli": {*BOTTOM, "recipe", "registry", "data", "families", "adapt", "tasks", "run"},
+    "families": {"errors", "registry", "nn", "data"},
+    "adapt": {"errors", "recipe", "registry", "nn"},
+    "tasks": PARTS,
+    "run": {*PARTS, "version", "ragged", "families", "adapt", "tasks"},
+    "cli": {*PARTS, "version", "families", "adapt", "tasks", "run"},
     "assets": set(),
     "__main__": {"cli"},
-    "": {*BOTTOM, "recipe", "nn", "run"},
+    "": {"errors", "version", "recipe", "nn", "run"},
 }
 FAMILIES_FROM_DATA = {"microtune.data.objects"}  # reads a JSON object; families know no rows and no text
 

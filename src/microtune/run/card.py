@@ -55,7 +55,7 @@ def write_base_card(path: Path, recipe: Recipe, scores: Mapping[str, Any], facts
     """The card of a pretrained base: data, tokens seen, time, bits per byte on held-out text."""
     hours = facts["seconds"] / 3600
     lines = [
-        f"A base model of {facts['parameters']:,} parameters, pretrained by microtune {__version__} from random weights:",
+        f"A base model of {facts['parameters']:,} parameters, pretrained by microtune {__version__} from nothing:",
         f"{facts['tokens']:,} tokens in {facts['steps']:,} steps, {hours:.1f} hours. Learnt from one token after the",
         "other (causal language modelling), never tuned to follow instructions.",
         "",
