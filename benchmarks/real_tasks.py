@@ -60,12 +60,12 @@ class Task:
 
 TASKS = {
     "banking77": Task("text", "category", None),
-    "ag_news": Task("description", "label", 3000),
-    "movie_reviews": Task("text", "label", 800),
+    "ag_news": Task("description", "label", 2000),
+    "movie_reviews": Task("text", "label", 400),
     "snips": Task("text", "intent", 4000),
-    "thucnews_titles": Task("column_1", "column_2", 5000, chinese=True, header=False),
-    "cold_offensive": Task("TEXT", "label", 4000, chinese=True),
-    "alpaca_en": Task("instruction", "output", 2000, kind="instruction"),
+    "thucnews_titles": Task("column_1", "column_2", 4000, chinese=True, header=False),
+    "cold_offensive": Task("TEXT", "label", 3000, chinese=True),
+    "alpaca_en": Task("instruction", "output", 1500, kind="instruction"),
 }
 
 

@@ -238,6 +238,8 @@ def _check_plain(value: Any, where: str, depth: int = 0) -> None:
     elif isinstance(value, list):
         for inner in value:
             _check_plain(inner, where, depth + 1)
+    elif isinstance(value, int) and abs(value) > 2**63:
+        raise InputError(f"{where}: a whole number beyond 64 bits.")  # it may be too long to be written out
     elif value is not None and not isinstance(value, (bool, int, float)):
         raise InputError(f"{where}: {str(value)[:60]} is a {type(value).__name__}, which a recipe cannot hold.")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +14,13 @@ import pytest
 from command import call, child
 
 import microtune as mt
+from microtune.cli.app import app
 from microtune.run.train import Step
 from microtune.version import __version__
 from tiny_model import make_model, rows
 
-VERBS = ["tune", "pretrain", "evaluate", "predict", "chat", "list"]
+VERBS = [str(command.name) for command in app.registered_commands]
+FAST = {"precision": "float32", "batch_size": 8, "lr": 5e-3}
 ROWS = rows(40)
 
 
@@ -30,9 +34,6 @@ def run(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tuned classifier."""
     out = tmp_path_factory.mktemp("runs") / "run"
     return mt.tune(ROWS, task="classification", model=str(model), method="full", epochs=6, out=out, train=FAST).path
-
-
-FAST = {"precision": "float32", "batch_size": 8, "lr": 5e-3}
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +84,6 @@ for arguments in ([], *([v] for v in sys.argv[1:])):
     assert not heavy, (arguments, heavy)
 print("done")
 """
-    import subprocess
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-c", script, *VERBS], capture_output=True, text=True, timeout=120, check=False
     )
@@ -287,3 +285,20 @@ def test_what_comes_from_data_cannot_speak_to_the_terminal(
     for text in (answer.out, answer.err, answer2.out, wrong.err):
         assert not any(character in text for character in "\x1b\x07\x9b\u202e")
     assert "\\x1b[31mred\\u202e" in answer2.out or "\\x1b]52;c;aGk=\\x07[bold]x[/]" in answer2.out
+
+
+def test_no_secret_of_the_process_stands_in_a_run(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the environment holds, it is neither stored nor printed."""
+    for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "MICROTUNE_X", "PASSWORD"):
+        monkeypatch.setenv(name, "canary-5f1e")
+    file = tmp_path / "a.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    where = ["--model", model, "--method", "lora:2", "--epochs", "1", "train.precision=float32"]
+    answer = call(capsys, "tune", file, "--task", "classification", *where, "--out", tmp_path / "run")
+    assert answer.code == 0
+    assert "canary" not in answer.out + answer.err
+    written = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert len(written) > 8
+    assert not any(b"canary" in path.read_bytes() for path in written)

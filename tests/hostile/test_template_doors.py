@@ -18,7 +18,7 @@ from test_model_doors import AMOUNTS
 import microtune as mt
 from microtune.data import templates
 from microtune.data.templates import render
-from microtune.data.text import CHAT_TEMPLATE
+from microtune.data.text import CHAT_TEMPLATE, train_bpe
 from microtune.recipe import Limits
 
 MESSAGES = [{"role": "user", "content": "hello there"}, {"role": "assistant", "content": "好的 🙂"}]
@@ -234,3 +234,8 @@ def test_limits_of_templates_are_fields_of_the_recipe() -> None:
             render(template, MESSAGES, prompt=True, names={}, limits=limits)
         one_line(caught.value)
         assert "limits.template_" in str(caught.value)
+    tokenizer = train_bpe(["hello there"], 320)
+    tokenizer.chat(MESSAGES, prompt=True)
+    tokenizer.limits = Limits(template_characters=10)
+    with pytest.raises(mt.LimitError, match=r"limits\.template_characters"):
+        tokenizer.chat(MESSAGES, prompt=True)

@@ -36,7 +36,8 @@ def cell(value: Any, style: str = "") -> Text:
 
 def table(title: str, columns: Mapping[str, str]) -> Table:
     """An empty table; `columns` maps headings to "left" or "right"."""
-    made = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    heading = Text(title, no_wrap=True, overflow="ignore")  # not folded to the width of a narrow table
+    made = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name, side in columns.items():
         made.add_column(Text(name), justify=side)  # type: ignore[arg-type]
     return made

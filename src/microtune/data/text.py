@@ -69,6 +69,7 @@ class Tokenizer:
         self.backend = backend
         self.special = {name: token for name, token in special.items() if backend.token_to_id(token) is not None}
         self.chat_template = chat_template
+        self.limits = Limits()  # of the chat template; a recipe may raise them
         self.stops = tuple(token for token in stops if backend.token_to_id(token) is not None)
 
     def __len__(self) -> int:
@@ -125,12 +126,12 @@ class Tokenizer:
         with sound("The tokenizer cannot write a text"):
             return self.backend.decode(list(ids), skip_special_tokens=not special)
 
-    def chat(self, messages: Sequence[dict[str, Any]], *, prompt: bool, limits: Limits | None = None) -> str:
+    def chat(self, messages: Sequence[dict[str, Any]], *, prompt: bool) -> str:
         """Messages in the model's chat format; `prompt` adds the opening of the assistant's next turn."""
         if self.chat_template is None:
             raise InputError("This model has no chat template; give `prompt` and `completion` fields instead.")
         names = {f"{name}_token": token for name, token in self.special.items()}
-        return render(self.chat_template, messages, prompt=prompt, names=names, limits=limits or Limits())
+        return render(self.chat_template, messages, prompt=prompt, names=names, limits=self.limits)
 
     @cached_property
     def digest(self) -> str:

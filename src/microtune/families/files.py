@@ -20,6 +20,7 @@ from microtune.errors import InputError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+LONGEST_NAME = 200  # characters of a file name
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
@@ -99,7 +100,8 @@ class TensorFiles:
             raise InputError(f'{index}: the field "weight_map" must map tensor names to file names.')
         shards = sorted(set(table.values()))
         for file in shards:
-            if Path(file).name != file or "\\" in file or ":" in file or not file.endswith(".safetensors"):
+            plain = Path(file).name == file and "\\" not in file and ":" not in file and len(file) <= LONGEST_NAME
+            if not plain or not file.endswith(".safetensors"):
                 raise InputError(f'{index}: "{file}" is not the name of a safetensors file in this folder.')
             if not (self.folder / file).is_file():
                 raise InputError(f'{index}: the shard "{file}" is missing; download the folder again.')

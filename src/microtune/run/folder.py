@@ -13,7 +13,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -150,6 +150,15 @@ class RunFolder:
         for name in ("checkpoints", "cache"):
             remove_folder(self.path / name)
 
+    def remembered(self, name: str, decide: Callable[[], Any]) -> Any:
+        """What this run decided once about its machine; a resumed run keeps it, whatever it would decide now."""
+        path = self.path / "plan.json"
+        known = read_object(path, error=RunError) if path.is_file() else {}
+        if name not in known:
+            known[name] = decide()
+            write_json(path, known)
+        return known[name]
+
     def write_metric(self, kind: str, values: Any) -> None:
         """Append one object to metrics.jsonl."""
         entry = asdict(values) if is_dataclass(values) and not isinstance(values, type) else dict(values)
@@ -220,7 +229,11 @@ class RunFolder:
             stored = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
             hashes = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))["data"]
             stored.pop("out", None)
-            changed = [f"data {name} has changed" for name in data_hashes if hashes.get(name) != data_hashes[name]]
+            changed = [
+                f"the {name} has changed" if " " in name else f"data {name} has changed"
+                for name in data_hashes
+                if hashes.get(name) != data_hashes[name]
+            ]
         except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError, yaml.YAMLError):
             return (
                 "its recipe.yaml or environment.json cannot be read; choose another folder with --out, or replace the "

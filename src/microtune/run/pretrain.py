@@ -54,7 +54,7 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
         stores.append(_store(recipe, source, tokenizer, cache))
     blocks = Blocks(stores, [s.epochs for s in recipe.data.sources], recipe.data.block_size, recipe.seed)
     network = build_network(recipe, tokenizer)
-    training = _training(recipe, network, blocks)
+    training = _training(recipe, network, blocks, folder)
     total, _ = count_parameters(network)
     yield Stage(f"train {total / 1e6:.1f} M parameters on {len(blocks)} blocks", 0, training.total_steps, "steps")
     yield from run_training(training, folder, Choice("loss", False), None)
@@ -81,9 +81,19 @@ def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
     return network
 
 
-def _training(recipe: Recipe, network: Transformer, blocks: Blocks) -> Training:
+def _training(recipe: Recipe, network: Transformer, blocks: Blocks, folder: RunFolder) -> Training:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
+    precision = folder.remembered(
+        "precision",
+        lambda: number_format.resolve(
+            recipe.train.precision,
+            device,
+            width=network.spec.hidden_size,
+            rows=recipe.train.micro_tokens,
+            ragged=False,
+        ),
+    )
     method = make_method(recipe.method)
     return Training(
         network,
@@ -93,7 +103,7 @@ def _training(recipe: Recipe, network: Transformer, blocks: Blocks) -> Training:
         blocks,
         recipe.train,
         seed=recipe.seed,
-        precision=number_format.resolve(recipe.train.precision, device),
+        precision=precision,
     )
 
 

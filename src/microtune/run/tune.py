@@ -69,7 +69,7 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     encoded = encode_splits(task, splits, model, recipe.model.max_length)
     method, attachment = _attach(recipe, model, task)
     yield _prepared(model, attachment, encoded, splits, task)
-    training = _training(recipe, model, task, method, attachment, encoded["train"])
+    training = _training(recipe, model, task, method, attachment, encoded["train"], folder)
     yield from _fit(training, folder, encoded)
     yield Stage("evaluating")
     task, scores = _judge(model, task, encoded, training)
@@ -84,6 +84,8 @@ def _model(recipe: Recipe) -> Model:
     if recipe.model.source is None:
         raise InputError('recipe: model.source is missing; name a base, for instance "sprout".')
     model = load(recipe.model.source, weights=recipe.model.weights, seed=recipe.seed)
+    if model.tokenizer is not None:
+        model.tokenizer.limits = recipe.limits
     if model.place is not None and model.place.kind == "adapter":
         raise InputError(f"{recipe.model.source}: an adapter; tuning it further is not supported yet. Name its base.")
     if model.task is not None:
@@ -122,9 +124,17 @@ def _training(
     method: Method,
     attachment: Attachment,
     encoded: Encoded,
+    folder: RunFolder,
 ) -> Training:
     device = next(model.network.parameters()).device
-    precision = number_format.resolve(recipe.train.precision, device)
+    per_step = encoded.report.tokens * recipe.train.batch_size // max(encoded.report.items, 1)
+    rows = max(1, min(per_step, recipe.train.micro_tokens))
+    precision = folder.remembered(
+        "precision",
+        lambda: number_format.resolve(
+            recipe.train.precision, device, width=model.spec.hidden_size, rows=rows, ragged=True
+        ),
+    )
     return Training(
         model.network, task, method, attachment, encoded.items, recipe.train, seed=recipe.seed, precision=precision
     )

@@ -24,6 +24,8 @@ from microtune.run.evaluate import Score
 from microtune.run.folder import RunFolder, default_name
 from microtune.run.load import Model, load
 from microtune.run.prepare import hashes
+from microtune.run.saved import weights_digest
+from microtune.run.sources import locate
 from microtune.tasks.base import Prediction
 
 
@@ -113,12 +115,19 @@ def tune(
 def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[Any], None] | None = None) -> Run:
     """`tune` with a ready recipe."""
     recipe, data = tuning.without_memory(recipe)
-    data_hashes = hashes(data)
+    data_hashes = hashes(data) | base_hash(recipe)
     name = Path(str(recipe.data.train)).name.partition(".")[0] if recipe.data.train != "<memory>" else "memory"
     folder = RunFolder(recipe.out or Path("runs") / default_name(recipe, name or "data"))
     created = not folder.path.exists()
     folder.open(recipe, data_hashes, overwrite=overwrite)
     return _drain(folder, tuning.tune(recipe, folder, data), on_event, created)
+
+
+def base_hash(recipe: Recipe) -> dict[str, str]:
+    """Hash of the base's weights, by which a run notices that its base has changed."""
+    if recipe.model.source is None or recipe.model.weights == "random":
+        return {}
+    return {"base model": weights_digest(locate(recipe.model.source).path)}
 
 
 def pretrain(
