@@ -60,8 +60,10 @@ def baseline_accuracy(fit: list[Row], test: list[Row], language: str) -> float:
 
 def shared_five_grams(rows: list[Row], language: str) -> float:
     """Share of test rows with at least one 5-gram that also occurs in train."""
-    grams = {split: [ngrams(units(row["text"], language), 5) for row in rows if row["split"] == split]
-             for split in ("train", "test")}
+    grams = {
+        split: [ngrams(units(row["text"], language), 5) for row in rows if row["split"] == split]
+        for split in ("train", "test")
+    }
     seen = set().union(*grams["train"])
     return sum(bool(own & seen) for own in grams["test"]) / len(grams["test"])
 
@@ -90,8 +92,10 @@ def print_card(path: Path) -> None:
     print(f"== {language}: {len(rows)} rows")
     print_counts(rows)
     quartiles = " / ".join(f"{value:g}" for value in quantiles(lengths, n=4, method="inclusive"))
-    print(f"length in {'characters' if language == 'zh' else 'words'}: "
-          f"min {min(lengths)}, quartiles {quartiles}, max {max(lengths)}")
+    print(
+        f"length in {'characters' if language == 'zh' else 'words'}: "
+        f"min {min(lengths)}, quartiles {quartiles}, max {max(lengths)}"
+    )
     print(f"TF-IDF + logistic regression, accuracy on test: {baseline_accuracy(fit, test, language):.3f}")
     print(f"test rows sharing a 5-gram with train: {shared_five_grams(rows, language):.1%}")
     print(f"highest 3-gram Jaccard, test against the rest: {score:.3f}")

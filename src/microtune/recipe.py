@@ -126,7 +126,9 @@ class Train(Section):
 class ModelChoice(Section):
     """The base: something to load, or a shape to fill with random weights."""
 
-    source: str | None = Field(default=None, description="embedded base, folder, hub id, run; `microtune list models`")
+    source: str | None = Field(
+        default="sprout", description="embedded base, folder, hub id, run; `microtune list models`"
+    )
     weights: Literal["pretrained", "random"] = Field(
         default="pretrained", description="random: the same network from scratch"
     )
@@ -226,21 +228,27 @@ def _check_plain(value: Any, where: str, depth: int = 0) -> None:
     """Only what JSON could hold too: YAML also makes bytes, sets, dates and keys of every kind."""
     if depth > MAX_DEPTH:
         raise InputError(f"{where}: nested deeper than {MAX_DEPTH} levels.")
-    if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
-            raise InputError(f"{where}: a text holds a NUL, or half of a surrogate pair; neither is a character.")
-    elif isinstance(value, dict):
+    if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
-                raise InputError(f"{where}: the key {str(key)[:60]} is a {type(key).__name__}; write it in quotes.")
+                raise InputError(f"{where}: a key is a {type(key).__name__}, not a text; write it in quotes.")
             _check_plain(key, where, depth)
             _check_plain(inner, where, depth + 1)
     elif isinstance(value, list):
         for inner in value:
             _check_plain(inner, where, depth + 1)
-    elif isinstance(value, int) and abs(value) > 2**63:
-        raise InputError(f"{where}: a whole number beyond 64 bits.")  # it may be too long to be written out
-    elif value is not None and not isinstance(value, (bool, int, float)):
+    else:
+        _check_scalar(value, where)
+
+
+def _check_scalar(value: Any, where: str) -> None:
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+            raise InputError(f"{where}: a text holds a NUL, or half of a surrogate pair; neither is a character.")
+    elif isinstance(value, int):
+        if abs(value) > 2**63:  # it may be too long to be written out
+            raise InputError(f"{where}: a whole number beyond 64 bits.")
+    elif value is not None and not isinstance(value, float):
         raise InputError(f"{where}: {str(value)[:60]} is a {type(value).__name__}, which a recipe cannot hold.")
 
 

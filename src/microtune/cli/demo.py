@@ -25,7 +25,7 @@ PROMPT = "The customer asked"
 def demo(
     folder: Annotated[str, typer.Option("--out", help="where everything is saved")] = "runs/demo",
     model: Annotated[str, typer.Option(help="the base to tune")] = "sprout",
-    epochs: Annotated[float, typer.Option(help="passes over the training rows")] = 10,
+    epochs: Annotated[float, typer.Option(help="passes over the training rows")] = 5,
 ) -> None:
     """Show the data, tune the embedded model lightly, compare, predict, generate."""
     from microtune.run import tour
@@ -93,4 +93,4 @@ def _show_answers(path: Path, model: str) -> None:
         shown.add_row(cell(text), cell(answer.answer), f"{answer.confidence:.2f}")
     out.print(shown)
     words = load(model).generate(PROMPT, max_new_tokens=40, temperature=0.7, top_p=0.9, seed=3)
-    out.print(f"\nthe base model continues: {plain(PROMPT)}{plain(words)}", soft_wrap=True)
+    out.print(f"\nthe base model continues: {plain(PROMPT)}{plain(' '.join(words.split(chr(10))))}", soft_wrap=True)

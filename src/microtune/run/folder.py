@@ -32,6 +32,7 @@ from microtune.run.disk import (
     remove_folder,
     remove_leftovers,
     verify_folder,
+    write_bytes,
     write_folder,
     write_json,
     write_tensors,
@@ -179,7 +180,8 @@ class RunFolder:
         path = self.path / "metrics.jsonl"
         if path.is_file():
             kept = [line for line in read_metrics(path) if not line.get("final") and _step_of(line) <= step]
-            write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
+            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)
+            write_bytes(path, text.encode("utf-8", "replace"))  # a foreign file may hold halves of surrogate pairs
 
     def _flush_metrics(self) -> None:
         """A checkpoint promises that the steps before it are logged, even after a power cut."""

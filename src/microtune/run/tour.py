@@ -23,6 +23,8 @@ from microtune.run.verbs import tune
 
 LANGUAGES = ("en", "zh")
 RANDOM_RATES = (5e-4, 1e-3, 2e-3)
+LORA_RATE = 5e-3
+TASK = {"name": "classification", "pooling": "mean"}  # for all networks alike
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,16 @@ def contenders(
     ]
     best = max(random, key=lambda pair: pair[1])[0]
     yield Contender(best.name, best.right, best.share, sum(pair[0].seconds for pair in random), best.path)
-    yield tuned("LoRA, rank 8", parts, folder / "lora", on_event, model=model, method="lora:8", epochs=epochs)[0]
+    yield tuned(
+        "LoRA, rank 8",
+        parts,
+        folder / "lora",
+        on_event,
+        model=model,
+        method="lora:8",
+        epochs=epochs,
+        train={"lr": LORA_RATE},
+    )[0]
 
 
 def majority(parts: dict[str, list[Row]]) -> Contender:
@@ -101,7 +112,7 @@ def tfidf(parts: dict[str, list[Row]]) -> Contender:
         found = pipeline.predict([parts["test"][i].data["text"] for i in asked])
         answers |= dict(zip(asked, found, strict=True))
     right = [answers[i] == row.data["intent"] for i, row in enumerate(parts["test"])]
-    return Contender("TF-IDF + log. regression", right, 1.0, time.perf_counter() - start)
+    return Contender("TF-IDF + logistic reg.", right, 1.0, time.perf_counter() - start)
 
 
 def tuned(
@@ -123,7 +134,7 @@ def tuned(
         data["train"],
         validation=data["validation"],
         test=data["test"],
-        task="classification",
+        task=TASK,
         text_field="text",
         label_field="intent",
         out=out,
