@@ -51,10 +51,6 @@ class Ragged:
         """[N]: the place of each element in its own sequence, from 0."""
         return torch.arange(len(self.values), device=self.lengths.device) - self.starts[self.rows]
 
-    def unbind(self) -> list[Tensor]:
-        """One tensor `[T_i, ...]` per sequence (views)."""
-        return list(self.values.split(self.lengths.tolist()))
-
     def map(self, function: Callable[[Tensor], Tensor]) -> Ragged:
         """The same lengths around `function(values)`."""
         return Ragged(function(self.values), self.lengths)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -187,9 +187,3 @@ def encode_splits(task: Task, splits: Splits, model: Model, max_length: int | No
 def max_items_length(spec: ModelSpec, asked: int | None) -> int:
     """Tokens that one item may have."""
     return length_limit(spec, asked)
-
-
-def check_rows(rows: Sequence[Row]) -> None:
-    """Refuse an empty split."""
-    if not rows:
-        raise InputError("There are no rows.")

@@ -22,7 +22,6 @@ from microtune.adapt.lora import LoRA
 from microtune.data.objects import read_object
 from microtune.data.text import Tokenizer
 from microtune.errors import RunError
-from microtune.nn.heads import VocabularyHead
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Choice, ModelChoice, Section, validated
@@ -216,11 +215,3 @@ def _write_adapter(work: Path, model: Model, method: LoRA) -> None:
     name = str(model.place.path.resolve()) if model.place.kind == "folder" else model.place.name
     copied = (work / "base").is_dir()
     write_peft(work / "adapter", model, method, base_name="../base" if copied else name)
-
-
-def has_vocabulary(model: Model) -> bool:
-    """Whether the model scores tokens (rather than labels)."""
-    return isinstance(model.network.head, VocabularyHead)
-
-
-__all__ = ["Task", "has_vocabulary", "load_run", "save_run", "weights_digest"]

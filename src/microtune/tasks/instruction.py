@@ -13,16 +13,14 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
-from torch import Tensor, nn
 
-from microtune.data.batches import Batch, Item
+from microtune.data.batches import Item
 from microtune.data.fields import find_field, text_of
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
-from microtune.nn.heads import VocabularyHead
-from microtune.tasks.base import EncodingReport, Prediction, Task, tasks
-from microtune.tasks.language_modelling import likelihood_metrics, likelihoods
+from microtune.tasks.base import EncodingReport, tasks
+from microtune.tasks.language_modelling import LikelihoodTask
 
 BREAK = "\ufdd0"  # a code point that is no character: it parts what stands beside it, and is never encoded
 ROLES = ("system", "user", "assistant", "tool")
@@ -36,7 +34,7 @@ class Segment:
     supervised: bool
 
 
-class Instruction(Task):
+class Instruction(LikelihoodTask):
     """Prompt -> completion, or messages."""
 
     name: Literal["instruction"] = "instruction"
@@ -48,9 +46,6 @@ class Instruction(Task):
     messages_field: str | None = None
     separator: str = Field(default="\n", description="what stands between prompt, input and completion")
 
-    reads: ClassVar[Literal["likelihood"]] = "likelihood"
-    primary: ClassVar[str] = "loss"
-    greater_is_better: ClassVar[bool] = False
     truncates: ClassVar[bool] = False
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
@@ -118,20 +113,6 @@ class Instruction(Task):
         bos = tokenizer.id("bos")
         first = [bos] if bos is not None and bos != tokenizer.id("eos") else []
         return [*first, *tokenizer.encode(prompt, special=False)]
-
-    def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, int]:
-        """Cross-entropy of the answers' tokens."""
-        assert isinstance(head, VocabularyHead)
-        return head.loss(hidden, batch.targets), len(batch.targets)
-
-    def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:
-        """Log-likelihood of each answer."""
-        assert isinstance(head, VocabularyHead)
-        return likelihoods(head, hidden, batch)
-
-    def metrics(self, predictions: Sequence[Prediction]) -> dict[str, float]:
-        """loss and perplexity per answer token, token accuracy, bits per byte of the answers."""
-        return likelihood_metrics(predictions)
 
 
 def chat_segments(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> list[Segment]:

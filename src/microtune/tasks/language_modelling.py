@@ -23,16 +23,34 @@ from microtune.nn.heads import VocabularyHead
 from microtune.tasks.base import Encoded, EncodingReport, Prediction, Task, finite_sum, tasks
 
 
-class LanguageModelling(Task):
+class LikelihoodTask(Task):
+    """What tasks share that are learnt and scored by the likelihood of tokens."""
+
+    reads: ClassVar[Literal["likelihood"]] = "likelihood"
+    primary: ClassVar[str] = "loss"
+    greater_is_better: ClassVar[bool] = False
+
+    def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, int]:
+        """Cross-entropy of the next tokens, in chunks."""
+        assert isinstance(head, VocabularyHead)
+        return head.loss(hidden, batch.targets), len(batch.targets)
+
+    def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:
+        """Log-likelihood of each item, token accuracy with it."""
+        assert isinstance(head, VocabularyHead)
+        return likelihoods(head, hidden, batch)
+
+    def metrics(self, predictions: Sequence[Prediction]) -> dict[str, float]:
+        """loss and perplexity per token, token accuracy, bits per byte."""
+        return likelihood_metrics(predictions)
+
+
+class LanguageModelling(LikelihoodTask):
     """Causal language modelling on a text field."""
 
     name: Literal["language-modelling"] = "language-modelling"
     text_field: str | None = None
     block_size: int = Field(default=256, ge=1)
-
-    reads: ClassVar[Literal["likelihood"]] = "likelihood"
-    primary: ClassVar[str] = "loss"
-    greater_is_better: ClassVar[bool] = False
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the text field."""
@@ -68,20 +86,6 @@ class LanguageModelling(Task):
         for item in items:
             report.add(item)
         return Encoded(items, report)
-
-    def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, int]:
-        """Cross-entropy of the next tokens, in chunks."""
-        assert isinstance(head, VocabularyHead)
-        return head.loss(hidden, batch.targets), len(batch.targets)
-
-    def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:
-        """Log-likelihood of each item, token accuracy with it."""
-        assert isinstance(head, VocabularyHead)
-        return likelihoods(head, hidden, batch)
-
-    def metrics(self, predictions: Sequence[Prediction]) -> dict[str, float]:
-        """loss and perplexity per token, token accuracy, bits per byte."""
-        return likelihood_metrics(predictions)
 
 
 def document_ids(tokenizer: Tokenizer, text: str) -> list[int]:
