@@ -98,7 +98,9 @@ class Train(Section):
 
     epochs: float = Field(default=3, gt=0, description="passes over the training rows")
     batch_size: int = Field(default=16, ge=1, description="rows per optimizer step")
-    micro_tokens: int = Field(default=4096, ge=1, description="tokens computed at once; changes memory, not results")
+    micro_tokens: int = Field(
+        default=0, ge=0, description="tokens computed at once; changes memory, not results; 0: by the model's size"
+    )
     lr: float | None = Field(default=None, gt=0, description="learning rate; default: the method's")
     optimizer: Literal["adamw", "muon"] = Field(
         default="adamw", description="muon: for matrices inside blocks, adamw for the rest"

@@ -19,6 +19,7 @@ from microtune.errors import CheckError
 from microtune.nn.transformer import Transformer
 from microtune.tasks.base import EncodingReport
 
+PERIOD = 256  # words after which the weights of a fingerprint repeat
 DROPPED_SHARE = 0.05  # more rows lost to their length than this is an error
 
 
@@ -65,11 +66,14 @@ class Movement:
 def _fingerprint(value: Tensor) -> int:
     """A number that changes when any bit of the tensor does (64-bit wrapping sum of position-weighted words)."""
     raw = value.detach().contiguous().view(torch.uint8).view(-1)
-    words = raw[: len(raw) // 4 * 4].view(torch.int32).to(torch.int64)
-    weights = torch.arange(1, 257, dtype=torch.int64, device=words.device)
-    whole = words[: len(words) // 256 * 256].view(-1, 256)
-    tail = words[len(whole) * 256 :]
-    return int((whole * weights).sum() + (tail * weights[: len(tail)]).sum() + raw[len(words) * 4 :].sum())
+    words = raw[: len(raw) // 4 * 4].view(torch.int32)
+    weights = torch.arange(1, PERIOD + 1, dtype=torch.int64, device=words.device)
+    total = int(raw[len(words) * 4 :].sum())
+    for piece in words.split(PERIOD * 4096):  # a copy in 64 bits of the whole would be the largest thing in memory
+        whole = piece[: len(piece) // PERIOD * PERIOD].view(-1, PERIOD)
+        tail = piece[whole.numel() :]
+        total += int((whole * weights).sum() + (tail * weights[: len(tail)]).sum())
+    return (total + 2**63) % 2**64 - 2**63
 
 
 def check_supervision(report: EncodingReport, *, whole_text: bool) -> None:

@@ -28,7 +28,7 @@ from microtune.run.folder import RunFolder
 from microtune.run.hashes import file_hash
 from microtune.run.models import SAVED, save_base
 from microtune.run.session import Choice, Scored, Stage, run_training
-from microtune.run.train import Step, Training
+from microtune.run.train import Step, Training, micro_tokens
 from microtune.tasks.base import Encoded
 from microtune.tasks.language_modelling import LanguageModelling
 
@@ -90,7 +90,7 @@ def _training(recipe: Recipe, network: Transformer, blocks: Blocks, folder: RunF
             recipe.train.precision,
             device,
             width=network.spec.hidden_size,
-            rows=recipe.train.micro_tokens,
+            rows=recipe.train.micro_tokens or micro_tokens(network.spec),
             ragged=False,
         ),
     )

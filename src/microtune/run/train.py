@@ -22,6 +22,7 @@ from torch import Tensor
 from microtune.adapt.base import Attachment, Method
 from microtune.data.batches import Batch, Items, collate, epoch_plan, item_sizes
 from microtune.errors import CheckError, RunError
+from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Train
 from microtune.run.invariants import Movement
@@ -29,6 +30,9 @@ from microtune.run.optimizers import Optimizers
 from microtune.run.precision import Precision, autocast
 from microtune.run.trunk import TrunkCache
 from microtune.tasks.base import Task
+
+KEPT_BYTES = 384_000_000  # what the blocks keep for one micro-batch, roughly, where nothing else is said
+FEWEST_TOKENS, MOST_TOKENS = 512, 4096  # between them products run at the same rate, and kernels cost next to nothing
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Training:
         self.sizes = item_sizes(items)
         self.device = next(model.parameters()).device
         self.trunk = trunk
+        self.micro_tokens = settings.micro_tokens or micro_tokens(model.spec)
         self.step = 0
         self.steps_per_epoch = math.ceil(len(items) / settings.batch_size)
         planned = max(1, round(settings.epochs * self.steps_per_epoch))
@@ -104,7 +109,7 @@ class Training:
         return epoch_plan(
             self.sizes,
             batch_size=settings.batch_size,
-            micro_tokens=settings.micro_tokens,
+            micro_tokens=self.micro_tokens,
             seed=self.seed,
             epoch=epoch,
         )
@@ -154,6 +159,17 @@ class Training:
         moments = {k: v for k, v in tensors.items() if not k.startswith("weights.")}
         self.optimizers.load_state(moments, plain["optimizers"])
         self.step = int(plain["step"])
+
+
+def micro_tokens(spec: ModelSpec) -> int:
+    """Tokens to compute at once: a multiple of 256 whose kept states take about KEPT_BYTES, whatever trains."""
+    each = 0
+    for stack in (spec.encoder, spec.decoder):
+        if stack is not None:
+            gates = 2 if stack.mlp == "gated" else 1
+            heads = 2 * (stack.num_heads + stack.kv_heads) * stack.head_size
+            each += stack.num_layers * (8 * stack.hidden_size + 2 * heads + 2 * gates * stack.intermediate_size)
+    return min(max(KEPT_BYTES // each // 256 * 256, FEWEST_TOKENS), MOST_TOKENS)
 
 
 def _mix(seed: int, step: int) -> int:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from microtune.adapt.base import Attachment, Method, make_method
-from microtune.data.batches import collate
+from microtune.data.batches import Batch, collate
 from microtune.errors import CheckError, InputError
 from microtune.nn.heads import LabelHead
+from microtune.nn.transformer import Transformer
 from microtune.recipe import Recipe
 from microtune.run import precision as number_format
 from microtune.run.card import write_card
@@ -27,7 +29,7 @@ from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
 from microtune.run.saved import save_run
 from microtune.run.session import Choice, Scored, Stage, run_training
 from microtune.run.summary import Summary, summarize
-from microtune.run.train import Step, Training
+from microtune.run.train import Step, Training, micro_tokens
 from microtune.run.trunk import TrunkCache
 from microtune.tasks.base import Encoded, Task
 from microtune.tasks.classification import Classification
@@ -78,13 +80,20 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     )
     yield from _fit(training, folder, encoded)
     yield Stage("evaluating")
+    rounded = _rounded_loss(training, task, encoded) if precision == "int8" else None
     held.release()
     task, scores = _judge(model, task, encoded, training)
+    if rounded is not None:
+        exact = evaluate_items(model.network, training.task, encoded["validation"], intervals=False).values["loss"]
+        folder.notes.append(
+            f"int8: validation loss {rounded:.4f} with the frozen weights in int8, {exact:.4f} with those of the files."
+        )
     model.task = task
     yield from (Evaluated(name, score, task) for name, score in scores.items())
+    summary = summarize(model, attachment)
     save_run(folder.path, model, method, attachment, recipe.model, recipe.seed)
-    _check_reloaded(folder, model, task, encoded["train"])
-    _finish(recipe, folder, model, attachment, scores, splits)
+    _check_reloaded(folder, model, encoded["train"])
+    _finish(recipe, folder, task, summary, scores, splits)
 
 
 def _model(recipe: Recipe) -> Model:
@@ -128,7 +137,7 @@ def _precision(recipe: Recipe, model: Model, encoded: Encoded, folder: RunFolder
     """What products run in; a resumed run keeps its choice."""
     device = next(model.network.parameters()).device
     per_step = encoded.report.tokens * recipe.train.batch_size // max(encoded.report.items, 1)
-    rows = max(1, min(per_step, recipe.train.micro_tokens))
+    rows = max(1, min(per_step, recipe.train.micro_tokens or micro_tokens(model.spec)))
     width = model.spec.hidden_size
     return folder.remembered(
         "precision",
@@ -192,29 +201,39 @@ def _judge(
     return task, scores
 
 
-def _check_reloaded(folder: RunFolder, model: Model, task: Task, encoded: Encoded) -> None:
-    """The saved run, loaded anew, gives the very same hidden states."""
+def _rounded_loss(training: Training, task: Task, encoded: Mapping[str, Encoded]) -> float | None:
+    """Loss on validation as training computes it."""
+    if "validation" not in encoded:
+        return None
+    score = evaluate_items(training.model, task, encoded["validation"], precision=training.precision, intervals=False)
+    return score.values["loss"]
+
+
+def _check_reloaded(folder: RunFolder, model: Model, encoded: Encoded) -> None:
+    """The saved run, loaded anew, gives the very same outputs. The network goes: a tight memory holds no two."""
     count = min(RELOADED_ROWS, len(encoded.items))
-    batch = collate([encoded.items[i] for i in range(count)])
-    again = load(folder.path)
     device = next(model.network.parameters()).device
-    with torch.inference_mode():
-        outputs = []
-        for network in (model.network, again.network.to(device)):
-            network.eval()
-            there = batch.to(device)
-            hidden = network(there.inputs, readout=there.readout, sources=there.sources, types=there.types)
-            outputs.append(hidden if not isinstance(network.head, LabelHead) else network.head(hidden, there.counts))
-    if not torch.equal(*outputs):
-        gap = float((outputs[0] - outputs[1]).abs().max())
+    batch = collate([encoded.items[i] for i in range(count)]).to(device)
+    mine = _outputs(model.network, batch)
+    model.network.to("meta")
+    theirs = _outputs(load(folder.path).network.to(device), batch)
+    if not torch.equal(mine, theirs):
+        gap = float((mine - theirs).abs().max())
         raise CheckError(f"{folder.path}: the saved model gives other outputs than the trained one (gap {gap:.2g}).")
+
+
+@torch.inference_mode()
+def _outputs(network: Transformer, batch: Batch) -> Tensor:
+    network.eval()
+    hidden = network(batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types)
+    return network.head(hidden, batch.counts) if isinstance(network.head, LabelHead) else hidden
 
 
 def _finish(
     recipe: Recipe,
     folder: RunFolder,
-    model: Model,
-    attachment: Attachment,
+    task: Task,
+    summary: Summary,
     scores: Mapping[str, Score],
     splits: Splits,
 ) -> None:
@@ -226,7 +245,7 @@ def _finish(
         folder.write_metric("score", {"split": name, "final": True, **score.values})
     notes = [*splits.notes, *folder.notes]
     removed = [{"path": row.path, "line": row.line} for row in splits.removed]
-    write_card(folder.path, recipe, summarize(model, attachment), scores, model.task, notes)
+    write_card(folder.path, recipe, summary, scores, task, notes)
     folder.finish({"scores": plain, "notes": notes, "removed": removed})
 
 
