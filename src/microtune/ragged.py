@@ -17,14 +17,21 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Ragged:
-    """B sequences of together N elements: `values [N, ...]` and `lengths [B]` (int64)."""
+    """B sequences of together N elements: `values [N, ...]` and `lengths [B]` (int64).
+
+    shared: where it is not 0, the first sequence has this length and is the common beginning of all others, which hold
+    only what follows it; a prompt that many rows begin with is then computed once.
+    """
 
     values: Tensor
     lengths: Tensor
+    shared: int = 0
 
     def __post_init__(self) -> None:
         if int(self.lengths.sum()) != len(self.values):
             raise ValueError(f"lengths add up to {int(self.lengths.sum())}, but there are {len(self.values)} values")
+        if self.shared and int(self.lengths[0]) != self.shared:
+            raise ValueError(f"the shared beginning has {int(self.lengths[0])} elements, not {self.shared}")
 
     @classmethod
     def from_lists(cls, rows: Iterable[Sequence[int]]) -> Ragged:
@@ -48,13 +55,14 @@ class Ragged:
 
     @cached_property
     def positions(self) -> Tensor:
-        """[N]: the place of each element in its own sequence, from 0."""
-        return torch.arange(len(self.values), device=self.lengths.device) - self.starts[self.rows]
+        """[N]: the place of each element in its own sequence, from 0; what follows a shared beginning counts on."""
+        inside = torch.arange(len(self.values), device=self.lengths.device) - self.starts[self.rows]
+        return inside + self.shared * (self.rows > 0) if self.shared else inside
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Ragged:
         """The same lengths around `function(values)`."""
-        return Ragged(function(self.values), self.lengths)
+        return Ragged(function(self.values), self.lengths, self.shared)
 
     def to(self, device: torch.device | str) -> Ragged:
         """A copy on another device."""
-        return Ragged(self.values.to(device), self.lengths.to(device))
+        return Ragged(self.values.to(device), self.lengths.to(device), self.shared)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from microtune.ragged import Ragged
 
+SHARED_SHARE = 0.1  # of the tokens of a batch: a shared beginning that saves less is not worth the gathering
 WINDOW = 32  # optimizer batches inside which rows are sorted by length
 
 
@@ -76,13 +77,21 @@ class Batch:
         )
 
 
-def collate(items: Sequence[Item]) -> Batch:
-    """Items -> Batch, without padding."""
-    lengths = np.array([len(item.ids) for item in items], dtype=np.int64)
-    starts = np.cumsum(lengths) - lengths
-    places = [np.asarray(item.readout, dtype=np.int64) + start for item, start in zip(items, starts, strict=True)]
+def collate(items: Sequence[Item], *, share: bool = False) -> Batch:
+    """Items -> Batch, without padding.
+
+    share: a beginning that all items have in common, and that nobody reads, is laid down once (`Ragged.shared`); for
+    causal models only, in which what stands before does not depend on what follows.
+    """
+    shared = common_beginning(items) if share else 0
+    rows = [item.ids[shared:] for item in items]
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    starts = np.cumsum(lengths) - lengths + shared
+    places = [
+        np.asarray(item.readout, dtype=np.int64) - shared + start for item, start in zip(items, starts, strict=True)
+    ]
     return Batch(
-        inputs=_ragged([item.ids for item in items]),
+        inputs=_ragged([items[0].ids[:shared], *rows] if shared else rows, shared),
         readout=torch.from_numpy(np.concatenate(places)),
         targets=_flat([item.targets for item in items]),
         counts=torch.tensor([len(item.readout) for item in items]),
@@ -96,8 +105,21 @@ def _flat(rows: Sequence[Sequence[int]]) -> Tensor:
     return torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))
 
 
-def _ragged(rows: Sequence[Sequence[int]]) -> Ragged:
-    return Ragged(_flat(rows), torch.tensor([len(row) for row in rows], dtype=torch.int64))
+def _ragged(rows: Sequence[Sequence[int]], shared: int = 0) -> Ragged:
+    return Ragged(_flat(rows), torch.tensor([len(row) for row in rows], dtype=torch.int64), shared)
+
+
+def common_beginning(items: Sequence[Item]) -> int:
+    """Tokens with which all items begin, up to the first that is read of any; 0 where sharing them saves too little."""
+    if len(items) < 2 or any(len(item.types) or len(item.sources) for item in items):
+        return 0
+    limit = min(min((int(item.readout[0]) if len(item.readout) else 0), len(item.ids) - 1) for item in items)
+    first = np.asarray(items[0].ids[:limit])
+    for item in items[1:]:
+        different = np.flatnonzero(first != np.asarray(item.ids[: len(first)]))
+        first = first[: different[0]] if len(different) else first
+    saved = len(first) * (len(items) - 1)
+    return len(first) if saved >= SHARED_SHARE * sum(len(item.ids) for item in items) else 0
 
 
 def epoch_plan(

@@ -43,6 +43,7 @@ class Layout:
     query_back: Tensor | None
     key_order: Tensor | None
     causal: bool
+    repeats: bool = False  # whether a key stands in the sorted order more than once
     masks: dict[tuple[int, int | None], Tensor | None] = field(default_factory=dict)
     rotary: dict[float, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
@@ -67,19 +68,26 @@ def make_layout(
     key_starts: Tensor | None = None,
     causal: bool,
     aligned: bool,
+    shared: int = 0,
 ) -> Layout:
     """Sort sequences by shape.
 
     query_lengths, key_lengths: [B]; query_positions: [Nq]. key_starts: [B], where the keys of each sequence begin in
-    their storage (default: end to end). aligned: sequences of one shape have the same query positions.
+    their storage (default: end to end). aligned: sequences of one shape have the same query positions. shared: keys of
+    the first sequence that all others see before their own (`Ragged.shared`; key_lengths are without them).
     """
     device = query_positions.device
-    lengths = list(zip(query_lengths.tolist(), key_lengths.tolist(), strict=True))
+    seen = [own + (shared if row else 0) for row, own in enumerate(key_lengths.tolist())]
+    lengths = list(zip(query_lengths.tolist(), seen, strict=True))
     order = sorted((row for row, (T, _) in enumerate(lengths) if T), key=lambda row: lengths[row])
     starts = key_starts if key_starts is not None else key_lengths.cumsum(0) - key_lengths
     in_place = order == list(range(len(lengths)))
     query_order = None if in_place else _token_order(query_lengths.cumsum(0) - query_lengths, query_lengths, order)
-    key_order = None if in_place and key_starts is None else _token_order(starts, key_lengths, order)
+    key_order = None
+    if shared:
+        key_order = _shared_order(starts, key_lengths, order, shared)
+    elif not in_place or key_starts is not None:
+        key_order = _token_order(starts, key_lengths, order)
     sorted_positions = query_positions if query_order is None else query_positions[query_order]
     groups: list[Group] = []
     first_query = first_key = done = 0
@@ -93,7 +101,7 @@ def make_layout(
         groups.append(Group(size, queries, keys, positions[:1] if aligned else positions, key_positions))
         done, first_query, first_key = done + size, queries.stop, keys.stop
     back = None if query_order is None else torch.argsort(query_order)
-    return Layout(groups, query_order, back, key_order, causal)
+    return Layout(groups, query_order, back, key_order, causal, bool(shared))
 
 
 def _token_order(starts: Tensor, lengths: Tensor, order: list[int]) -> Tensor:
@@ -102,6 +110,13 @@ def _token_order(starts: Tensor, lengths: Tensor, order: list[int]) -> Tensor:
     inside = torch.arange(int(sizes.sum()), device=starts.device)
     inside = inside - torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
     return torch.repeat_interleave(starts[rows], sizes) + inside
+
+
+def _shared_order(starts: Tensor, lengths: Tensor, order: list[int], shared: int) -> Tensor:
+    """Places of the keys of each sequence in `order`: those of the shared beginning, then its own."""
+    beginning = torch.arange(shared, device=starts.device)
+    own = [torch.arange(a, a + n, device=starts.device) for a, n in zip(starts.tolist(), lengths.tolist(), strict=True)]
+    return torch.cat([part for row in order for part in ((beginning, own[row]) if row else (beginning,))])
 
 
 class KeyValueCache:

@@ -245,7 +245,7 @@ class AttentionPass:
             one.backward(d_out[group.queries], dq[group.queries], dk[group.keys], dv[group.keys])
         dq = self._sorted(dq, layout.query_back)
         if layout.key_order is not None:  # sequences in which nobody asks are not among the groups
-            dk, dv = (t.new_zeros(len(x), K, E).index_copy_(0, layout.key_order, t) for t in (dk, dv))
+            dk, dv = (self._keys_back(t, len(x)) for t in (dk, dv))
         if self.angles is not None:  # a rotation is undone by the opposite one
             (cos, sin), (own_cos, own_sin) = self.angles, self._own(self.angles)
             dq, dk = rotated(dq, own_cos, -own_sin), rotated(dk, cos, -sin)
@@ -254,6 +254,17 @@ class AttentionPass:
         dx = self.all.backward(torch.cat((dk, dv), 1).flatten(1), x, grads, wanted=wanted)
         asked = self.asked.backward(dq.flatten(1), x[self.readout], grads, wanted=wanted)
         return None if dx is None or asked is None else dx.index_add_(0, self.readout, asked)  # type: ignore[arg-type]
+
+    def _keys_back(self, t: Tensor, tokens: int) -> Tensor:
+        """Gradients of keys from the sorted order to the tokens; those of a shared beginning add up."""
+        order = self.layout.key_order
+        assert order is not None
+        if not self.layout.repeats:
+            return t.new_zeros(tokens, *t.shape[1:]).index_copy_(0, order, t)
+        wide = torch.promote_types(t.dtype, torch.float32)
+        return (
+            torch.zeros(tokens, *t.shape[1:], dtype=wide, device=t.device).index_add_(0, order, t.to(wide)).to(t.dtype)
+        )
 
     def _own(self, angles: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         return angles if self.readout is None else (angles[0][self.readout], angles[1][self.readout])

@@ -53,6 +53,7 @@ class Flow:
     causal: bool
     key_lengths: Tensor  # [B]: lengths plus what a cache holds
     key_starts: Tensor | None = None
+    shared: int = 0
     readout: Tensor | None = None
     memory: Tensor | None = None
     memory_lengths: Tensor | None = None
@@ -67,7 +68,13 @@ class Flow:
         counts = torch.bincount(rows[readout], minlength=len(self.lengths))
         asked = self.positions[readout]
         layout = make_layout(
-            counts, asked, self.key_lengths, key_starts=self.key_starts, causal=self.causal, aligned=False
+            counts,
+            asked,
+            self.key_lengths,
+            key_starts=self.key_starts,
+            causal=self.causal,
+            aligned=False,
+            shared=self.shared,
         )
         across = None
         if self.memory_lengths is not None:
@@ -216,6 +223,11 @@ class Transformer(nn.Module):
         assert stack is not None
         return stack
 
+    @property
+    def is_causal(self) -> bool:
+        """Whether no token depends on one that follows it: a decoder alone."""
+        return self.encoder is None and self.decoder is not None and self.decoder.spec.causal
+
     def forward(
         self,
         inputs: Ragged,
@@ -304,7 +316,10 @@ class Transformer(nn.Module):
             if int(key_lengths.max()) > cache.capacity:  # beyond it begins the storage of the next sequence
                 raise ValueError(f"{int(key_lengths.max())} tokens do not fit into a cache for {cache.capacity}")
             starts, places = offsets, offsets[inputs.rows] + positions
-        layout = make_layout(inputs.lengths, positions, key_lengths, key_starts=starts, causal=causal, aligned=True)
+        shared = inputs.shared
+        layout = make_layout(
+            inputs.lengths, positions, key_lengths, key_starts=starts, causal=causal, aligned=True, shared=shared
+        )
         across = None
         if memory_lengths is not None:
             across = make_layout(inputs.lengths, positions, memory_lengths, causal=False, aligned=True)
@@ -315,6 +330,7 @@ class Transformer(nn.Module):
             causal=causal,
             key_lengths=key_lengths,
             key_starts=starts,
+            shared=shared,
             memory=memory,
             memory_lengths=memory_lengths,
             memory_layout=across,

@@ -48,7 +48,7 @@ def predict_items(
     items = encoded.items
     with torch.inference_mode(), autocast(device, precision):
         for piece in in_order(item_sizes(items), EVALUATION_TOKENS):
-            batch = collate([items[i] for i in piece]).to(device)
+            batch = collate([items[i] for i in piece], share=trunk is None and model.is_causal).to(device)
             states = None if trunk is None else trunk.states(batch, piece)
             hidden = model(batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types, trunk=states)
             yield from task.decode(model.head, hidden, batch)

@@ -98,6 +98,11 @@ class Training:
                 if self.step >= self.total_steps:
                     break
 
+    @property
+    def shares(self) -> bool:
+        """Whether a prompt that all rows of a micro-batch begin with is computed once: not beside stored states."""
+        return self.trunk is None and self.model.is_causal
+
     def _seed(self, seed: int) -> None:
         """Seed the generators in use; `torch.manual_seed` keeps a stack trace of every call where there is no GPU."""
         torch.default_generator.manual_seed(seed)
@@ -120,7 +125,7 @@ class Training:
         weight = sum(self.task.weight(self.items[i]) for piece in micro_batches for i in piece)
         total, tokens = 0.0, 0
         for piece in micro_batches:
-            batch = collate([self.items[i] for i in piece]).to(self.device)
+            batch = collate([self.items[i] for i in piece], share=self.shares).to(self.device)
             loss = self._loss(batch, piece) / weight
             loss.backward()
             total += float(loss.detach())
