@@ -192,11 +192,8 @@ def main() -> None:
         rate, peak, loss = (
             [statistics.median(run[key] for run in side) for side in found] for key in ("rate", "peak", "loss")
         )
-        print(
-            f"| {name}: {title} | {rate[0]:.0f} | {rate[1]:.0f} | {rate[0] / rate[1]:.2f} | {peak[0]:.0f} | {peak[1]:.0f} | "
-            f"{loss[0]:.4f} | {loss[1]:.4f} |",
-            flush=True,
-        )
+        cells = [f"{rate[0]:.0f}", f"{rate[1]:.0f}", f"{rate[0] / rate[1]:.2f}", f"{peak[0]:.0f}", f"{peak[1]:.0f}"]
+        print(f"| {name}: {title} | {' | '.join(cells)} | {loss[0]:.4f} | {loss[1]:.4f} |", flush=True)
     print(f"\n{time.perf_counter() - started:.0f} s in all", file=sys.stderr)
 
 
