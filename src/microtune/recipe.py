@@ -108,8 +108,8 @@ class Train(Section):
     weight_decay: float = Field(default=0.01, ge=0, description="on matrices, not on biases and norms")
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW's moments")
     clip: float = Field(default=1.0, ge=0, description="largest gradient norm; 0: no clipping")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="of frozen weights and products"
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
+        default="auto", description="of frozen weights and products; int8: frozen weights only, never chosen by auto"
     )
     keep: Literal["best", "last"] = Field(
         default="best", description="which weights a run ends with: best on validation, or last"

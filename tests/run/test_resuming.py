@@ -20,11 +20,12 @@ from tiny_runs import child_command, make_base, make_rows, picture, run, tune_re
 from microtune.data.sources import Row
 from microtune.errors import MicrotuneError, RunError
 from microtune.recipe import Recipe
-from microtune.run import evaluate
+from microtune.run import evaluate, verbs
 from microtune.run.folder import RunFolder, default_name
 from microtune.run.load import load
 from microtune.run.session import Interrupted
 from microtune.run.train import Step
+from microtune.run.tune import Evaluated
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -109,6 +110,22 @@ def test_a_second_signal_stops_at_once(recipe: Recipe, finished: Path, tmp_path:
     assert same(tmp_path / "run", finished)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_outside_the_steps_stops_with_the_same_sentence(
+    recipe: Recipe, finished: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    def while_judging(event: object) -> None:
+        if isinstance(event, Evaluated):
+            signal.raise_signal(number)
+
+    there = recipe.model_copy(update={"out": str(tmp_path / "run")})
+    with pytest.raises(Interrupted, match=r"^Stopped; run the same command to resume\.$") as caught:
+        verbs.tune_recipe(there, on_event=while_judging)
+    assert caught.value.exit_code == 130
+    verbs.tune_recipe(there)
+    assert picture(tmp_path / "run")["model"] == picture(finished)["model"]
+
+
 def steps_logged(path: Path) -> int:
     """Whole lines about steps in a metrics file that another process is writing."""
     file = path / "metrics.jsonl"
@@ -128,7 +145,7 @@ def test_processes_killed_stopped_and_refused(
     recipe: Recipe, inputs: tuple[str, str], finished: Path, tmp_path: Path
 ) -> None:
     """kill -9 after 1, 4 and 7 steps, SIGTERM after 2; while the first lives, nobody else may have its folder."""
-    points = {1: "kill", 4: "kill", 7: "kill", 2: "term"}
+    points = {1: "kill", 2: "term", 4: "kill", 7: "kill"}  # all run at the same time: in the order of the steps
     children = {
         step: subprocess.Popen(
             child_command(tmp_path / str(step), *inputs, 0.5), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from microtune.adapt.base import Attachment, Method, freeze, methods, set_module, train_task_head
 from microtune.errors import InputError, suggest
+from microtune.nn.frozen import Parts, Update, parts_of
 from microtune.nn.transformer import Cut, Transformer
 
 
@@ -40,6 +41,13 @@ class LoRALinear(nn.Module):
         update = F.linear(F.linear(inner, self.lora_A), self.lora_B) * self.scale
         frozen = self.base(x)
         return frozen + update.to(frozen.dtype)
+
+    def parts(self) -> Parts | None:
+        """What the fast path asks; None where the layer below cannot say."""
+        below = parts_of(self.base)
+        if below is None:
+            return None
+        return below._replace(updates=(*below.updates, Update(self.lora_A, self.lora_B, self.scale, self.dropout)))
 
     @torch.no_grad()
     def merged(self) -> Tensor:

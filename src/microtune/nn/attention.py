@@ -167,7 +167,7 @@ class Attention(nn.Module):
         k, v = self._keys_values(source, cache, memory is not None)
         q = q if self.q_norm is None else self.q_norm(q)
         if self.theta is not None and positions is not None:
-            cos, sin = self._angles(layout, positions, q.dtype)
+            cos, sin = self.angles(layout, positions, q.dtype)
             q = rotate(q, cos, sin) if readout is None else rotate(q, cos[readout], sin[readout])
             k = rotate(k, cos, sin)
         if cache is not None and places is not None:
@@ -183,7 +183,8 @@ class Attention(nn.Module):
         v = self.v(source).unflatten(-1, (self.kv_heads, self.head_size))
         return (k if self.k_norm is None else self.k_norm(k)), v
 
-    def _angles(self, layout: Layout, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def angles(self, layout: Layout, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosines and sines `[N, E]` of the rotary positions of a batch, computed once per layout."""
         assert self.theta is not None
         if self.theta not in layout.rotary:
             layout.rotary[self.theta] = rotary_angles(positions, self.head_size, self.theta, dtype)

@@ -72,6 +72,7 @@ class MLP(nn.Module):
         self.up = nn.Linear(D, F_, bias=spec.mlp_bias)
         self.gate = nn.Linear(D, F_, bias=spec.mlp_bias) if spec.mlp == "gated" else None
         self.down = nn.Linear(F_, D, bias=spec.mlp_bias)
+        self.kind = spec.activation
         self.activation = ACTIVATIONS[spec.activation]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from microtune.nn.attention import Attention, KeyValueCache, Layout, make_layout
+from microtune.nn.fused import fusible, run_block
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.layers import MLP, make_norm
 from microtune.nn.positions import RelativeBias, sinusoidal_table
@@ -123,6 +124,12 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, flow: Flow) -> Tensor:
         """[N, D] -> [N, D], or [R, D] where the flow has a readout."""
+        if fusible(self, flow, x):
+            return run_block(self, x, flow)
+        return self.plain(x, flow)
+
+    def plain(self, x: Tensor, flow: Flow) -> Tensor:
+        """The same, module by module: every kind of block, and the reference for the fast path."""
         own, other = flow.caches[self.layer] if flow.caches is not None else (None, None)
 
         def attend(h: Tensor) -> Tensor:
@@ -280,6 +287,8 @@ class Transformer(nn.Module):
             x = self.tokens(ids)
             if self.types is not None:
                 x = x + (self.types.weight[0] if types is None else self.types(types))
+            if torch.is_autocast_enabled(x.device.type):  # the sum of all branches stays wide, whatever the weights are
+                x = x.to(torch.promote_types(x.dtype, torch.float32))
             return stack.run(stack.embed(x, flow.positions), flow, 0, cut, readout)
 
     def _flow(

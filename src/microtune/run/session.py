@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -170,20 +170,36 @@ def _resume(training: Training, folder: RunFolder, choice: Choice) -> None:
 
 @contextmanager
 def _signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, and a second one stops at once; only the main thread can listen."""
+    """An event that SIGINT and SIGTERM set, and a second one stops at once."""
     event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
 
     def ask(*_: object) -> None:
         if event.is_set():
             raise KeyboardInterrupt
         event.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled(ask):
         yield event
+
+
+def stoppable() -> AbstractContextManager[None]:
+    """Outside the steps (reading, loading, judging, saving) SIGINT and SIGTERM stop at once, with the same sentence."""
+
+    def stop(*_: object) -> None:
+        raise Interrupted("Stopped; run the same command to resume.")
+
+    return _handled(stop)
+
+
+@contextmanager
+def _handled(handler: Callable[..., None]) -> Iterator[None]:
+    """`handler` for SIGINT and SIGTERM; only the main thread can listen."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for number, earlier in before.items():
+            signal.signal(number, signal.SIG_DFL if earlier is None else earlier)

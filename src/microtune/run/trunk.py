@@ -19,7 +19,7 @@ from torch import Tensor
 from microtune.data.batches import Batch, Items, collate, in_order, item_sizes
 from microtune.nn.transformer import Transformer, Trunk
 from microtune.run.disk import reserve
-from microtune.run.precision import Precision, autocast
+from microtune.run.precision import Precision, autocast, compute_type
 
 FILL_TOKENS = 4096
 
@@ -29,7 +29,7 @@ class TrunkCache:
 
     def __init__(self, model: Transformer, items: Items, path: Path, precision: Precision, limit: int) -> None:
         self.model, self.items, self.precision = model, items, precision
-        self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self.dtype = compute_type(precision, next(model.parameters()).device)
         cut = model.cut.decoder if model.decoder is not None else model.cut.encoder
         whole = cut < len(model.output_stack.blocks)  # above the last block only the readout positions are left
         each = (items[j] for j in range(len(items)))

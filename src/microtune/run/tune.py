@@ -22,6 +22,7 @@ from microtune.run.card import write_card
 from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.folder import RunFolder
 from microtune.run.load import Model, load
+from microtune.run.precision import HeldBase
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
 from microtune.run.saved import save_run
 from microtune.run.session import Choice, Scored, Stage, run_training
@@ -69,9 +70,15 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     encoded = encode_splits(task, splits, model, recipe.model.max_length)
     method, attachment = _attach(recipe, model, task)
     yield _prepared(model, attachment, encoded, splits, task)
-    training = _training(recipe, model, task, method, attachment, encoded["train"], folder)
+    precision = _precision(recipe, model, encoded["train"], folder)
+    held = HeldBase(model.network, precision, lambda: _model(recipe).network)
+    items = encoded["train"].items
+    training = Training(
+        model.network, task, method, attachment, items, recipe.train, seed=recipe.seed, precision=precision
+    )
     yield from _fit(training, folder, encoded)
     yield Stage("evaluating")
+    held.release()
     task, scores = _judge(model, task, encoded, training)
     model.task = task
     yield from (Evaluated(name, score, task) for name, score in scores.items())
@@ -117,26 +124,15 @@ def _prepared(
     return Prepared(summarize(model, attachment), sizes, splits.notes, tuple(getattr(task, "labels", ())))
 
 
-def _training(
-    recipe: Recipe,
-    model: Model,
-    task: Task,
-    method: Method,
-    attachment: Attachment,
-    encoded: Encoded,
-    folder: RunFolder,
-) -> Training:
+def _precision(recipe: Recipe, model: Model, encoded: Encoded, folder: RunFolder) -> number_format.Precision:
+    """What products run in; a resumed run keeps its choice."""
     device = next(model.network.parameters()).device
     per_step = encoded.report.tokens * recipe.train.batch_size // max(encoded.report.items, 1)
     rows = max(1, min(per_step, recipe.train.micro_tokens))
-    precision = folder.remembered(
+    width = model.spec.hidden_size
+    return folder.remembered(
         "precision",
-        lambda: number_format.resolve(
-            recipe.train.precision, device, width=model.spec.hidden_size, rows=rows, ragged=True
-        ),
-    )
-    return Training(
-        model.network, task, method, attachment, encoded.items, recipe.train, seed=recipe.seed, precision=precision
+        lambda: number_format.resolve(recipe.train.precision, device, width=width, rows=rows, ragged=True),
     )
 
 

@@ -25,6 +25,7 @@ from microtune.run.folder import RunFolder, default_name
 from microtune.run.load import Model, load
 from microtune.run.prepare import hashes
 from microtune.run.saved import weights_digest
+from microtune.run.session import stoppable
 from microtune.run.sources import locate
 from microtune.tasks.base import Prediction
 
@@ -153,9 +154,10 @@ def pretrain(
 def _drain(folder: RunFolder, events: Any, on_event: Callable[[Any], None] | None, created: bool) -> Run:
     """Run a generator of events to its end; a run that never reached training leaves no folder behind."""
     try:
-        for event in events:
-            if on_event is not None:
-                on_event(event)
+        with stoppable():
+            for event in events:
+                if on_event is not None:
+                    on_event(event)
     except MicrotuneError:
         folder.close()
         if created:

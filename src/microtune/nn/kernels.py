@@ -1,0 +1,250 @@
+"""Pieces of a block with their gradients written out: norm, activation, dropout, linear roles, rotation.
+
+Each is an object of one pass: `forward` keeps what `backward` needs, and `backward` puts the gradients of whatever
+trains into `grads`, keyed by the identity of the parameter. `fused.py` strings them together into whole blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from microtune.nn.frozen import Parts, int8_backward, int8_forward, stacked
+from microtune.nn.layers import ACTIVATIONS, LayerNorm, RMSNorm
+from microtune.nn.spec import Activation
+
+Grads = dict[int, Tensor]
+aten = torch.ops.aten
+
+
+def add_grad(grads: Grads, parameter: Tensor | None, value: Tensor) -> None:
+    """Keep the gradient of a parameter, in the parameter's own type."""
+    if parameter is not None:
+        grads[id(parameter)] = value.to(parameter.dtype)
+
+
+class NormPass:
+    """RMS or layer norm of `x [N, D]`, computed in at least float32."""
+
+    def __init__(self, norm: nn.Module, dtype: torch.dtype) -> None:
+        self.norm, self.dtype = norm, dtype
+        self.x = self.stats = self.centre = torch.empty(0)
+
+    def forward(self, x: Tensor, out: torch.dtype | None = None) -> Tensor:
+        """[N, D] -> [N, D] in `out` (default: the type of products)."""
+        norm, wide = self.norm, torch.promote_types(x.dtype, torch.float32)
+        self.x = x = x.to(wide)
+        if isinstance(norm, LayerNorm):
+            weight, bias = norm.weight.to(wide), norm.bias.to(wide)
+            y, self.centre, self.stats = torch.native_layer_norm(x, [x.shape[-1]], weight, bias, norm.eps)
+            return y.to(out or self.dtype)
+        assert isinstance(norm, RMSNorm)
+        mean = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
+        self.stats = mean.add_(norm.eps).rsqrt_()
+        return self.again(out)
+
+    def again(self, out: torch.dtype | None = None) -> Tensor:
+        """The output once more, from what was kept."""
+        if isinstance(self.norm, LayerNorm):
+            weight, bias = self.norm.weight.to(self.x.dtype), self.norm.bias.to(self.x.dtype)
+            return torch.addcmul(bias, (self.x - self.centre).mul_(self.stats), weight).to(out or self.dtype)
+        return (self.x * self.stats).mul_(self._rms_weight()).to(out or self.dtype)
+
+    def _rms_weight(self) -> Tensor:
+        assert isinstance(self.norm, RMSNorm)
+        weight = self.norm.weight.to(self.x.dtype)
+        return 1 + weight if self.norm.shift else weight
+
+    def backward(self, dy: Tensor, grads: Grads) -> Tensor:
+        """Gradient in the output -> gradient in the input, in the wide type."""
+        norm, x = self.norm, self.x
+        dy = dy.to(x.dtype)
+        if isinstance(norm, LayerNorm):
+            wanted = [True, norm.weight.requires_grad, norm.bias.requires_grad]
+            weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
+            dx, dw, db = aten.native_layer_norm_backward(
+                dy, x, [x.shape[-1]], self.centre, self.stats, weight, bias, wanted
+            )
+            if wanted[1]:
+                add_grad(grads, norm.weight, dw)
+            if wanted[2]:
+                add_grad(grads, norm.bias, db)
+            return dx
+        unit = x * self.stats
+        assert isinstance(norm, RMSNorm)
+        if norm.weight.requires_grad:
+            add_grad(grads, norm.weight, (dy * unit).sum(0))
+        dz = dy * self._rms_weight()
+        along = (dz * unit).sum(-1, keepdim=True).div_(-x.shape[-1])
+        return dz.addcmul_(unit, along).mul_(self.stats)
+
+
+class DropoutPass:
+    """Dropout of a branch's output; nothing at all where p is 0."""
+
+    def __init__(self, p: float) -> None:
+        self.p = p
+        self.mask: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, D] -> [N, D]."""
+        if self.p:
+            x, self.mask = torch.native_dropout(x, self.p, True)
+        return x
+
+    def backward(self, dy: Tensor) -> Tensor:
+        """The same places dropped from the gradient."""
+        return dy if self.mask is None else dy * self.mask * (1 / (1 - self.p))
+
+
+def activation_backward(kind: Activation, dy: Tensor, x: Tensor) -> Tensor:
+    """Gradient of an activation in its input x."""
+    if kind == "silu":
+        return aten.silu_backward(dy, x)
+    if kind == "relu":
+        return aten.threshold_backward(dy, x, 0)
+    return aten.gelu_backward(dy, x, approximate="tanh" if kind == "gelu_tanh" else "none")
+
+
+class ActivationPass:
+    """`activation(u)`, or `activation(gate) * u` with a gate; the output is computed anew for the gradient."""
+
+    def __init__(self, kind: Activation, gated: bool) -> None:
+        self.kind, self.gated = kind, gated
+        self.x = torch.empty(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, F], or gate and up as [N, 2 F], -> [N, F]."""
+        self.x = x
+        return self.again()
+
+    def again(self) -> Tensor:
+        """The output from what was kept."""
+        if not self.gated:
+            return ACTIVATIONS[self.kind](self.x)
+        gate, up = self.x.chunk(2, -1)
+        return ACTIVATIONS[self.kind](gate).mul_(up)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        """[N, F] -> [N, F], or [N, 2 F]."""
+        if not self.gated:
+            return activation_backward(self.kind, dy, self.x)
+        gate, up = self.x.chunk(2, -1)
+        dx = torch.empty_like(self.x)
+        d_gate, d_up = dx.chunk(2, -1)
+        torch.mul(dy, ACTIVATIONS[self.kind](gate), out=d_up)
+        d_gate.copy_(activation_backward(self.kind, dy * up, gate))
+        return dx
+
+
+class LinearPass:
+    """Linear roles that read the same input, as one product: y = x W^T + b + (x A^T) B^T.
+
+    W is theirs one under the other; their low-rank updates stand side by side in A and as blocks in B.
+    """
+
+    def __init__(self, roles: Sequence[Parts], dtype: torch.dtype) -> None:
+        self.roles, self.dtype = roles, dtype
+        self.sizes = [len(role.weight) for role in roles]
+        self.scale = None if roles[0].scale is None else stacked([r.scale for r in roles if r.scale is not None])
+        whole = stacked([role.weight for role in roles])
+        self.weight = whole if self.scale is not None else whole.to(dtype)
+        self.A: Tensor | None = None
+        self.B: Tensor | None = None
+        self.inner = torch.empty(0)  # x A^T
+        if any(role.updates for role in roles):
+            self.A, self.B = self._updates()
+
+    def _updates(self) -> tuple[Tensor, Tensor]:
+        ranks = [[len(update.A) for update in role.updates] for role in self.roles]
+        A = torch.cat([update.A.detach() for role in self.roles for update in role.updates]).to(self.dtype)
+        B = A.new_zeros(sum(self.sizes), len(A))
+        row = column = 0
+        for role, size, widths in zip(self.roles, self.sizes, ranks, strict=True):
+            for update, width in zip(role.updates, widths, strict=True):
+                torch.mul(update.B.detach(), update.scale, out=B[row : row + size, column : column + width])
+                column += width
+            row += size
+        return A, B
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, I] -> [N, sum of O]."""
+        if self.scale is None:
+            y = F.linear(x, self.weight, self._bias())
+        else:
+            y = int8_forward(x, self.weight, self.scale)
+            y = y if (bias := self._bias()) is None else y.add_(bias)
+        if self.A is not None and self.B is not None:
+            self.inner = F.linear(x, self.A)
+            y.addmm_(self.inner, self.B.t())
+        return y
+
+    def _bias(self) -> Tensor | None:
+        if all(role.bias is None for role in self.roles):
+            return None
+        return torch.cat(
+            [
+                self.weight.new_zeros(size, dtype=self.dtype)
+                if role.bias is None
+                else role.bias.detach().to(self.dtype)
+                for role, size in zip(self.roles, self.sizes, strict=True)
+            ]
+        )
+
+    def backward(self, dy: Tensor, x: Tensor | None, grads: Grads, *, wanted: bool = True) -> Tensor | None:
+        """dy `[N, O]` and the input x (None: nothing of these roles trains) -> dx, where it is `wanted`."""
+        d_inner = None
+        if self.A is not None and self.B is not None and x is not None:
+            d_inner = dy @ self.B
+            self._update_grads(dy, x, d_inner, grads)
+        self._weight_grads(dy, x, grads)
+        if not wanted:
+            return None
+        dx = dy @ self.weight if self.scale is None else int8_backward(dy, self.weight, self.scale)
+        return dx if d_inner is None or self.A is None else dx.addmm_(d_inner, self.A)
+
+    def _update_grads(self, dy: Tensor, x: Tensor, d_inner: Tensor, grads: Grads) -> None:
+        dA, dB = d_inner.t() @ x, dy.t() @ self.inner
+        row = column = 0
+        for role, size in zip(self.roles, self.sizes, strict=True):
+            for update in role.updates:
+                part = slice(column, column + len(update.A))
+                add_grad(grads, update.A, dA[part])
+                add_grad(grads, update.B, dB[row : row + size, part].to(update.B.dtype) * update.scale)
+                column = part.stop
+            row += size
+
+    def _weight_grads(self, dy: Tensor, x: Tensor | None, grads: Grads) -> None:
+        row = 0
+        for role, size in zip(self.roles, self.sizes, strict=True):
+            part = dy[:, row : row + size]
+            if role.weight.requires_grad and x is not None:
+                add_grad(grads, role.weight, part.t() @ x)
+            if role.bias is not None and role.bias.requires_grad:
+                add_grad(grads, role.bias, part.sum(0, dtype=torch.promote_types(dy.dtype, torch.float32)))
+            row += size
+
+    @property
+    def reads_input(self) -> bool:
+        """Whether the gradients need the input once more."""
+        return any(role.weight.requires_grad or role.updates for role in self.roles)
+
+
+def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """`x [N, H, E]` turned by angles whose halves repeat, `cos` and `sin` [N, 1, E / 2]; -sin turns it back."""
+    half = x.shape[-1] // 2
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    first, second = x[..., :half], x[..., half:]
+    torch.mul(first, cos, out=out[..., :half]).addcmul_(second, sin, value=-1)
+    torch.mul(second, cos, out=out[..., half:]).addcmul_(first, sin)
+    return out
+
+
+def parameters_of(parts: Any) -> list[Tensor]:
+    """Everything in `Parts` that may train."""
+    found = [parts.weight, parts.bias, *(t for update in parts.updates for t in (update.A, update.B))]
+    return [t for t in found if t is not None and t.requires_grad]
