@@ -7,7 +7,6 @@ prints the message alone and exits with `exit_code`; a traceback appears only wi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 
 LONGEST_MESSAGE = 900  # characters; names out of hostile files may be megabytes long
@@ -66,6 +65,8 @@ def at(path: str | Path, line: int | None = None) -> str:
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """`Did you mean "x"? Known: a, b, c.`, the second half of every message about an unknown name."""
+    from difflib import get_close_matches  # only a mistake needs it, and `import microtune` should not wait for it
+
     names = sorted(known)
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f'Did you mean "{close[0]}"? ' if close else ""

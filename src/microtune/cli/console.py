@@ -1,21 +1,43 @@
 """What the terminal shows: progress to stderr, results to stdout, text of users never as markup.
 
 Everything that comes from data, models or file names passes through `plain`, which makes control characters visible.
+rich is imported when something is printed: it takes longer to load than `--help` takes to answer.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+    from rich.table import Table
+    from rich.text import Text
 
-out = Console(markup=False, highlight=False, emoji=False)
-err = Console(stderr=True, markup=False, highlight=False, emoji=False)
+
+class Output:
+    """stdout or stderr as a rich console without markup, made when it is first used."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        self._stderr = stderr
+
+    @cached_property
+    def console(self) -> Console:
+        """The console itself."""
+        from rich.console import Console
+
+        return Console(stderr=self._stderr, markup=False, highlight=False, emoji=False)
+
+    def print(self, *things: Any, **options: Any) -> None:
+        """`Console.print`."""
+        self.console.print(*things, **options)
+
+
+out = Output()
+err = Output(stderr=True)
 MATRIX_LABELS = 15  # a wider confusion matrix does not fit a terminal; then its largest cells are listed
 
 
@@ -30,12 +52,17 @@ def plain(value: Any) -> str:
 
 
 def cell(value: Any, style: str = "") -> Text:
-    """One table cell."""
+    """One table cell, or one line."""
+    from rich.text import Text
+
     return Text(plain(value), style=style)
 
 
 def table(title: str, columns: Mapping[str, str]) -> Table:
     """An empty table; `columns` maps headings to "left" or "right"."""
+    from rich.table import Table
+    from rich.text import Text
+
     heading = Text(title, no_wrap=True, overflow="ignore")  # not folded to the width of a narrow table
     made = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name, side in columns.items():
@@ -49,15 +76,17 @@ class EventPrinter:
     def __init__(self, *, quiet: bool = False, silent: bool = False) -> None:
         self.quiet = quiet or silent
         self.silent = silent
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.fields[facts]}"),
             TimeRemainingColumn(),
-            console=err,
+            console=err.console,
             transient=True,
-            disable=self.quiet or not err.is_terminal,  # a bar in a file is noise
+            disable=self.quiet or not err.console.is_terminal,  # a bar in a file is noise
         )
         self._task: TaskID | None = None
         self._stage_name = ""
@@ -89,13 +118,11 @@ class EventPrinter:
             show_summary(event)
         elif isinstance(event, Scored):
             facts = "  ".join(f"{name} {value:.4g}" for name, value in event.values.items())
-            err.print(
-                Text(f"  step {event.step}: {plain(event.split)} {facts}{'  (best so far)' if event.best else ''}")
-            )
+            err.print(cell(f"  step {event.step}: {event.split} {facts}{'  (best so far)' if event.best else ''}"))
 
     def line(self, text: str) -> None:
         """A line that stays above the progress bar."""
-        err.print(Text(plain(text)))
+        err.print(cell(text))
 
     def _stage(self, name: str, done: int, total: int) -> None:
         if self._task is not None and self._stage_name != name:
@@ -119,15 +146,15 @@ def show_summary(prepared: Any) -> None:
     """Rows, notes, and what trains."""
     rows = ", ".join(f"{count:,} {name}" for name, count in prepared.sizes.items())
     labels = f"; {len(prepared.labels)} labels" if prepared.labels else ""
-    err.print(Text(f"rows: {rows}{labels}"))
+    err.print(cell(f"rows: {rows}{labels}"))
     for note in prepared.notes:
-        err.print(Text(f"note: {plain(note)}", style="yellow"), soft_wrap=True)
+        err.print(cell(f"note: {note}", "yellow"), soft_wrap=True)
     summary = prepared.summary
     shown = table("", {"part": "left", "kind": "left", "parameters": "right", "trains": "right"})
     for line in summary.lines:
         moving = f"{line.trainable:,}" if line.trainable else "frozen"
         shown.add_row(
-            cell(line.part), cell(line.kind), f"{line.parameters:,}", Text(moving, "green" if line.trainable else "dim")
+            cell(line.part), cell(line.kind), f"{line.parameters:,}", cell(moving, "green" if line.trainable else "dim")
         )
     shown.add_row(
         cell("together", "bold"), "", f"{summary.parameters:,}", f"{summary.trainable:,} ({summary.share:.2%})"
@@ -173,6 +200,6 @@ def _confusion(task: Any, score: Any) -> Table:
     heads = {"confusion": "left", **{str(i + 1): "right" for i in range(len(labels))}}
     shown = table("confusion (rows: label, columns: prediction)", heads)
     for i, label in enumerate(labels):
-        cells = [Text(str(n) if n else "·", "bold" if i == j else "" if n else "dim") for j, n in enumerate(matrix[i])]
+        cells = [cell(str(n) if n else "·", "bold" if i == j else "" if n else "dim") for j, n in enumerate(matrix[i])]
         shown.add_row(cell(f"{i + 1:>2} {label}"), *cells)
     return shown

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.cells import cell_len
-from rich.text import Text
 
 from microtune.cli.console import EventPrinter, cell, out, plain, table
 
@@ -56,6 +54,8 @@ def _progress(printer: EventPrinter) -> Any:
 
 
 def _show_data(parts: dict[str, list[Any]]) -> None:
+    from rich.cells import cell_len
+
     sizes = ", ".join(f"{len(rows)} {name}" for name, rows in parts.items())
     labels = sorted({row.data["intent"] for row in parts["train"]})
     out.print(f"tickets: customer messages in English and Chinese, {len(labels)} intents; {sizes}\n")
@@ -80,7 +80,7 @@ def _show_table(test: list[Any], rows: list[Any]) -> None:
         trains = "-" if not row.share or row.path is None else f"{row.share:.2%}"
         shown.add_row(cell(row.name), *cells, trains, f"{row.seconds:.1f}")
     out.print(shown)
-    out.print(Text("random weights: best of three learning rates on validation, seconds of all three", "dim"))
+    out.print(cell("random weights: best of three learning rates on validation, seconds of all three", "dim"))
 
 
 def _show_answers(path: Path, model: str) -> None:

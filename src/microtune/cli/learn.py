@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from microtune import recipe as recipes
 from microtune.cli.console import EventPrinter, err, out, plain
 from microtune.errors import InputError
 
@@ -44,6 +43,8 @@ def tune(
     as_json: Annotated[bool, typer.Option("--json", help="the scores as JSON on stdout")] = False,
 ) -> None:
     """Adapt a model to a task on your data, evaluate it, save it. The same command resumes an unfinished run."""
+    from microtune import recipe as recipes
+
     values: dict[str, Any] = recipes.load(data) if data.endswith((".yaml", ".yml")) else {"data": data}
     flags = {"task": task, "model": model, "method": method, "seed": seed, "out": run_folder, "epochs": epochs}
     values |= {key: value for key, value in flags.items() if value is not None}

@@ -22,6 +22,7 @@ from microtune.errors import InputError, RunError, suggest
 from microtune.families.files import CONFIG, WEIGHTS, TensorFiles, read_json
 from microtune.families.rules import Part, Place, Rules
 from microtune.nn.heads import LabelHead
+from microtune.nn.shapes import shapes_only
 from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.nn.transformer import Transformer
 from microtune.registry import Registry
@@ -179,7 +180,7 @@ def roles(family: str, module: str, *, spec: ModelSpec | None = None) -> tuple[s
 
 def expected_shapes(spec: ModelSpec, num_labels: int | None = None) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a model's state, with its vocabulary head or (`num_labels` given) a label head."""
-    with torch.device("meta"):
+    with shapes_only():
         model = Transformer(spec)
         if num_labels is not None:
             model.head = LabelHead(spec, num_labels)
@@ -194,12 +195,12 @@ def _load(family: Family, spec: ModelSpec, config: Config, files: TensorFiles, d
     shapes["label"] = {name: shape for name, shape in label_shapes.items() if name.startswith("head.")}
     found: dict[Part, dict[str, Tensor]] = {"model": {}, "label": {}}
     sources: dict[tuple[Part, str], str] = {}
-    for name in sorted(places, key=lambda n: places[n].rule.twin != "none"):  # twins after what they repeat
-        place = places[name]
+    for name in sorted(places, key=lambda n: (places[n].rule.twin != "none", OUT in places[n].ours)):
+        place = places[name]  # a twin, or a tied head, comes after what it repeats
         parts = _fitting(place, name, files, shapes[place.part])
-        if place.rule.twin == "dead" and place.ours[0] in found[place.part]:
+        if _needless(place, spec, found[place.part]):
             continue
-        tensors = place.rule.split(files.read(name, dtype), [part[0] for part in parts])
+        tensors = files.read(name, parts, dtype, transposed=place.rule.transposed)
         for ours, tensor in zip(place.ours, tensors, strict=True):
             other = found[place.part].get(ours)
             if other is not None and (place.rule.twin == "none" or not torch.equal(other, tensor)):
@@ -217,6 +218,13 @@ def _load(family: Family, spec: ModelSpec, config: Config, files: TensorFiles, d
     ordered = {name: state[name] for name in shapes["model"] if name in state}
     loaded = Loaded(family.model_type, spec, config, ordered, spare, head, tuple(missing))
     return replace(loaded, **_labels(config, spare[OUT].shape[0], files.folder / CONFIG)) if whole else loaded
+
+
+def _needless(place: Place, spec: ModelSpec, found: Mapping[str, Tensor]) -> bool:
+    """Whether a tensor says again what is read already: a dead twin, or the head of a model that is really tied."""
+    if place.rule.twin == "dead":
+        return place.ours[0] in found
+    return spec.tied and place.part == "model" and place.ours == (OUT,) and TOKENS in found
 
 
 def _places(rules: Rules, files: TensorFiles) -> dict[str, Place]:
@@ -252,7 +260,7 @@ def _really_tied(spec: ModelSpec, family: Family, files: TensorFiles) -> ModelSp
     tokens, out = places.get((TOKENS,)), places.get((OUT,))
     if tokens is None or out is None or files.shape(tokens) != files.shape(out):
         return spec  # a wrong shape is reported with the others
-    return spec if torch.equal(files.read(tokens, None), files.read(out, None)) else replace(spec, tied=False)
+    return spec if files.equal(tokens, out) else replace(spec, tied=False)
 
 
 def _tie(spec: ModelSpec, state: dict[str, Tensor]) -> None:

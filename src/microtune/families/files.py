@@ -6,20 +6,20 @@ name twice, a shard outside the folder) becomes one sentence that names the file
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from microtune.data.objects import first_line, read_object
 from microtune.errors import InputError
+from microtune.families.tensorfile import DTYPES, DoubleNameError, TensorFile
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+FLOATS = ("F64", "F32", "F16", "BF16")
 LONGEST_NAME = 200  # characters of a file name
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
@@ -37,7 +37,7 @@ class TensorFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files: dict[str, Path] = {}
-        self._handles: dict[Path, Any] = {}
+        self._handles: dict[Path, TensorFile] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -67,29 +67,40 @@ class TensorFiles:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor, from the header alone; a type that is no plain float is refused."""
-        part = self._handles[self.files[name]].get_slice(name)
-        if part.get_dtype() not in DTYPES:
-            raise InputError(f"{self.where(name)} has type {part.get_dtype()}, but only {', '.join(DTYPES)} are read.")
-        return tuple(part.get_shape())
+        entry = self._handles[self.files[name]].entries[name]
+        if entry.kind not in FLOATS:
+            raise InputError(f"{self.where(name)} has type {entry.kind}, but only {', '.join(FLOATS)} are read.")
+        return entry.shape
 
-    def read(self, name: str, dtype: torch.dtype | None) -> Tensor:
-        """A tensor in memory of its own (safetensors maps the file, which somebody may overwrite later)."""
+    def read(
+        self, name: str, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype | None, *, transposed: bool = False
+    ) -> list[Tensor]:
+        """The parts, of these shapes, of one tensor (see `TensorFile.read_into`), in memory of their own."""
+        file = self._handles[self.files[name]]
+        parts = [torch.empty(shape, dtype=dtype or DTYPES[file.entries[name].kind], device="cpu") for shape in shapes]
         try:
-            tensor: Tensor = self._handles[self.files[name]].get_tensor(name)
-        except Exception as error:  # a hostile header can also raise TypeError or ValueError
+            file.read_into(name, parts, transposed=transposed)
+        except (OSError, ValueError, RuntimeError) as error:
             raise InputError(f"{self.where(name)} cannot be read ({first_line(error)}).") from None
-        return tensor.to(dtype or tensor.dtype, copy=True)
+        return parts
+
+    def equal(self, first: str, second: str) -> bool:
+        """Whether two tensors of equal shape hold the same values in the same type; neither is read as a whole."""
+        try:
+            return self._handles[self.files[first]].same(first, self._handles[self.files[second]], second)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.where(first)} cannot be read ({first_line(error)}).") from None
 
     def _open(self, path: Path, index: dict[str, str] | None) -> None:
         try:
-            handle = self._stack.enter_context(safe_open(str(path), framework="pt"))
-            names = list(handle.keys())
+            handle = self._stack.enter_context(TensorFile(path))
+        except DoubleNameError as error:
+            raise InputError(f"{path}: {error}; export the model again.") from None
         except Exception as error:
             message = f"{path}: not a readable safetensors file ({first_line(error)}); download or export it again."
             raise InputError(message) from None
-        _refuse_duplicates(path)
         self._handles[path] = handle
-        for name in names:
+        for name in handle.entries:
             if index is not None and index.get(name) != path.name:
                 raise InputError(f'{path}: tensor "{name}" is not listed for this file in {INDEX}.')
             self.files[name] = path
@@ -110,22 +121,6 @@ class TensorFiles:
         for name, file in table.items():
             if name not in self.files:
                 raise InputError(f'{self.folder / file}: tensor "{name}", which {INDEX} promises, is missing.')
-
-
-def _refuse_duplicates(path: Path) -> None:
-    """safetensors lets a name that stands twice in the header pass and keeps one of the two."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen: dict[str, Any] = {}
-        for name, value in pairs:
-            if name in seen:
-                raise InputError(f'{path}: tensor "{name}" stands twice in the header; export the model again.')
-            seen[name] = value
-        return seen
-
-    with path.open("rb") as file:  # the header is valid by now, hence its length is bounded
-        header = file.read(int.from_bytes(file.read(8), "little"))
-    json.loads(header, object_pairs_hook=unique)
 
 
 def _nothing_to_read(folder: Path) -> str:

@@ -42,16 +42,8 @@ class Rule:
         shape = (sum(part[0] for part in parts), *parts[0][1:])
         return shape[::-1] if self.transposed else shape
 
-    def split(self, tensor: Tensor, sizes: list[int]) -> list[Tensor]:
-        """Their tensor -> ours, `sizes` rows each; copies, unless the rule only renames."""
-        if self.transposed:
-            tensor = tensor.t()
-        parts = torch.split(tensor, sizes) if len(sizes) > 1 else (tensor,)
-        copies = self.transposed or len(sizes) > 1
-        return [part.clone(memory_format=torch.contiguous_format) if copies else part for part in parts]
-
     def join(self, parts: list[Tensor]) -> Tensor:
-        """The inverse of `split`."""
+        """Our parts -> their tensor, as `TensorFile.read_into` takes it apart again."""
         tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
         return tensor.t().contiguous() if self.transposed else tensor
 

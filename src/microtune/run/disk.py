@@ -17,13 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from microtune.data.objects import first_line
 from microtune.errors import RunError
+from microtune.families.tensorfile import TensorFile
 
 MANIFEST = "manifest.json"
 WORK_SUFFIX = ".part"
@@ -159,10 +160,11 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     write_bytes(path, save_tensors({k: v.contiguous() for k, v in tensors.items()}, metadata))
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of one safetensors file; a damaged one is a RunError."""
+def read_tensors(path: Path, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """Tensors of one safetensors file (dtype: converted to it); a damaged one is a RunError."""
     try:
-        return load_tensors(path.read_bytes())
+        with TensorFile(path) as file:
+            return {name: file.read(name, dtype) for name in file.entries}
     except (SafetensorError, TypeError, ValueError, RuntimeError, KeyError, OSError) as error:
         raise RunError(f"{path}: not a readable safetensors file ({first_line(error)}).") from error
 
@@ -197,8 +199,9 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _entry(path: Path) -> dict[str, Any]:
-    data = path.read_bytes()
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": file.tell(), "sha256": digest}
 
 
 @contextmanager

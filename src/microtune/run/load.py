@@ -5,7 +5,7 @@ This is the class that users hold. It speaks text and lists of ids; tensors stay
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -19,6 +19,7 @@ from microtune.data.text import Tokenizer
 from microtune.errors import InputError
 from microtune.families.base import load_folder
 from microtune.nn.heads import LabelHead, VocabularyHead, pool_mean
+from microtune.nn.shapes import shapes_only
 from microtune.nn.spec import LONGEST, ModelSpec
 from microtune.nn.transformer import Transformer, count_parameters, initialize
 from microtune.ragged import Ragged
@@ -201,23 +202,19 @@ def load(
 
 def load_base(place: Place, dtype: str | None) -> Model:
     """A folder in Hugging Face form."""
+    tokenizer = Tokenizer.load(place.path)  # first: what reading it takes is free again before the weights come
     loaded = load_folder(place.path, DTYPES[dtype or "float32"])
     pooling = sentence_pooling(place.path)
     spec = loaded.spec
     if pooling:
         spec = replace(spec, pooling="mean", label_head="normalized", label_bias=True)
-    with torch.device("meta"):
+    check_ids(tokenizer, spec, place.path)
+    with shapes_only():
         network = Transformer(spec)
-    network.to_empty(device="cpu")
-    if spec.tied and isinstance(network.head, VocabularyHead):  # `to_empty` gives each of the two names its own storage
-        network.head.out.weight = network.tokens.weight
     state = dict(loaded.state)
     for name in loaded.missing_head:
-        state[name] = torch.zeros(network.get_parameter(name).shape)
-    network = network.to(DTYPES[dtype or "float32"])
-    network.load_state_dict(state)
-    tokenizer = Tokenizer.load(place.path)
-    check_ids(tokenizer, spec, place.path)
+        state[name] = torch.zeros(network.get_parameter(name).shape, dtype=DTYPES[dtype or "float32"])
+    fill(network, state)
     return Model(
         network=network.eval(),
         tokenizer=tokenizer,
@@ -229,6 +226,17 @@ def load_base(place: Place, dtype: str | None) -> Model:
         normalize=bool(pooling and pooling["normalize"]),
         max_length=pooling["max_length"] if pooling else None,
     )
+
+
+def fill(network: Transformer, state: Mapping[str, Tensor], *, part: bool = False) -> None:
+    """Give a network (or `part` of it) these tensors as its parameters, uncopied; tied weights stay one."""
+    head = network.head
+    tied = isinstance(head, VocabularyHead) and head.out.weight is network.tokens.weight
+    if tied and "tokens.weight" in state:
+        state = {**state, "head.out.weight": state["tokens.weight"]}
+    network.load_state_dict(state, strict=not part, assign=True)
+    if tied and isinstance(head, VocabularyHead):  # assigning made a parameter of its own for each of the two names
+        head.out.weight = network.tokens.weight
 
 
 def randomize(model: Model, seed: int) -> None:

@@ -22,11 +22,12 @@ from microtune.adapt.lora import LoRA
 from microtune.data.objects import read_object
 from microtune.data.text import Tokenizer
 from microtune.errors import RunError
+from microtune.nn.shapes import shapes_only
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Choice, ModelChoice, Section, validated
 from microtune.run.disk import read_tensors, verify_folder, write_folder, write_json, write_tensors
-from microtune.run.load import DTYPES, Model, check_ids, load_base
+from microtune.run.load import DTYPES, Model, check_ids, fill, load_base
 from microtune.run.sources import Place, locate
 from microtune.tasks.base import Task, tasks
 
@@ -99,30 +100,53 @@ def load_run(place: Place, dtype: str | None) -> Model:
     method = make_method(record.method)
     task = validated(tasks[record.task.name], {"name": record.task.name, **record.task.options}, f"{file}: task")
     task.check_ready(str(file))
-    trained = read_tensors(folder / "trained.safetensors")
-    frozen = read_tensors(frozen_file) if frozen_file.is_file() else {}
-    if method.name == "full" or frozen_file.is_file():
+    number = DTYPES[dtype or "float32"]
+    whole = method.name == "full" or frozen_file.is_file()  # then the run holds all tensors itself
+    trained = read_tensors(folder / "trained.safetensors", number if whole else None)
+    frozen = read_tensors(frozen_file, number) if frozen_file.is_file() else {}
+    if whole:
         spec = ModelSpec.from_dict(record.spec)
         _check_fits(folder, spec, task, method, trained, frozen)
-        model = Model(Transformer(spec).to(DTYPES[dtype or "float32"]), None)
+        model = _whole(spec, task, method, trained | frozen)
         model.family, model.config, model.normalize = record.family, record.config, record.normalize
     else:
         model = _base(folder, record.base, dtype)
         _check_fits(folder, model.spec, task, method, trained, None)
+        _adapt(model.network, task, method, trained)
     model.task, model.place, model.max_length = task, place, record.max_length
     model.tokenizer = Tokenizer.load(folder)
     check_ids(model.tokenizer, model.spec, folder)
-    head = task.make_head(model.spec)
-    if head is not None:
-        model.network.head = head.to(next(model.network.parameters()).dtype)
-    attachment = method.attach(model.network)
-    attachment.load_state(trained)
-    with torch.no_grad():
-        for name, parameter in model.network.named_parameters():
-            if name in frozen and not parameter.requires_grad:
-                parameter.copy_(frozen[name])
     model.network.eval()
     return model
+
+
+def _whole(spec: ModelSpec, task: Task, method: Method, state: dict[str, Tensor]) -> Model:
+    """A network of the run's own tensors, uncopied."""
+    with shapes_only():
+        network = Transformer(spec)
+        network.head = task.make_head(spec) or network.head
+        method.attach(network)
+    fill(network, state)
+    return Model(network, None)
+
+
+def _adapt(network: Transformer, task: Task, method: Method, trained: dict[str, Tensor]) -> None:
+    """The task's head and the method's changes on a base.
+
+    What the run brings itself is let go of first: attaching keeps a copy of every base weight that will train, to be
+    able to undo, which nobody will ask of a finished run.
+    """
+    kind = next(network.parameters()).dtype
+    head = task.make_head(network.spec)
+    if head is not None:
+        network.head = head.to(kind)
+    fill(
+        network,
+        {n: torch.empty_like(p, device="meta") for n, p in network.named_parameters() if n in trained},
+        part=True,
+    )
+    wanted = dict(method.attach(network).parameters())
+    fill(network, {n: t.to(wanted[n].dtype) for n, t in trained.items()}, part=True)
 
 
 def _base(folder: Path, base: BaseRecord, dtype: str | None) -> Model:
@@ -151,7 +175,7 @@ def _check_fits(
     layers = sum(stack.num_layers for stack in (spec.encoder, spec.decoder) if stack)
     if frozen is not None and layers > len(trained) + len(frozen):
         raise RunError(f"{folder}: promises {layers} layers, but the weights are {len(trained) + len(frozen)} tensors.")
-    with torch.device("meta"):
+    with shapes_only():
         twin = Transformer(spec)
         twin.head = task.make_head(spec) or twin.head
         method.attach(twin)
