@@ -15,7 +15,7 @@ from pathlib import Path
 
 from environment import PACKAGES
 from measure import answer, read_job
-from workloads import FULL, QUICK, SHAPES, SPECIAL, make_rows, syllable_words
+from workloads import SHAPES, SPECIAL, Workload, make_rows, syllable_words
 
 
 def minilm() -> Path:
@@ -66,13 +66,13 @@ def model_folder(name: str, folder: Path) -> str:
 
 
 def main() -> None:
-    """One job: {"workload", "quick", "folder", "data"}."""
+    """One job: {"name", "workload", "quick", "folder", "data"}."""
     job = read_job()
     folder, data = Path(job["folder"]), Path(job["data"]) if job["data"] else None
-    workload = (QUICK if job["quick"] else FULL)[job["workload"]]
+    workload = Workload(**job["workload"])
     answer(
         model=model_folder(workload.model, folder),
-        rows=make_rows(job["workload"], workload, folder, data, job["quick"]),
+        rows=make_rows(job["name"], workload, folder, data, job["quick"]),
         versions={name: metadata.version(name) for name in ("microtune", *PACKAGES)},
     )
 

@@ -35,7 +35,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ from workloads import BLOCK, CONTENDERS, FULL, QUICK, Workload
 
 HERE = Path(__file__).resolve().parent
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "WANDB_DISABLED": "true"}
-STARTS = 7  # runs of one start-up measurement
+STARTS = 3  # runs of one start-up measurement, in each repeat
 
 
 class Bench:
@@ -80,9 +80,11 @@ class Bench:
     def workload(self, name: str) -> None:
         """All repeats of one workload."""
         workload, data = self.table[name], self.arguments.data
+        if self.arguments.rows and workload.rows:
+            workload = replace(workload, rows=self.arguments.rows)
+        places = {"folder": str(self.work), "data": data and str(data)}
         prepared = self.child(
-            "prepare.py",
-            {"workload": name, "quick": self.arguments.quick, "folder": str(self.work), "data": data and str(data)},
+            "prepare.py", {"name": name, "workload": asdict(workload), "quick": self.arguments.quick, **places}
         )
         if "failed" in prepared:
             sys.exit(f"{name}: could not be prepared: {prepared['failed']}")
@@ -168,12 +170,13 @@ def main() -> None:
     parser.add_argument("--workload", nargs="+", choices=CONTENDERS, help="default: all that can run")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one repeat: do all children work?")
     parser.add_argument("--repeats", type=int, help="instead of the workload's own number")
+    parser.add_argument("--rows", type=int, help="training rows, for a check with fewer steps than the figures need")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="contenders with one of these words in their name")
     parser.add_argument("--data", type=Path, help="folder with banking77/train.* and test.*, for fewshot")
     parser.add_argument("--environment", type=Path, default=environment.DEFAULT, help="where the tools are installed")
     parser.add_argument("--torch-index", help="for instance https://download.pytorch.org/whl/cpu")
     parser.add_argument("--work", type=Path, help="folder for models and rows, kept; default: a temporary one")
-    parser.add_argument("--output", type=Path, default=Path("peers"), help="OUTPUT.md and OUTPUT.json")
+    parser.add_argument("--output", type=Path, default=Path("runs/peers"), help="OUTPUT.md and OUTPUT.json")
     arguments = parser.parse_args()
     names = arguments.workload or [name for name in CONTENDERS if name != "fewshot" or arguments.data]
     if arguments.data:

@@ -59,17 +59,9 @@ def row(cells: list[str]) -> str:
 def compared(workload: Workload, measured: Measured) -> list[str]:
     """Rates and memory beside those of microtune as it comes."""
     rate = workload.rate
-    names = [
-        "",
-        f"{rate} (range)",
-        "microtune is",
-        "peak MB",
-        "times microtune's",
-        "trainable",
-        "targets",
-        workload.loss,
-    ]
-    table, reference = head(names), next(iter(measured.values()))
+    job = ["whole job, s"] if rate == "samples/s" else []
+    names = ["", f"{rate} (range)", *job, "microtune is", "peak MB", "times microtune's", "trainable", "targets"]
+    table, reference = head([*names, workload.loss]), next(iter(measured.values()))
     for contender, results in measured.items():
         if any("gflops" in r for r in results):
             continue
@@ -93,6 +85,7 @@ def cells(workload: Workload, contender: str, results: list[Result], reference: 
     return [
         contender,
         f"{median(rates):.1f} ({min(rates):.1f}-{max(rates):.1f})",
+        *job_of(workload, results),
         speed,
         f"{median(r['peak_mb'] for r in results):.0f}",
         memory,
@@ -100,6 +93,15 @@ def cells(workload: Workload, contender: str, results: list[Result], reference: 
         f"{sum(results[0]['supervised']):,}",
         f"{median(loss_of(workload, r, len(r['seconds'])) for r in results):.4f}",
     ]
+
+
+def job_of(workload: Workload, results: list[Result]) -> list[str]:
+    """Seconds of the whole job, where the rate is of the job; extrapolated where only some of its epochs were run."""
+    if workload.rate != "samples/s":
+        return []
+    seconds = workload.rows * workload.epochs / median(rate_of(workload, r) for r in results)
+    done = len(results[0]["seconds"]) // steps_per_epoch(workload)
+    return [f"{seconds:.1f}" + (f" (extrapolated: ran {done} of {workload.epochs})" if done < workload.epochs else "")]
 
 
 def rate_of(workload: Workload, result: Result) -> float:

@@ -54,7 +54,7 @@ class Workload:
 
 FULL = {
     "lora": Workload("llama", rows=48, warmup=1),
-    "top2": Workload("llama", rows=32, epochs=5, rate="samples/s"),
+    "top2": Workload("llama", rows=16, epochs=5, rate="samples/s"),
     "head": Workload("minilm", rows=10_000, batch_size=32, epochs=10, lr=4e-3, rate="samples/s", loss="epoch loss"),
     "full": Workload("minilm", rows=1024, batch_size=32, lr=2e-5, rate="samples/s"),
     "fewshot": Workload("minilm", rate="accuracy", checked=False, repeats=1),
@@ -181,8 +181,8 @@ TOPICS = """
 card bank account transfer money payment cash refund fee rate balance top limit pin phone app code identity address
 travel hotel flight train ticket bus car fuel insurance weather rain music song film book news sport team game food
 order pizza coffee menu table kitchen doctor medicine health sleep school lesson teacher exam office meeting email
-letter package delivery shop price shoes shirt garden tree dog cat water light energy battery screen printer passport window
-engine library bicycle
+letter package delivery shop price shoes shirt garden tree dog cat water light energy battery screen printer passport
+window engine library bicycle
 """
 PROBLEMS = """lost late wrong broken missing new double pending old cheap blocked open closed slow safe"""
 
