@@ -65,7 +65,8 @@ def test_other_work_is_void(modules: tuple[ModuleType, ModuleType], changed: dic
 def test_a_peer_that_ran_one_epoch_is_compared_with_that_epoch(modules: tuple[ModuleType, ModuleType]) -> None:
     one = measured(5.0, seconds=[5.0], tokens=[100], supervised=[10], losses=[3.02], job_seconds=5.0)
     row = last_row(modules, one, rows=8, epochs=3, rate="samples/s", loss="epoch loss")
-    # 8 rows in 5 s; microtune took 24 rows in 13 s
+    # 8 rows in 5 s; microtune took 24 rows in 13 s, and had the loss 3 after its first epoch
+    assert row[-1] == "3.0200 (microtune then 3.0000)"
     assert row[:4] == ["peer", "1.6 (1.6-1.6)", "15.0 (extrapolated: ran 1 of 3)", f"{24 / 13 / 1.6:.2f} x as fast"]
 
 

@@ -2,19 +2,20 @@
 
     python benchmarks/peers/run.py --quick                          every workload in small: do all children work?
     python benchmarks/peers/run.py --workload lora top2             the figures; needs a quiet machine
+    python benchmarks/peers/run.py --workload lora --only transformers        fewer contenders
     python benchmarks/peers/run.py --data FOLDER                    all; FOLDER/banking77/{train,test}.* for `fewshot`
 
 The first call makes the environment (environment.py), which holds microtune and all peers; this script itself needs
-only Python 3.11. Workloads, with about how long they take on two cores:
+only Python 3.11. Workloads, what is measured, and about how many minutes they take on two cores:
 
-    lora      LoRA of rank 16 on a Llama of 135 M parameters, answers of instruction rows         tokens/s, steps alone
-    top2      the two top blocks of the same model, 5 epochs                                      samples/s, whole job
-    head      a classifier's head on MiniLM, 10,000 texts, 10 epochs                              samples/s, whole job
-    full      all of MiniLM, 1 epoch                                                              samples/s, whole job
-    fewshot   8 texts for each class of banking77                                                 seconds and accuracy
-    pretrain  a decoder of 14 M parameters from text                                        tokens/s, share of peak
-    startup   command line and imports                                                            seconds
-    load      a checkpoint of 540 MB                                                              memory over file size
+    lora      LoRA of rank 16 on a Llama of 135 M parameters, answers of instruction rows; tokens/s of the steps    45
+    top2      the two top blocks of the same model, 5 epochs; samples/s of the whole job                            10
+    head      a classifier's head on MiniLM, 10,000 texts, 10 epochs; samples/s of the whole job                    10
+    full      all of MiniLM, 1 epoch; samples/s of the whole job                                                     6
+    fewshot   8 texts for each class of banking77; seconds and accuracy                                              8
+    pretrain  a decoder of 14 M parameters from text; tokens/s, share of the machine's matrix products              10
+    startup   command line and imports; seconds                                                                      7
+    load      a checkpoint of 540 MB; memory over file size                                                          3
 
 Every measurement is a process of its own. A repeat runs every contender once, and each repeat begins with another one,
 so that a slow minute does not always hit the same tool. Both sides read the same files, take as many rows a step,
@@ -81,7 +82,8 @@ class Bench:
         """All repeats of one workload."""
         workload, data = self.table[name], self.arguments.data
         if self.arguments.rows and workload.rows:
-            workload = replace(workload, rows=self.arguments.rows)
+            whole = self.arguments.rows // workload.batch_size * workload.batch_size
+            workload = replace(workload, rows=max(whole, workload.batch_size))
         places = {"folder": str(self.work), "data": data and str(data)}
         prepared = self.child(
             "prepare.py", {"name": name, "workload": asdict(workload), "quick": self.arguments.quick, **places}
@@ -170,7 +172,7 @@ def main() -> None:
     parser.add_argument("--workload", nargs="+", choices=CONTENDERS, help="default: all that can run")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one repeat: do all children work?")
     parser.add_argument("--repeats", type=int, help="instead of the workload's own number")
-    parser.add_argument("--rows", type=int, help="training rows, for a check with fewer steps than the figures need")
+    parser.add_argument("--rows", type=int, help="training rows in whole steps, for a check before the long run")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="contenders with one of these words in their name")
     parser.add_argument("--data", type=Path, help="folder with banking77/train.* and test.*, for fewshot")
     parser.add_argument("--environment", type=Path, default=environment.DEFAULT, help="where the tools are installed")

@@ -91,8 +91,18 @@ def cells(workload: Workload, contender: str, results: list[Result], reference: 
         memory,
         f"{results[0]['trainable']:,}",
         f"{sum(results[0]['supervised']):,}",
-        f"{median(loss_of(workload, r, len(r['seconds'])) for r in results):.4f}",
+        losses_of(workload, results, reference),
     ]
+
+
+def losses_of(workload: Workload, results: list[Result], reference: list[Result]) -> str:
+    """The loss; where only some epochs were run, beside microtune's at that time."""
+    steps = len(results[0]["seconds"])
+    text = f"{median(loss_of(workload, r, steps) for r in results):.4f}"
+    known = [r for r in reference if len(r.get("seconds", ())) > steps]
+    if workload.loss == "held-out loss" or not known:
+        return text
+    return f"{text} (microtune then {median(loss_of(workload, r, steps) for r in known):.4f})"
 
 
 def job_of(workload: Workload, results: list[Result]) -> list[str]:

@@ -32,7 +32,7 @@ DECODER |= {"intermediate_size": 1024, "max_position_embeddings": 256}
 TINY_DECODER = {**DECODER, "hidden_size": 48, "num_hidden_layers": 2, "intermediate_size": 96, "vocab_size": 512}
 SHAPES = {"llama": LLAMA, "tiny-llama": TINY_LLAMA, "decoder": DECODER, "tiny-decoder": TINY_DECODER}
 SPECIAL = ("<unk>", "<eos>", "<pad>")
-CLASSES, SHOTS, HELD_OUT = 77, 8, 16
+CLASSES, SHOTS, HELD_OUT = 77, 8, 8
 BLOCK = 256  # tokens of one row in pretraining
 
 
@@ -53,7 +53,7 @@ class Workload:
 
 
 FULL = {
-    "lora": Workload("llama", rows=48, warmup=1),
+    "lora": Workload("llama", rows=48, warmup=1, lr=3e-3),
     "top2": Workload("llama", rows=16, epochs=5, rate="samples/s"),
     "head": Workload("minilm", rows=10_000, batch_size=32, epochs=10, lr=4e-3, rate="samples/s", loss="epoch loss"),
     "full": Workload("minilm", rows=1024, batch_size=32, lr=2e-5, rate="samples/s"),
@@ -63,7 +63,7 @@ FULL = {
     "load": Workload("llama", rate="times the file", checked=False),
 }
 QUICK = {
-    "lora": Workload("tiny-llama", rows=24, warmup=1, repeats=1),
+    "lora": Workload("tiny-llama", rows=24, warmup=1, repeats=1, lr=1e-2),
     "top2": Workload("tiny-llama", rows=16, epochs=2, repeats=1, rate="samples/s"),
     "head": Workload("minilm", rows=154, batch_size=77, epochs=2, repeats=1, rate="samples/s", loss="epoch loss"),
     "full": Workload("minilm", rows=154, batch_size=77, lr=2e-5, repeats=1, rate="samples/s"),
@@ -157,7 +157,7 @@ class Text:
         self.random = random.Random(seed)
         self.words = syllable_words(vocabulary - len(SPECIAL))
         random.Random(0).shuffle(self.words)
-        self.weights = list(accumulate(1 / (rank + 10) for rank in range(len(self.words))))
+        self.weights = list(accumulate(1 / (rank + 2) for rank in range(len(self.words))))
 
     def draw(self, count: int) -> str:
         """`count` words, each one token."""
