@@ -28,7 +28,8 @@ from microtune.recipe import Choice as Chosen
 from microtune.recipe import Train, build
 from microtune.run.disk import write_tensors
 from microtune.run.folder import RunFolder
-from microtune.run.invariants import Movement, check_stops, check_supervision
+from microtune.run.invariants import check_stops, check_supervision
+from microtune.run.movement import Movement
 from microtune.run.optimizers import schedule
 from microtune.run.session import Choice, Scored, run_training
 from microtune.run.train import Step, Training

@@ -13,16 +13,19 @@ from typing import Any
 import torch
 
 from microtune.adapt.base import Attachment, Method, make_method
-from microtune.data.batches import collate
-from microtune.errors import CheckError, InputError
+from microtune.errors import InputError
 from microtune.nn.heads import LabelHead
 from microtune.recipe import Recipe
 from microtune.run import precision as number_format
 from microtune.run.card import write_card
+from microtune.run.checks import Warned
 from microtune.run.evaluate import Score, evaluate_items, predict_items
+from microtune.run.final import Probe, below_chance
 from microtune.run.folder import RunFolder
+from microtune.run.invariants import check_rates, check_tied
 from microtune.run.load import Model, load
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
+from microtune.run.prompts import check_prompts
 from microtune.run.saved import save_run
 from microtune.run.session import Choice, Scored, Stage, run_training
 from microtune.run.summary import Summary, summarize
@@ -32,7 +35,7 @@ from microtune.tasks.base import Encoded, Task
 from microtune.tasks.classification import Classification
 
 CACHE_BYTES = 8_000_000_000
-RELOADED_ROWS = 16
+AT_THE_END = ("finite", "tied", "no-effect", "reload", "fits", "same-base", "nothing-to-score")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Evaluated:
     task: Task
 
 
-Event = Stage | Prepared | Step | Scored | Evaluated
+Event = Stage | Prepared | Step | Scored | Warned | Evaluated
 
 
 def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator[Event]:
@@ -70,13 +73,20 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     method, attachment = _attach(recipe, model, task)
     yield _prepared(model, attachment, encoded, splits, task)
     training = _training(recipe, model, task, method, attachment, encoded["train"], folder)
+    probe = _checked_before(training, model, encoded["train"], splits)
     yield from _fit(training, folder, encoded)
     yield Stage("evaluating")
+    training.movement.finish(training.step)
+    probe.check_effect()
+    check_tied(model.network)
     task, scores = _judge(model, task, encoded, training)
     model.task = task
     yield from (Evaluated(name, score, task) for name, score in scores.items())
     save_run(folder.path, model, method, attachment, recipe.model, recipe.seed)
-    _check_reloaded(folder, model, task, encoded["train"])
+    probe.check_reloaded(folder.path)
+    splits.ledger.passed(*AT_THE_END, *training.movement.made)
+    if "validation" in encoded:
+        _note_chance(task, encoded["validation"], folder, splits)
     _finish(recipe, folder, model, attachment, scores, splits)
 
 
@@ -108,6 +118,26 @@ def _attach(recipe: Recipe, model: Model, task: Task) -> tuple[Method, Attachmen
     model.network.to(device)
     method = make_method(recipe.method)
     return method, method.attach(model.network)
+
+
+def _checked_before(training: Training, model: Model, encoded: Encoded, splits: Splits) -> Probe:
+    """The last checks before the first step; what the probe measures now is compared at the end."""
+    rows = splits.rows["train"]
+    training.rows = rows
+    check_tied(model.network)
+    check_rates(training.optimizers)
+    splits.ledger.passed("tied", "rate-zero")
+    if check_prompts(model, training.task, encoded, rows):
+        splits.ledger.passed("prompt-ids")
+    return Probe(model.network, training.attachment, encoded.items)
+
+
+def _note_chance(task: Task, validation: Encoded, folder: RunFolder, splits: Splits) -> None:
+    if isinstance(task, Classification):
+        splits.ledger.passed("chance")
+        sentence = below_chance(task, validation, folder.path)
+        if sentence is not None:
+            splits.notes.append(splits.ledger.warned("chance", sentence))
 
 
 def _prepared(
@@ -154,7 +184,7 @@ def _trunks(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded
     return found
 
 
-def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) -> Iterator[Stage | Step | Scored]:
+def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) -> Iterator[Event]:
     trunks = _trunks(training, folder, encoded)
     training.trunk = trunks.get("train")
     try:
@@ -167,9 +197,7 @@ def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) 
             trunk.close()
 
 
-def _epochs(
-    training: Training, folder: RunFolder, judged: Encoded | None, trunk: TrunkCache | None
-) -> Iterator[Stage | Step | Scored]:
+def _epochs(training: Training, folder: RunFolder, judged: Encoded | None, trunk: TrunkCache | None) -> Iterator[Event]:
     yield Stage("training", training.step, training.total_steps, "steps")
     task = training.task
 
@@ -179,7 +207,12 @@ def _epochs(
         return Scored("validation", training.step, score.values)
 
     choice = Choice(task.primary, task.greater_is_better)
-    yield from run_training(training, folder, choice, evaluate if judged is not None else None)
+    for event in run_training(training, folder, choice, evaluate if judged is not None else None):
+        yield event
+        if isinstance(event, Scored) and judged is not None and event.step <= training.steps_per_epoch:
+            sentence = below_chance(task, judged, folder.path)
+            if sentence is not None:
+                yield Warned("chance", f"[chance] {sentence}")
 
 
 def _judge(
@@ -194,24 +227,6 @@ def _judge(
     if "test" in encoded:
         scores["test"] = evaluate_items(model.network, task, encoded["test"])
     return task, scores
-
-
-def _check_reloaded(folder: RunFolder, model: Model, task: Task, encoded: Encoded) -> None:
-    """The saved run, loaded anew, gives the very same hidden states."""
-    count = min(RELOADED_ROWS, len(encoded.items))
-    batch = collate([encoded.items[i] for i in range(count)])
-    again = load(folder.path)
-    device = next(model.network.parameters()).device
-    with torch.inference_mode():
-        outputs = []
-        for network in (model.network, again.network.to(device)):
-            network.eval()
-            there = batch.to(device)
-            hidden = network(there.inputs, readout=there.readout, sources=there.sources, types=there.types)
-            outputs.append(hidden if not isinstance(network.head, LabelHead) else network.head(hidden, there.counts))
-    if not torch.equal(*outputs):
-        gap = float((outputs[0] - outputs[1]).abs().max())
-        raise CheckError(f"{folder.path}: the saved model gives other outputs than the trained one (gap {gap:.2g}).")
 
 
 def _finish(
@@ -230,8 +245,9 @@ def _finish(
         folder.write_metric("score", {"split": name, "final": True, **score.values})
     notes = [*splits.notes, *folder.notes]
     removed = [{"path": row.path, "line": row.line} for row in splits.removed]
-    write_card(folder.path, recipe, summarize(model, attachment), scores, model.task, notes)
-    folder.finish({"scores": plain, "notes": notes, "removed": removed})
+    made = splits.ledger.record()
+    write_card(folder.path, recipe, summarize(model, attachment), scores, model.task, notes, made)
+    folder.finish({"scores": plain, "notes": notes, "removed": removed, "checks": made})
 
 
 def without_memory(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:
