@@ -1,13 +1,15 @@
 """The check `finite`: a loss, a gradient or a weight that is no finite number stops the run, before it is learnt.
 
 The rows of the failing step are looked at one by one, so that the sentence can name those that give no finite number
-by themselves; where all of them do, the weights have gone astray and not the data. No step is taken and no checkpoint
-is written, so the last one stays good.
+by themselves; where all of them do, the weights have gone astray and not the data. No step is taken, and no checkpoint
+of such weights stays, so the last one is good.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +17,7 @@ import torch
 from microtune.data.batches import collate
 from microtune.errors import CheckError
 from microtune.run.checks import places
+from microtune.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from microtune.run.train import Training
@@ -22,7 +25,15 @@ if TYPE_CHECKING:
 LOOKED_AT = 64  # rows of a large step: enough to find the first bad ones
 
 
-def not_finite(training: Training, micro_batches: list[list[int]], loss: float, norm: float) -> CheckError:
+class DivergedError(CheckError):
+    """A step gave no finite number; astray: every row does it, so the weights are to blame and not a row."""
+
+    def __init__(self, message: str, *, astray: bool = False, check: str | None = "finite") -> None:
+        super().__init__(message, check=check)
+        self.astray = astray
+
+
+def not_finite(training: Training, micro_batches: list[list[int]], loss: float, norm: float) -> DivergedError:
     """The error for a step whose loss or gradient norm is no finite number."""
     step = training.step + 1
     what = f"The loss is {loss}" if not math.isfinite(loss) else f"The gradient norm is {norm}"
@@ -37,7 +48,18 @@ def not_finite(training: Training, micro_batches: list[list[int]], loss: float, 
         cause = f"lower train.lr, for all {len(bad)} rows of the step give it (first: {named})."
     else:
         cause = f"lower train.lr, or mend the rows that give it, {len(bad)} of {len(indexes)} in this step: {named}."
-    return CheckError(f"{what} at step {step}: {cause}", check="finite")
+    return DivergedError(f"{what} at step {step}: {cause}", astray=len(bad) == len(indexes))
+
+
+@contextmanager
+def good_checkpoints(training: Training, folder: RunFolder) -> Iterator[None]:
+    """Where weights have gone astray, the checkpoint of these very weights goes; the one before it is good."""
+    try:
+        yield
+    except DivergedError as error:
+        if error.astray:
+            folder.drop_checkpoint(training.step)
+        raise
 
 
 def check_weights(training: Training) -> None:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from microtune.adapt.base import Attachment
 from microtune.data.batches import Batch, Items, collate
-from microtune.errors import CheckError
+from microtune.errors import CheckError, MicrotuneError
 from microtune.nn.heads import LabelHead, VocabularyHead
 from microtune.nn.transformer import Transformer
+from microtune.run.disk import remove_folder
 from microtune.run.evaluate import wilson
 from microtune.run.folder import read_metrics
 from microtune.run.load import load
@@ -46,7 +47,17 @@ class Probe:
             )
 
     def check_reloaded(self, path: Path) -> None:
-        """The saved run, loaded anew, gives the very same outputs."""
+        """The saved run, loaded anew, gives the very same outputs; else `model/` goes, so that nobody predicts with it.
+
+        The checkpoints stay: the same command saves again.
+        """
+        try:
+            self._compare_with(path)
+        except MicrotuneError:
+            remove_folder(path / "model")
+            raise
+
+    def _compare_with(self, path: Path) -> None:
         device = next(self._network.parameters()).device
         again = load(path).network.to(device)
         there, here = outputs(again, self._batch), outputs(self._network, self._batch)

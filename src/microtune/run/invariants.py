@@ -14,8 +14,8 @@ from microtune.data.text import Tokenizer
 from microtune.errors import CheckError, at
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.transformer import Transformer
+from microtune.run import optimizers as rates
 from microtune.run.checks import Ledger, places
-from microtune.run.optimizers import Optimizers, schedule
 from microtune.tasks.base import Encoded, EncodingReport
 from microtune.tasks.classification import Classification, label_of
 
@@ -95,10 +95,10 @@ def check_classes(task: Classification, rows: Mapping[str, Sequence[Row]], ledge
     return notes
 
 
-def check_rates(optimizers: Optimizers) -> None:
+def check_rates(optimizers: rates.Optimizers) -> None:
     """Some step has a learning rate above zero, for every group of tensors."""
     total = optimizers.total_steps
-    rises = any(schedule(optimizers.settings, step, total) > 0 for step in range(total))
+    rises = any(rates.schedule(optimizers.settings, step, total) > 0 for step in range(total))
     peaks = [group["peak"] for member in optimizers.members for group in member.param_groups]
     if not rises or min(peaks) <= 0:
         raise CheckError(

@@ -23,6 +23,7 @@ from microtune.nn.transformer import Transformer, count_parameters, initialize
 from microtune.recipe import Recipe, Source
 from microtune.run import precision as number_format
 from microtune.run.disk import explained, verify_folder, write_folder
+from microtune.run.diverged import good_checkpoints
 from microtune.run.evaluate import evaluate_items
 from microtune.run.folder import RunFolder
 from microtune.run.hashes import file_hash
@@ -60,7 +61,8 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
     yield Stage(f"train {total / 1e6:.1f} M parameters on {len(blocks)} blocks", 0, training.total_steps, "steps")
     check_rates(training.optimizers)
     check_tied(network)
-    yield from run_training(training, folder, Choice("loss", False), None)
+    with good_checkpoints(training, folder):
+        yield from run_training(training, folder, Choice("loss", False), None)
     training.movement.finish(training.step)
     check_tied(network)
     network.to(SAVED).to(torch.float32)  # what is scored is what is saved

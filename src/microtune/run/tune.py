@@ -19,6 +19,7 @@ from microtune.recipe import Recipe
 from microtune.run import precision as number_format
 from microtune.run.card import write_card
 from microtune.run.checks import Warned
+from microtune.run.diverged import good_checkpoints
 from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.final import Probe, below_chance
 from microtune.run.folder import RunFolder
@@ -81,9 +82,9 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     check_tied(model.network)
     task, scores = _judge(model, task, encoded, training)
     model.task = task
-    yield from (Evaluated(name, score, task) for name, score in scores.items())
     save_run(folder.path, model, method, attachment, recipe.model, recipe.seed)
     probe.check_reloaded(folder.path)
+    yield from (Evaluated(name, score, task) for name, score in scores.items())
     splits.ledger.passed(*AT_THE_END, *training.movement.made)
     if "validation" in encoded:
         _note_chance(task, encoded["validation"], folder, splits)
@@ -207,12 +208,13 @@ def _epochs(training: Training, folder: RunFolder, judged: Encoded | None, trunk
         return Scored("validation", training.step, score.values)
 
     choice = Choice(task.primary, task.greater_is_better)
-    for event in run_training(training, folder, choice, evaluate if judged is not None else None):
-        yield event
-        if isinstance(event, Scored) and judged is not None and event.step <= training.steps_per_epoch:
-            sentence = below_chance(task, judged, folder.path)
-            if sentence is not None:
-                yield Warned("chance", f"[chance] {sentence}")
+    with good_checkpoints(training, folder):
+        for event in run_training(training, folder, choice, evaluate if judged is not None else None):
+            yield event
+            if isinstance(event, Scored) and judged is not None and event.step <= training.steps_per_epoch:
+                sentence = below_chance(task, judged, folder.path)
+                if sentence is not None:
+                    yield Warned("chance", f"[chance] {sentence}")
 
 
 def _judge(
