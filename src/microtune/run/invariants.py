@@ -25,10 +25,10 @@ DROPPED_SHARE = 0.05  # more rows lost to their length than this is an error
 def check_supervision(report: EncodingReport, *, whole_text: bool, rows: Sequence[Row] = ()) -> None:
     """The supervised share is neither 0 nor, unasked, 1; not too many rows were lost to their length."""
     if report.rows and report.dropped / report.rows > DROPPED_SHARE:
-        first = f" (first: {places(rows, report.left_out, total=report.dropped)})" if report.left_out else ""
+        first = f" First: {places(rows, report.left_out, total=report.dropped)}." if report.left_out else ""
         raise CheckError(
-            f"{report.dropped} of {report.rows} rows are longer than the model can read and would lose their "
-            f"answer{first}; shorten them or raise model.max_length.",
+            f"{report.dropped} of {report.rows} rows are longer than the model can read and would lose their answer; "
+            f"shorten them or raise model.max_length.{first}",
             check="answer-cut",
         )
     if report.supervised == 0:

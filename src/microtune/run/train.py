@@ -88,7 +88,7 @@ class Training:
                 loss, norm, tokens, supervised = self._optimize(batch)
                 if not math.isfinite(loss + norm):
                     raise not_finite(self, batch, loss, norm)
-                self.movement.see_gradients()
+                self.movement.see_gradients(max(self.sizes[i] for piece in batch for i in piece))
                 lr = self.optimizers.step(self.step)
                 self.step += 1
                 self.movement.check(self.step, lr)
