@@ -80,7 +80,7 @@ def test_signatures(name: str) -> None:
 def test_errors_and_their_exit_codes() -> None:
     """One family; the command line exits with the code of the error."""
     codes = {name: getattr(mt, name).exit_code for name in NAMES if name.endswith("Error")}
-    assert codes == {"CheckError": 3, "InputError": 2, "LimitError": 2, "MicrotuneError": 1, "RunError": 2}
+    assert codes == {"CheckError": 2, "InputError": 2, "LimitError": 2, "MicrotuneError": 1, "RunError": 2}
     assert all(issubclass(getattr(mt, name), mt.MicrotuneError) for name in codes)
     assert issubclass(mt.LimitError, mt.InputError)
 

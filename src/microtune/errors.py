@@ -6,7 +6,8 @@ prints the message alone and exits with `exit_code`; a traceback appears only wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 LONGEST_MESSAGE = 900  # characters; names out of hostile files may be megabytes long
@@ -15,13 +16,15 @@ LONGEST_MESSAGE = 900  # characters; names out of hostile files may be megabytes
 class MicrotuneError(Exception):
     """Base of everything that microtune raises on purpose.
 
-    The message is one printable line, whatever names and values out of files went into it.
+    The message is one printable line, whatever names and values out of files went into it. check: the name of the
+    check that found it (`microtune list checks`); it stands in brackets before the message.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str) -> None:
-        super().__init__(_shortened(visible(_shortened(message))))
+    def __init__(self, message: str, *, check: str | None = None) -> None:
+        self.check = check
+        super().__init__(_shortened(visible(_shortened(message if check is None else f"[{check}] {message}"))))
 
 
 class InputError(MicrotuneError):
@@ -41,9 +44,20 @@ class RunError(MicrotuneError):
 
 
 class CheckError(MicrotuneError):
-    """An invariant of section "checked by every run" does not hold: the run would only look successful."""
+    """A check that every run makes (`microtune list checks`) has failed: the run would only look successful."""
 
-    exit_code = 3
+    exit_code = 2
+
+
+@contextmanager
+def named(check: str) -> Iterator[None]:
+    """Errors raised inside carry the name of this check, unless they carry one already."""
+    try:
+        yield
+    except MicrotuneError as error:
+        if error.check is not None:
+            raise
+        raise type(error)(str(error), check=check) from error
 
 
 def _shortened(text: str) -> str:

@@ -110,6 +110,7 @@ def test_help_shows_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         ("families", ["bert", "gpt2", "llama"]),
         ("methods", ["full", "head", "lora:K", "reinit:K", "top:K"]),
         ("tasks", ["classification", "instruction", "language-modelling"]),
+        ("checks", ["stop-token", "no-effect", "after two steps", "(warn or stop)"]),
     ],
 )
 def test_list(kind: str, names: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,7 +58,8 @@ def test_test_rows_leave_the_training_split_and_are_counted() -> None:
     assert len(splits.rows["train"]) == 6
     assert len(splits.removed) == 1
     assert splits.removed[0].line == 7
-    assert splits.notes == ["1 rows of the test split were removed from the train split."]
+    note = "[test-in-train] 1 rows of the test split were removed from the train split. First: <memory>, line 7."
+    assert splits.notes == [note]
     assert len(_split(data, overlap="warn").rows["train"]) == 7
     with pytest.raises(CheckError, match="<memory>, line 7"):
         _split(data, overlap="error")

@@ -17,6 +17,7 @@ from tiny_runs import SPEC
 from torch import Tensor
 from torch.testing import assert_close
 
+from microtune.adapt import methods
 from microtune.adapt.base import make_method
 from microtune.data.batches import Item
 from microtune.data.text import train_bpe
@@ -28,7 +29,8 @@ from microtune.recipe import Choice as Chosen
 from microtune.recipe import Train, build
 from microtune.run.disk import write_tensors
 from microtune.run.folder import RunFolder
-from microtune.run.invariants import Movement, check_stops, check_supervision
+from microtune.run.invariants import check_stops, check_supervision
+from microtune.run.movement import Movement
 from microtune.run.optimizers import schedule
 from microtune.run.session import Choice, Scored, run_training
 from microtune.run.train import Step, Training
@@ -93,12 +95,14 @@ def run(training: Training, steps: int = 1000) -> list[Step]:
 
 
 LORA = {"name": "lora", "rank": 2, "dropout": 0.3}
+OPTIONS: dict[str, Any] = {"lora": LORA, "top": {"name": "top", "blocks": 1}, "reinit": {"name": "reinit", "blocks": 1}}
 RESUMED: dict[str, dict[str, Any]] = {
     "adamw": {"method": "full"},
     "muon": {"method": "full", "optimizer": "muon"},
     "lora": {"method": LORA},
     "top, cosine": {"method": "top", "schedule": "cosine"},
     "language modelling": {"method": "full", "task": LanguageModelling()},
+    **{name: {"method": OPTIONS.get(name, name)} for name in methods if name not in ("full", "lora", "top")},
 }
 
 
@@ -135,8 +139,9 @@ def test_a_state_of_other_frozen_weights_is_refused() -> None:
         changed.load_state(*state)
 
 
-def test_the_seed_decides_everything() -> None:
-    first, again, other = (make(seed=seed) for seed in (4, 4, 5))
+@pytest.mark.parametrize("name", list(methods))
+def test_the_seed_decides_everything(name: str) -> None:
+    first, again, other = (make(OPTIONS.get(name, name), seed=seed) for seed in (4, 4, 5))
     losses = [[step.loss for step in run(training)] for training in (first, again, other)]
     assert losses[0] == losses[1] != losses[2]
     assert_close(weights(first), weights(again), rtol=0, atol=0)

@@ -74,11 +74,13 @@ class Attachment:
         if missing or unknown:
             raise CheckError(
                 f"The saved weights do not fit this model: missing {missing[:3] or 'none'}, "
-                f"unknown {unknown[:3] or 'none'}."
+                f"unknown {unknown[:3] or 'none'}.",
+                check="fits",
             )
         for name, parameter in parameters.items():
             if parameter.shape != state[name].shape:
-                raise CheckError(f"{name}: saved as {tuple(state[name].shape)}, expected {tuple(parameter.shape)}.")
+                shapes = f"saved as {tuple(state[name].shape)}, expected {tuple(parameter.shape)}"
+                raise CheckError(f"{name}: {shapes}.", check="fits")
             parameter.copy_(state[name])
 
     def keep_before(self, before: Mapping[str, Tensor]) -> None:

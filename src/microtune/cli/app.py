@@ -53,7 +53,7 @@ app.command("list")(listing.list_things)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of the command; exits with 0, 1, 2, 3 or 130."""
+    """Entry point of the command; exits with 0, 1, 2 or 130."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     arguments = ["--debug", *(a for a in arguments if a != "--debug")] if debug else arguments

@@ -102,6 +102,7 @@ class EventPrinter:
 
     def __call__(self, event: Any) -> None:
         """Show one event."""
+        from microtune.run.checks import Warned
         from microtune.run.session import Scored, Stage
         from microtune.run.train import Step
         from microtune.run.tune import Evaluated, Prepared
@@ -116,6 +117,8 @@ class EventPrinter:
             self._step(event)
         elif isinstance(event, Prepared):
             show_summary(event)
+        elif isinstance(event, Warned):
+            err.print(Text(f"note: {plain(event.note)}", style="yellow"), soft_wrap=True)
         elif isinstance(event, Scored):
             facts = "  ".join(f"{name} {value:.4g}" for name, value in event.values.items())
             err.print(cell(f"  step {event.step}: {event.split} {facts}{'  (best so far)' if event.best else ''}"))

@@ -22,8 +22,9 @@ def write_card(
     scores: Mapping[str, Score],
     task: Task | None,
     notes: Sequence[str],
+    made: Sequence[Mapping[str, str]] = (),
 ) -> None:
-    """Write `README.md` into the run's folder."""
+    """Write `README.md` into the run's folder; `made`: the checks that it made, with their results."""
     lines = [
         f"# {_plain(folder.name)}",
         "",
@@ -47,6 +48,10 @@ def write_card(
     if notes:
         lines += ["", "What to know:", ""]
         lines += [f"- {_plain(note)}" for note in notes]
+    if made:
+        passed, warned = ([c["name"] for c in made if c["result"] == result] for result in ("passed", "warned"))
+        lines += ["", f"Checks that this run made of itself: {', '.join(passed)} passed"]
+        lines[-1] += f"; {', '.join(warned)} warned (see above)." if warned else "."
     lines += ["", "```python", "import microtune as mt", f'run = mt.load("{_plain(folder.as_posix())}")', "```", ""]
     write_text(folder / "README.md", "\n".join(lines))
 

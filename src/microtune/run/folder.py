@@ -125,6 +125,10 @@ class RunFolder:
         for old in self._checkpoints()[:-KEEP_CHECKPOINTS]:
             remove_folder(old)
 
+    def drop_checkpoint(self, step: int) -> None:
+        """Forget the checkpoint of `step`, where there is one."""
+        remove_folder(self.path / "checkpoints" / f"step-{step:08d}")
+
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The newest checkpoint that is whole, or None; damaged ones are noted and passed over."""
         found = self._checkpoints()

@@ -1,98 +1,143 @@
-"""Checks that every run makes by itself, so that none can fail silently.
+"""Checks on what was read, before the first step: masks, lengths, stop tokens, openings, classes, rates.
 
-Before the first step: is something supervised, is not everything supervised unasked, does an answer end with a stop
-token, was too much cut away. After two steps: did everything that should train move, and nothing else.
+Each is listed in run/checks.py under the name that its sentence begins with; each names the row, file and line, in
+which it finds something.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import torch
-from torch import Tensor
-
-from microtune.adapt.base import Attachment
 from microtune.data.batches import Items
+from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
-from microtune.errors import CheckError
+from microtune.errors import CheckError, at
+from microtune.nn.heads import VocabularyHead
 from microtune.nn.transformer import Transformer
-from microtune.tasks.base import EncodingReport
+from microtune.run import optimizers as rates
+from microtune.run.checks import Ledger, places
+from microtune.tasks.base import Encoded, EncodingReport
+from microtune.tasks.classification import Classification, label_of
 
 PERIOD = 256  # words after which the weights of a fingerprint repeat
 DROPPED_SHARE = 0.05  # more rows lost to their length than this is an error
 
 
-class Movement:
-    """After two steps with a rate above zero, every trainable tensor has moved and no frozen one has."""
-
-    def __init__(self, model: Transformer, attachment: Attachment) -> None:
-        self._model = model
-        self._before: dict[str, Tensor] | None = {n: p.detach().clone() for n, p in attachment.parameters()}
-        self._frozen = {n: _fingerprint(p) for n, p in model.named_parameters() if n not in self._before}
-        self._moving_steps = 0
-
-    @property
-    def frozen(self) -> str:
-        """One fingerprint of all frozen weights: a checkpoint only fits the base that it was made with."""
-        return hashlib.sha256(repr(sorted(self._frozen.items())).encode()).hexdigest()[:16]
-
-    def check(self, step: int, lr: float) -> None:
-        """Count a step; at the second one with a rate above zero, compare and forget."""
-        self._moving_steps += lr > 0
-        if self._before is None or self._moving_steps < 2:
-            return
-        parameters = dict(self._model.named_parameters())
-        stuck = [n for n, value in self._before.items() if torch.equal(value, parameters[n]) and not self._may_rest(n)]
-        drifted = [n for n, mark in self._frozen.items() if _fingerprint(parameters[n]) != mark]
-        self._before = None
-        if stuck:
-            raise CheckError(
-                f"After {step} steps {len(stuck)} trainable tensors have not moved (first: {stuck[0]}): no gradient "
-                "reaches them. Raise train.lr, or choose roles that the loss depends on."
-            )
-        if drifted:
-            raise CheckError(f"{len(drifted)} frozen tensors have changed (first: {drifted[0]}); please report this.")
-
-    def _may_rest(self, name: str) -> bool:
-        """Key biases without rotary positions shift all scores alike: their gradient is exactly zero."""
-        side = name.partition(".")[0]
-        stack = getattr(self._model, side, None)
-        spec = getattr(stack, "spec", None)
-        unread = name.startswith(("types.", f"{side}.positions")) or name == "tokens.weight"
-        return unread or (name.endswith("attention.k.bias") and getattr(spec, "positions", "") != "rotary")
-
-
-def _fingerprint(value: Tensor) -> int:
-    """A number that changes when any bit of the tensor does (64-bit wrapping sum of position-weighted words)."""
-    raw = value.detach().contiguous().view(torch.uint8).view(-1)
-    words = raw[: len(raw) // 4 * 4].view(torch.int32)
-    weights = torch.arange(1, PERIOD + 1, dtype=torch.int64, device=words.device)
-    total = int(raw[len(words) * 4 :].sum())
-    for piece in words.split(PERIOD * 4096):  # a copy in 64 bits of the whole would be the largest thing in memory
-        whole = piece[: len(piece) // PERIOD * PERIOD].view(-1, PERIOD)
-        tail = piece[whole.numel() :]
-        total += int((whole * weights).sum() + (tail * weights[: len(tail)]).sum())
-    return (total + 2**63) % 2**64 - 2**63
-
-
-def check_supervision(report: EncodingReport, *, whole_text: bool) -> None:
+def check_supervision(report: EncodingReport, *, whole_text: bool, rows: Sequence[Row] = ()) -> None:
     """The supervised share is neither 0 nor, unasked, 1; not too many rows were lost to their length."""
     if report.rows and report.dropped / report.rows > DROPPED_SHARE:
+        first = f" First: {places(rows, report.left_out, total=report.dropped)}." if report.left_out else ""
         raise CheckError(
             f"{report.dropped} of {report.rows} rows are longer than the model can read and would lose their answer; "
-            "shorten them or raise model.max_length."
+            f"shorten them or raise model.max_length.{first}",
+            check="answer-cut",
         )
     if report.supervised == 0:
-        raise CheckError("No token is supervised: nothing could be learnt. Look at the fields that the task reads.")
+        where = f"{at(rows[0].path)}: " if rows else ""
+        raise CheckError(
+            f"{where}No token is supervised: nothing could be learnt. Look at the fields that the task reads.",
+            check="no-target",
+        )
     if not whole_text and report.supervised >= report.tokens:
-        raise CheckError("Every token is supervised, prompts included; the answers cannot be told from the prompts.")
+        first = f" (first: {places(rows, report.whole, total=report.items)})" if report.whole else ""
+        raise CheckError(
+            f"Every token is supervised, prompts included{first}; the answers cannot be told from the prompts.",
+            check="all-target",
+        )
 
 
-def check_stops(items: Items, tokenizer: Tokenizer, sample: int = 1000) -> None:
+def check_stops(items: Items, tokenizer: Tokenizer, rows: Sequence[Row] = ()) -> None:
     """The last target of a generated answer is a stop token, so that the model learns to stop."""
     stops = set(tokenizer.stop_ids)
-    for index in range(min(len(items), sample)):
-        targets: Sequence[int] = items[index].targets
-        if not len(targets) or int(targets[-1]) not in stops:
-            raise CheckError("An answer does not end with a stop token: the model would never learn to stop.")
+    for index in range(len(items)):
+        item = items[index]
+        if not len(item.targets) or int(item.targets[-1]) not in stops:
+            raise CheckError(
+                f"{_where(rows, item.row)}An answer does not end with a stop token: the model would never learn to "
+                "stop. Let the chat template write one after the assistant's turn.",
+                check="stop-token",
+            )
+
+
+def check_openings(items: Items, tokenizer: Tokenizer, rows: Sequence[Row] = ()) -> None:
+    """No row begins with two beginning-of-text tokens: the template's and the tokenizer's, or the text's own."""
+    firsts = {i for i in (tokenizer.id("bos"), tokenizer.id("cls")) if i is not None}
+    for index in range(len(items)):
+        item = items[index]
+        if len(item.ids) > 1 and int(item.ids[0]) == int(item.ids[1]) in firsts:
+            token = tokenizer.decode([int(item.ids[0])], special=True)
+            raise CheckError(
+                f'{_where(rows, item.row)}The text begins with "{token}" twice: tokenizer, chat template and text '
+                "must not write it more than once together.",
+                check="double-bos",
+            )
+
+
+def check_classes(task: Classification, rows: Mapping[str, Sequence[Row]], ledger: Ledger) -> list[str]:
+    """Notes about classes of the training split that a split never asks about."""
+    notes = []
+    field = task.label_field or "label"
+    for name in ("validation", "test"):
+        if name not in rows:
+            continue
+        ledger.passed("class-unseen")
+        there = {label_of(row, field) for row in rows[name]}
+        missing = [label for label in task.labels if label not in there]
+        if missing:
+            example = next(row for row in rows["train"] if label_of(row, field) == missing[0])
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            notes.append(
+                ledger.warned(
+                    "class-unseen",
+                    f'The class "{missing[0]}"{more} never occurs in the {name} split, whose scores say nothing about '
+                    f"it (in training: {at(example.path, example.line)}).",
+                )
+            )
+    return notes
+
+
+def check_rates(optimizers: rates.Optimizers) -> None:
+    """Some step has a learning rate above zero, for every group of tensors."""
+    total = optimizers.total_steps
+    rises = any(rates.schedule(optimizers.settings, step, total) > 0 for step in range(total))
+    peaks = [group["peak"] for member in optimizers.members for group in member.param_groups]
+    if not rises or min(peaks) <= 0:
+        raise CheckError(
+            f"The learning rate is never above zero in {total} steps (train.lr {optimizers.base_lr:g}, schedule "
+            f"{optimizers.settings.schedule}): nothing would be learnt.",
+            check="rate-zero",
+        )
+
+
+def check_tied(network: Transformer) -> None:
+    """Token embedding and output matrix are one tensor where the model's fields say so."""
+    head = network.head
+    if network.spec.tied and isinstance(head, VocabularyHead) and head.out.weight is not network.tokens.weight:
+        gap = float((head.out.weight.detach() - network.tokens.weight.detach()).abs().max())
+        raise CheckError(
+            f"head.out.weight and tokens.weight are two tensors (largest difference {gap:.2g}), but the model's fields "
+            "promise one: what is trained in one would be lost in the other.",
+            check="tied",
+        )
+
+
+def report_lengths(name: str, encoded: Encoded, rows: Sequence[Row], limit: int, ledger: Ledger) -> list[str]:
+    """Notes about the rows of a split that were cut or left out for their length."""
+    report, notes = encoded.report, []
+    if report.truncated:
+        share = f"{report.truncated} of {report.rows}"
+        where = places(rows, report.cut, total=report.truncated)
+        sentence = f"{share} texts of the {name} split are longer than {limit} tokens and were cut. First: {where}."
+        notes.append(ledger.warned("text-cut", sentence))
+    if report.dropped:
+        where = places(rows, report.left_out, total=report.dropped)
+        sentence = (
+            f"{report.dropped} of {report.rows} rows of the {name} split are longer than {limit} tokens and were "
+            f"left out with {report.lost_targets} answer tokens. First: {where}."
+        )
+        notes.append(ledger.warned("answer-cut", sentence))
+    return notes
+
+
+def _where(rows: Sequence[Row], index: int) -> str:
+    return f"{at(rows[index].path, rows[index].line)}: " if 0 <= index < len(rows) else ""

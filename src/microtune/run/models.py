@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from microtune.families.base import load_folder, save_folder
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Recipe
 from microtune.run.card import write_base_card
+from microtune.run.checks import Ledger
 from microtune.run.disk import write_folder
 from microtune.run.folder import RunFolder, read_metrics
 
@@ -26,8 +28,12 @@ def save_base(
     tokenizer: Tokenizer,
     scores: dict[str, Any],
     facts: dict[str, Any],
+    checks: Sequence[str] = (),
 ) -> None:
-    """Weights, config, tokenizer and card as `model/`, scores beside them; what was written is read back."""
+    """Weights, config, tokenizer and card as `model/`, scores beside them; what was written is read back.
+
+    checks: those that the run has passed.
+    """
     state = {name: value.detach().cpu() for name, value in network.state_dict().items()}
     steps = [m for m in read_metrics(folder.path / "metrics.jsonl") if m.get("kind") == "step"]
     facts = {**facts, "steps": len(steps), "seconds": round(sum(m["seconds"] for m in steps))}
@@ -40,5 +46,7 @@ def save_base(
     write_folder(folder.path / "model", fill)
     again = load_folder(folder.path / "model", torch.float32).state
     if any(not torch.equal(again[name], value.float()) for name, value in state.items()):
-        raise CheckError(f"{folder.path / 'model'}: the saved weights are not those that were scored.")
-    folder.finish({"scores": scores, "facts": facts})
+        raise CheckError(f"{folder.path / 'model'}: the saved weights are not those that were scored.", check="reload")
+    made = Ledger()
+    made.passed(*checks, "reload")
+    folder.finish({"scores": scores, "facts": facts, "checks": made.record()})

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from microtune.adapt.base import set_module
 from microtune.adapt.lora import LoRA, LoRALinear
-from microtune.errors import InputError, RunError
+from microtune.errors import InputError, RunError, named
 from microtune.families.base import families, module_name, roles
 from microtune.families.files import read_json
 from microtune.nn.heads import LabelHead
@@ -176,12 +176,13 @@ def load_adapter(place: Place, dtype: str | None) -> Model:
     tensors = _read(place.path)
     model = load_base(_base_place(place, config), dtype)
     model.place = place
-    updates = _take_updates(place.path, tensors)
-    _attach(place.path, model, config, updates)
-    if config.task_type == "SEQ_CLS":
-        _attach_label_head(place.path, model, config, tensors)
-    elif tensors:
-        raise InputError(f'{place.path / WEIGHTS}: tensor "{min(tensors)}" is not part of a LoRA; it cannot be read.')
+    with named("fits"):
+        _attach(place.path, model, config, _take_updates(place.path, tensors))
+        if config.task_type == "SEQ_CLS":
+            _attach_label_head(place.path, model, config, tensors)
+        elif tensors:
+            where = f'{place.path / WEIGHTS}: tensor "{min(tensors)}"'
+            raise InputError(f"{where} is not part of a LoRA; it cannot be read.")
     model.network.eval().requires_grad_(False)
     return model
 

@@ -10,11 +10,18 @@ from typing import Any
 
 from microtune.data.sources import Row, files_of, read_rows
 from microtune.data.splits import near_duplicates, part_name, remove_overlap, split_by_field, split_rows
-from microtune.errors import CheckError, InputError
+from microtune.errors import CheckError, InputError, at
 from microtune.nn.spec import ModelSpec
 from microtune.recipe import Data, Recipe, validated
+from microtune.run.checks import Ledger, places
 from microtune.run.hashes import data_hash
-from microtune.run.invariants import check_stops, check_supervision
+from microtune.run.invariants import (
+    check_classes,
+    check_openings,
+    check_stops,
+    check_supervision,
+    report_lengths,
+)
 from microtune.run.load import Model
 from microtune.tasks.base import Encoded, Task, length_limit, tasks
 from microtune.tasks.classification import Classification
@@ -27,11 +34,12 @@ NEAR_DUPLICATE_ROWS = 20_000  # above, the look for near-duplicates is left to `
 
 @dataclass
 class Splits:
-    """Rows by split name, what they hash to, and what a reader should know about them."""
+    """Rows by split name, what a reader should know about them, and which checks were made."""
 
     rows: dict[str, list[Row]]
     notes: list[str] = field(default_factory=list)
     removed: list[Row] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
 
 
 def embedded_data(name: str) -> str:
@@ -139,46 +147,54 @@ def _remove_copies(data: Data, task: Task, splits: Splits) -> None:
     for name in ("train", "validation"):
         if name not in splits.rows:
             continue
+        splits.ledger.passed("test-in-train")
         kept, copies = remove_overlap(splits.rows[name], test, key)
         if not copies:
             continue
         affected = len({id(twin) for _, twin in copies})
+        found = [row for row, _ in copies]
+        where = places(found, range(len(found)))
         if data.overlap == "error" or affected > len(test) / 2:
-            first = copies[0][0]
             raise CheckError(
-                f"{len(copies)} rows of the {name} split stand in the test split too (first: {first.path}, line "
-                f"{first.line}); the scores would mean nothing. Split the data anew."
+                f"{len(copies)} rows of the {name} split stand in the test split too (first: {where}); the scores "
+                "would mean nothing. Split the data anew.",
+                check="test-in-train",
             )
         if data.overlap == "drop":
             splits.rows[name] = kept
-            splits.removed += [row for row, _ in copies]
+            splits.removed += found
         verb = "were removed from" if data.overlap == "drop" else "are in"
-        splits.notes.append(f"{len(copies)} rows of the test split {verb} the {name} split.")
+        sentence = f"{len(copies)} rows of the test split {verb} the {name} split. First: {where}."
+        splits.notes.append(splits.ledger.warned("test-in-train", sentence))
     if max(len(splits.rows["train"]), len(test)) <= NEAR_DUPLICATE_ROWS:
+        splits.ledger.passed("test-near-train")
         near = near_duplicates(splits.rows["train"], test, key)
         if near:
-            splits.notes.append(f"{len(near)} rows of the test split nearly repeat a training row.")
+            row, twin, share = near[0]
+            sentence = (
+                f"{len(near)} rows of the test split nearly repeat a training row. First: {at(twin.path, twin.line)}, "
+                f"which is like {at(row.path, row.line)} ({share:.0%} alike)."
+            )
+            splits.notes.append(splits.ledger.warned("test-near-train", sentence))
 
 
 def encode_splits(task: Task, splits: Splits, model: Model, max_length: int | None) -> dict[str, Encoded]:
     """Items of every split, with the checks that come before the first step."""
     limit = max_items_length(model.spec, max_length or model.max_length)
     encoded: dict[str, Encoded] = {}
+    answers = isinstance(task, Instruction)
     for name, rows in splits.rows.items():
         encoded[name] = task.encode_all(rows, model.text, limit, training=name == "train")
-        report = encoded[name].report
-        if report.truncated:
-            share = f"{report.truncated} of {report.rows}"
-            splits.notes.append(f"{share} texts of the {name} split are longer than {limit} tokens and were cut.")
-        if report.dropped:
-            splits.notes.append(
-                f"{report.dropped} of {report.rows} rows of the {name} split are longer than {limit} tokens and were "
-                f"left out with {report.lost_targets} answer tokens."
-            )
-    whole_text = not isinstance(task, Instruction)
-    check_supervision(encoded["train"].report, whole_text=whole_text)
+        splits.notes += report_lengths(name, encoded[name], rows, limit, splits.ledger)
+        check_openings(encoded[name].items, model.text, rows)
+    rows = splits.rows["train"]
+    check_supervision(encoded["train"].report, whole_text=not answers, rows=rows)
+    splits.ledger.passed("no-target", "double-bos", "answer-cut" if answers else "text-cut")
     if isinstance(task, Instruction):
-        check_stops(encoded["train"].items, model.text)
+        check_stops(encoded["train"].items, model.text, rows)
+        splits.ledger.passed("all-target", "stop-token")
+    if isinstance(task, Classification):
+        splits.notes += check_classes(task, splits.rows, splits.ledger)
     if not len(encoded["train"].items):
         raise InputError("No row of the training split is left to learn from.")
     return encoded

@@ -23,9 +23,11 @@ from microtune.nn.transformer import Transformer, count_parameters, initialize
 from microtune.recipe import Recipe, Source
 from microtune.run import precision as number_format
 from microtune.run.disk import explained, verify_folder, write_folder
+from microtune.run.diverged import good_checkpoints
 from microtune.run.evaluate import evaluate_items
 from microtune.run.folder import RunFolder
 from microtune.run.hashes import file_hash
+from microtune.run.invariants import check_rates, check_tied
 from microtune.run.models import SAVED, save_base
 from microtune.run.session import Choice, Scored, Stage, run_training
 from microtune.run.train import Step, Training, micro_tokens
@@ -57,7 +59,12 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
     training = _training(recipe, network, blocks, folder)
     total, _ = count_parameters(network)
     yield Stage(f"train {total / 1e6:.1f} M parameters on {len(blocks)} blocks", 0, training.total_steps, "steps")
-    yield from run_training(training, folder, Choice("loss", False), None)
+    check_rates(training.optimizers)
+    check_tied(network)
+    with good_checkpoints(training, folder):
+        yield from run_training(training, folder, Choice("loss", False), None)
+    training.movement.finish(training.step)
+    check_tied(network)
     network.to(SAVED).to(torch.float32)  # what is scored is what is saved
     scores: dict[str, Any] = {}
     for scored in _held_out(recipe, network, tokenizer, training):
@@ -65,7 +72,8 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
         folder.write_metric("score", {"split": scored.split, "step": scored.step, "final": True, **scored.values})
         yield scored
     facts = {"parameters": total, "tokens": _tokens_seen(training), "sources": _source_facts(recipe, stores)}
-    save_base(folder, recipe, network, tokenizer, scores, facts)
+    made = ("rate-zero", "tied", "finite", *training.movement.made)
+    save_base(folder, recipe, network, tokenizer, scores, facts, made)
 
 
 def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:

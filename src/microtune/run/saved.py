@@ -21,7 +21,7 @@ from microtune.adapt.base import Attachment, Method, make_method
 from microtune.adapt.lora import LoRA
 from microtune.data.objects import read_object
 from microtune.data.text import Tokenizer
-from microtune.errors import RunError
+from microtune.errors import RunError, named
 from microtune.nn.shapes import shapes_only
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
@@ -106,12 +106,14 @@ def load_run(place: Place, dtype: str | None) -> Model:
     frozen = read_tensors(frozen_file, number) if frozen_file.is_file() else {}
     if whole:
         spec = ModelSpec.from_dict(record.spec)
-        _check_fits(folder, spec, task, method, trained, frozen)
+        with named("fits"):
+            _check_fits(folder, spec, task, method, trained, frozen)
         model = _whole(spec, task, method, trained | frozen)
         model.family, model.config, model.normalize = record.family, record.config, record.normalize
     else:
         model = _base(folder, record.base, dtype)
-        _check_fits(folder, model.spec, task, method, trained, None)
+        with named("fits"):
+            _check_fits(folder, model.spec, task, method, trained, None)
         _adapt(model.network, task, method, trained)
     model.task, model.place, model.max_length = task, place, record.max_length
     model.tokenizer = Tokenizer.load(folder)
@@ -155,7 +157,8 @@ def _base(folder: Path, base: BaseRecord, dtype: str | None) -> Model:
     model = load_base(place, dtype)
     if not copy.is_dir() and weights_digest(place.path) != base.digest:
         raise RunError(
-            f"{folder}: the base model {base.name} has changed since this run; put the old files back or tune again."
+            f"{folder}: the base model {base.name} has changed since this run; put the old files back or tune again.",
+            check="same-base",
         )
     return model
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from microtune.errors import MicrotuneError, RunError
 from microtune.recipe import Section, validated
+from microtune.run.diverged import check_weights
 from microtune.run.folder import RunFolder
 from microtune.run.train import Step, Training
 
@@ -142,6 +143,7 @@ def _judge(scored: Scored, choice: Choice, training: Training, folder: RunFolder
 
 
 def _save(training: Training, folder: RunFolder, choice: Choice) -> None:
+    check_weights(training)
     tensors, plain = training.state()
     tensors |= {f"best.{name}": value for name, value in (choice.weights or {}).items()}
     folder.save_checkpoint(training.step, tensors, {"training": plain, "choice": choice.plain()})

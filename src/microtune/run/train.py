@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,13 @@ from torch import Tensor
 
 from microtune.adapt.base import Attachment, Method
 from microtune.data.batches import Batch, Items, collate, epoch_plan, item_sizes
-from microtune.errors import CheckError, RunError
+from microtune.data.sources import Row
+from microtune.errors import RunError
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Train
-from microtune.run.invariants import Movement
+from microtune.run.diverged import not_finite
+from microtune.run.movement import Movement
 from microtune.run.optimizers import Optimizers
 from microtune.run.precision import Precision, autocast
 from microtune.run.trunk import TrunkCache
@@ -77,6 +79,7 @@ class Training:
         self.total_steps = min(planned, settings.max_steps) if settings.max_steps else planned
         self.optimizers = Optimizers(attachment, settings, method, self.total_steps)
         self.movement = Movement(model, attachment)
+        self.rows: Sequence[Row] = ()  # where items come from, for what has to be said about one of them
 
     def fit(self) -> Iterator[Step]:
         """Optimizer steps from the current one to the last; stop iterating whenever you like."""
@@ -88,6 +91,9 @@ class Training:
                     self.model.train()
                 self._seed(_mix(self.seed, self.step))  # dropout: the same after a resume
                 loss, norm, tokens, supervised = self._optimize(batch)
+                if not math.isfinite(loss + norm):
+                    raise not_finite(self, batch, loss, norm)
+                self.movement.see_gradients(max(self.sizes[i] for piece in batch for i in piece))
                 lr = self.optimizers.step(self.step)
                 self.step += 1
                 self.movement.check(self.step, lr)
@@ -130,11 +136,6 @@ class Training:
             loss.backward()
             total += float(loss.detach())
             tokens += sum(self.sizes[i] for i in piece)
-        if not math.isfinite(total):
-            raise CheckError(
-                f"The loss is {total} at step {self.step + 1}: lower train.lr, or look for broken rows with "
-                "`microtune lint`."
-            )
         return total, self.optimizers.clip(), tokens, weight
 
     def _loss(self, batch: Batch, piece: list[int]) -> Tensor:
@@ -157,13 +158,14 @@ class Training:
         if plain["frozen"] != self.movement.frozen:
             raise RunError(
                 "The base model has changed since this run began; put the old files back, or begin anew in another "
-                "folder with --out."
+                "folder with --out.",
+                check="same-base",
             )
         weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
         self.attachment.load_state(weights)
         moments = {k: v for k, v in tensors.items() if not k.startswith("weights.")}
         self.optimizers.load_state(moments, plain["optimizers"])
-        self.step = int(plain["step"])
+        self.step = self.movement.steps = int(plain["step"])
 
 
 def micro_tokens(spec: ModelSpec) -> int:

@@ -11,21 +11,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from microtune.adapt.base import Attachment, Method, make_method
-from microtune.data.batches import Batch, collate
-from microtune.errors import CheckError, InputError
+from microtune.errors import InputError
 from microtune.nn.heads import LabelHead
-from microtune.nn.transformer import Transformer
 from microtune.recipe import Recipe
 from microtune.run import precision as number_format
 from microtune.run.card import write_card
+from microtune.run.checks import Warned
+from microtune.run.diverged import good_checkpoints
 from microtune.run.evaluate import Score, evaluate_items, predict_items
+from microtune.run.final import Probe, below_chance
 from microtune.run.folder import RunFolder
+from microtune.run.invariants import check_rates, check_tied
 from microtune.run.load import Model, load
 from microtune.run.precision import HeldBase
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
+from microtune.run.prompts import check_prompts
 from microtune.run.saved import save_run
 from microtune.run.session import Choice, Scored, Stage, run_training
 from microtune.run.summary import Summary, summarize
@@ -35,7 +37,7 @@ from microtune.tasks.base import Encoded, Task
 from microtune.tasks.classification import Classification
 
 CACHE_BYTES = 8_000_000_000
-RELOADED_ROWS = 16
+AT_THE_END = ("finite", "tied", "no-effect", "reload", "fits", "same-base", "nothing-to-score")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Evaluated:
     task: Task
 
 
-Event = Stage | Prepared | Step | Scored | Evaluated
+Event = Stage | Prepared | Step | Scored | Warned | Evaluated
 
 
 def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator[Event]:
@@ -72,16 +74,21 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     encoded = encode_splits(task, splits, model, recipe.model.max_length)
     method, attachment = _attach(recipe, model, task)
     yield _prepared(model, attachment, encoded, splits, task)
+    probe = Probe(model.network, attachment, encoded["train"].items)
     precision = _precision(recipe, model, encoded["train"], folder)
     held = HeldBase(model.network, precision, lambda: _model(recipe).network)
     items = encoded["train"].items
     training = Training(
         model.network, task, method, attachment, items, recipe.train, seed=recipe.seed, precision=precision
     )
+    _check_before(training, model, encoded["train"], splits)
     yield from _fit(training, folder, encoded)
     yield Stage("evaluating")
+    training.movement.finish(training.step)
     rounded = _rounded_loss(training, task, encoded) if precision == "int8" else None
     held.release()
+    probe.check_effect()
+    check_tied(model.network)
     task, scores = _judge(model, task, encoded, training)
     if rounded is not None:
         exact = evaluate_items(model.network, training.task, encoded["validation"], intervals=False).values["loss"]
@@ -89,10 +96,13 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
             f"int8: validation loss {rounded:.4f} with the frozen weights in int8, {exact:.4f} with those of the files."
         )
     model.task = task
-    yield from (Evaluated(name, score, task) for name, score in scores.items())
     summary = summarize(model, attachment)
     save_run(folder.path, model, method, attachment, recipe.model, recipe.seed)
-    _check_reloaded(folder, model, encoded["train"])
+    probe.check_reloaded(folder.path)
+    yield from (Evaluated(name, score, task) for name, score in scores.items())
+    splits.ledger.passed(*AT_THE_END, *training.movement.made)
+    if "validation" in encoded:
+        _note_chance(task, encoded["validation"], folder, splits)
     _finish(recipe, folder, task, summary, scores, splits)
 
 
@@ -124,6 +134,25 @@ def _attach(recipe: Recipe, model: Model, task: Task) -> tuple[Method, Attachmen
     model.network.to(device)
     method = make_method(recipe.method)
     return method, method.attach(model.network)
+
+
+def _check_before(training: Training, model: Model, encoded: Encoded, splits: Splits) -> None:
+    """The last checks before the first step."""
+    rows = splits.rows["train"]
+    training.rows = rows
+    check_tied(model.network)
+    check_rates(training.optimizers)
+    splits.ledger.passed("tied", "rate-zero")
+    if check_prompts(model, training.task, encoded, rows):
+        splits.ledger.passed("prompt-ids")
+
+
+def _note_chance(task: Task, validation: Encoded, folder: RunFolder, splits: Splits) -> None:
+    if isinstance(task, Classification):
+        splits.ledger.passed("chance")
+        sentence = below_chance(task, validation, folder.path)
+        if sentence is not None:
+            splits.notes.append(splits.ledger.warned("chance", sentence))
 
 
 def _prepared(
@@ -159,7 +188,7 @@ def _trunks(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded
     return found
 
 
-def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) -> Iterator[Stage | Step | Scored]:
+def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) -> Iterator[Event]:
     trunks = _trunks(training, folder, encoded)
     training.trunk = trunks.get("train")
     try:
@@ -172,9 +201,7 @@ def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) 
             trunk.close()
 
 
-def _epochs(
-    training: Training, folder: RunFolder, judged: Encoded | None, trunk: TrunkCache | None
-) -> Iterator[Stage | Step | Scored]:
+def _epochs(training: Training, folder: RunFolder, judged: Encoded | None, trunk: TrunkCache | None) -> Iterator[Event]:
     yield Stage("training", training.step, training.total_steps, "steps")
     task = training.task
 
@@ -184,7 +211,13 @@ def _epochs(
         return Scored("validation", training.step, score.values)
 
     choice = Choice(task.primary, task.greater_is_better)
-    yield from run_training(training, folder, choice, evaluate if judged is not None else None)
+    with good_checkpoints(training, folder):
+        for event in run_training(training, folder, choice, evaluate if judged is not None else None):
+            yield event
+            if isinstance(event, Scored) and judged is not None and event.step <= training.steps_per_epoch:
+                sentence = below_chance(task, judged, folder.path)
+                if sentence is not None:
+                    yield Warned("chance", f"[chance] {sentence}")
 
 
 def _judge(
@@ -209,26 +242,6 @@ def _rounded_loss(training: Training, task: Task, encoded: Mapping[str, Encoded]
     return score.values["loss"]
 
 
-def _check_reloaded(folder: RunFolder, model: Model, encoded: Encoded) -> None:
-    """The saved run, loaded anew, gives the very same outputs. The network goes: a tight memory holds no two."""
-    count = min(RELOADED_ROWS, len(encoded.items))
-    device = next(model.network.parameters()).device
-    batch = collate([encoded.items[i] for i in range(count)]).to(device)
-    mine = _outputs(model.network, batch)
-    model.network.to("meta")
-    theirs = _outputs(load(folder.path).network.to(device), batch)
-    if not torch.equal(mine, theirs):
-        gap = float((mine - theirs).abs().max())
-        raise CheckError(f"{folder.path}: the saved model gives other outputs than the trained one (gap {gap:.2g}).")
-
-
-@torch.inference_mode()
-def _outputs(network: Transformer, batch: Batch) -> Tensor:
-    network.eval()
-    hidden = network(batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types)
-    return network.head(hidden, batch.counts) if isinstance(network.head, LabelHead) else hidden
-
-
 def _finish(
     recipe: Recipe,
     folder: RunFolder,
@@ -245,8 +258,9 @@ def _finish(
         folder.write_metric("score", {"split": name, "final": True, **score.values})
     notes = [*splits.notes, *folder.notes]
     removed = [{"path": row.path, "line": row.line} for row in splits.removed]
-    write_card(folder.path, recipe, summary, scores, task, notes)
-    folder.finish({"scores": plain, "notes": notes, "removed": removed})
+    made = splits.ledger.record()
+    write_card(folder.path, recipe, summary, scores, task, notes, made)
+    folder.finish({"scores": plain, "notes": notes, "removed": removed, "checks": made})
 
 
 def without_memory(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -37,11 +37,19 @@ class SplitRecord(BaseModel):
     intervals: dict[str, tuple[float, float]] = {}
 
 
+class CheckRecord(BaseModel):
+    """One check in scores.json."""
+
+    name: str
+    result: Literal["passed", "warned"]
+
+
 class ScoresRecord(BaseModel):
     """What is read of scores.json; it holds more."""
 
     scores: dict[str, SplitRecord]
     notes: list[str] = []
+    checks: list[CheckRecord] = []
 
 
 class Run:
@@ -56,6 +64,7 @@ class Run:
         self.scores: dict[str, dict[str, float]] = {k: v.values for k, v in record.scores.items()}
         self.intervals: dict[str, dict[str, tuple[float, float]]] = {k: v.intervals for k, v in record.scores.items()}
         self.notes: list[str] = record.notes
+        self.checks: dict[str, str] = {check.name: check.result for check in record.checks}
 
     @cached_property
     def model(self) -> Model:
@@ -99,7 +108,8 @@ def tune(
     """Adapt a model to a task on your data, evaluate it, save it; an unfinished run with the same recipe resumes.
 
     data: a file, a glob, a folder, a list of dicts or a DataFrame. out: the run's folder (default:
-    runs/<data>-<task>-<method>-<hash>). on_event is called with every Stage, Prepared, Step, Scored and Evaluated.
+    runs/<data>-<task>-<method>-<hash>). on_event is called with every Stage, Prepared, Step, Scored,
+    Warned and Evaluated.
     """
     values: dict[str, Any] = {"task": task, "model": model, "method": method, "seed": seed, "train": train or {}}
     values["data"] = {"train": data, "validation": validation, "test": test}

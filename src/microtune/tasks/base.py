@@ -22,6 +22,8 @@ from microtune.nn.spec import ModelSpec
 from microtune.recipe import Section
 from microtune.registry import Registry
 
+NAMED_ROWS = 3  # rows that a report keeps by name
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -37,7 +39,11 @@ class Prediction:
 
 @dataclass
 class EncodingReport:
-    """What happened to the rows on their way to ids; shown before the first step."""
+    """What happened to the rows on their way to ids; shown before the first step.
+
+    `cut`, `left_out` and `whole` are the first rows that were truncated, that were dropped, and of which every token is
+    supervised.
+    """
 
     rows: int = 0
     items: int = 0
@@ -47,6 +53,9 @@ class EncodingReport:
     dropped: int = 0
     lost_targets: int = 0
     longest: int = 0
+    cut: list[int] = field(default_factory=list)
+    left_out: list[int] = field(default_factory=list)
+    whole: list[int] = field(default_factory=list)
 
     def add(self, item: Item) -> None:
         """Count one item."""
@@ -54,6 +63,21 @@ class EncodingReport:
         self.tokens += item.size
         self.supervised += len(item.targets)
         self.longest = max(self.longest, item.size)
+        if len(item.targets) >= item.size and len(self.whole) < NAMED_ROWS:
+            self.whole.append(item.row)
+
+    def truncate(self, row: int) -> None:
+        """Count a text that was cut."""
+        self.truncated += 1
+        if len(self.cut) < NAMED_ROWS:
+            self.cut.append(row)
+
+    def drop(self, row: int, targets: int) -> None:
+        """Count a row that was left out, with its targets."""
+        self.dropped += 1
+        self.lost_targets += targets
+        if len(self.left_out) < NAMED_ROWS:
+            self.left_out.append(row)
 
 
 @dataclass(frozen=True)

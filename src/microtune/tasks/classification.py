@@ -72,7 +72,8 @@ class Classification(Task):
         """The text's ids, cut to `max_length`, and the number of its label (where the row has one)."""
         assert self.text_field is not None
         ids, cut = tokenizer.encode_cut(text_of(row, self.text_field), max_length)
-        report.truncated += cut
+        if cut:
+            report.truncate(index)
         known = self.label_field is not None and row.data.get(self.label_field) is not None
         targets = [self.labels.index(label_of(row, self.label_field or ""))] if known else []
         if not ids:

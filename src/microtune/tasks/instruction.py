@@ -71,11 +71,10 @@ class Instruction(LikelihoodTask):
         mask = [segment.supervised for segment in segments for _ in segment.ids]
         targets = [place for place in range(1, len(ids)) if mask[place]]
         if len(ids) - 1 > max_length:
-            report.dropped += 1
-            report.lost_targets += len(targets)
+            report.drop(index, len(targets))
             return None
         if not targets:
-            raise InputError(f"{at(row.path, row.line)}: there is no answer to learn in this row.")
+            raise InputError(f"{at(row.path, row.line)}: there is no answer to learn in this row.", check="no-target")
         values = np.asarray(ids, dtype=np.int64)
         places = np.asarray(targets, dtype=np.int64)
         answer_bytes = len(tokenizer.decode(values[places].tolist()).encode("utf-8", "replace"))
@@ -89,13 +88,14 @@ class Instruction(LikelihoodTask):
 
     def segments(self, row: Row, tokenizer: Tokenizer) -> list[Segment]:
         """The row's text in pieces: what is read, what is learnt."""
+        where = f"{at(row.path, row.line)}: "
         if self.form == "messages":
-            return chat_segments(messages_of(row, self.messages_field or "messages"), tokenizer)
+            return chat_segments(messages_of(row, self.messages_field or "messages"), tokenizer, where)
         prompt = self.prompt_of(row)
         completion = text_of(row, self.completion_field or "completion")
         if self.template:
             turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
-            return chat_segments(turns, tokenizer)
+            return chat_segments(turns, tokenizer, where)
         answer = [*tokenizer.encode(completion, special=False), *tokenizer.stop_ids[:1]]
         return [Segment(self.prompt_ids(prompt, tokenizer), False), Segment(answer, True)]
 
@@ -115,11 +115,11 @@ class Instruction(LikelihoodTask):
         return [*first, *tokenizer.encode(prompt, special=False)]
 
 
-def chat_segments(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> list[Segment]:
+def chat_segments(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer, where: str = "") -> list[Segment]:
     """Messages in the chat template, cut where the assistant's turns begin and end.
 
     The template is rendered for growing prefixes of the conversation, and each new stretch is one segment; the
-    assistant's turns, their end mark included, are supervised.
+    assistant's turns, their end mark included, are supervised. where: the row's place, for what has to be said of it.
     """
     messages = _guarded(messages, tokenizer)
     segments: list[Segment] = []
@@ -129,7 +129,8 @@ def chat_segments(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> l
         nonlocal done
         if not text.startswith(done):
             raise InputError(
-                "The chat template changes earlier turns when a later one is added; it cannot be trained on."
+                f"{where}The chat template changes earlier turns when a later one is added; it cannot be trained on.",
+                check="prompt-ids",
             )
         if piece := text[len(done) :]:
             segments.append(Segment(_encoded(piece, tokenizer), supervised))
@@ -140,7 +141,7 @@ def chat_segments(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> l
             add(tokenizer.chat(messages[:number], prompt=True), False)
             add(_to_stop(tokenizer.chat(messages[: number + 1], prompt=False), tokenizer), True)
     if not segments:
-        raise InputError("A conversation without an assistant's turn teaches nothing.")
+        raise InputError(f"{where}A conversation without an assistant's turn teaches nothing.", check="no-target")
     return segments
 
 

@@ -70,19 +70,21 @@ class LanguageModelling(LikelihoodTask):
         report = EncodingReport(rows=len(rows))
         size = min(self.block_size, max_length)
         items: list[Item] = []
-        rest: list[int] = []
+        rest: list[int] = []  # tokens that wait for a whole block; they begin in the row `owner`
+        owner = 0
         for index, row in enumerate(rows):
             text = text_of(row, self.text_field)
             ids = document_ids(tokenizer, text)
             if training:
+                owner = owner if rest else index
                 rest += ids
                 cut = (len(rest) - 1) // size * size
-                items += [block_item(rest[i : i + size + 1]) for i in range(0, cut, size)]
-                rest = rest[max(cut, 0) :]
+                items += [block_item(rest[i : i + size + 1], index if i else owner) for i in range(0, cut, size)]
+                rest, owner = rest[max(cut, 0) :], index if cut > 0 else owner
             else:
                 items += row_items(ids, size, index, len(text.encode("utf-8", "replace")))
         if training and len(rest) > 1:
-            items.append(block_item(rest))
+            items.append(block_item(rest, owner))
         for item in items:
             report.add(item)
         return Encoded(items, report)
@@ -138,7 +140,7 @@ def likelihood_metrics(predictions: Sequence[Prediction]) -> dict[str, float]:
     """loss, perplexity, token accuracy and, where bytes are known, bits per byte."""
     total = {key: sum(p.numbers[key] for p in predictions) for key in ("loss", "tokens", "correct", "bytes")}
     if not total["tokens"]:
-        raise CheckError("There is no token to score in this split.")
+        raise CheckError("There is no token to score in this split.", check="nothing-to-score")
     loss = total["loss"] / total["tokens"]
     result = {
         "loss": loss,

@@ -1,0 +1,120 @@
+"""The checks that compare outputs: with and without what was learnt (`no-effect`), before and after saving (`reload`).
+
+Outputs are hidden states and what the head makes of them, on the first training rows, in float32 and without dropout;
+"equal" means every bit. `chance` compares the first validation score with the share of the most frequent class.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from microtune.adapt.base import Attachment
+from microtune.data.batches import Batch, Items, collate
+from microtune.errors import CheckError, MicrotuneError
+from microtune.nn.heads import LabelHead, VocabularyHead
+from microtune.nn.transformer import Transformer
+from microtune.run.disk import remove_folder
+from microtune.run.evaluate import wilson
+from microtune.run.folder import read_metrics
+from microtune.run.load import load
+from microtune.run.movement import fingerprint
+from microtune.tasks.base import Encoded, Task
+from microtune.tasks.classification import Classification
+
+ROWS = 16
+
+
+class Probe:
+    """The outputs of a network for a few rows, before training and after."""
+
+    def __init__(self, network: Transformer, attachment: Attachment, items: Items) -> None:
+        self._network = network
+        self._below_head = any(not name.startswith("head.") for name in attachment.trainable)
+        self._batch = collate([items[i] for i in range(min(ROWS, len(items)))])
+        self._before = outputs(network, self._batch)
+
+    def check_effect(self) -> None:
+        """What was learnt changes the outputs: the hidden states, or what the head says where it alone trained."""
+        kind = "hidden" if self._below_head else "head"
+        if torch.equal(self._before[kind], outputs(self._network, self._batch)[kind]):
+            raise CheckError(
+                f"With and without what was learnt the model gives the same outputs for {len(self._batch.items)} "
+                "training rows: the tuning has no effect. Choose other roles, or raise train.lr.",
+                check="no-effect",
+            )
+
+    def check_reloaded(self, path: Path) -> None:
+        """The saved run, loaded anew, gives the very same outputs; else `model/` goes, so that nobody predicts with it.
+
+        The checkpoints stay: the same command saves again.
+        """
+        try:
+            self._compare_with(path)
+        except MicrotuneError:
+            remove_folder(path / "model")
+            raise
+
+    def _compare_with(self, path: Path) -> None:
+        """The network itself goes before the other comes: a tight memory does not hold both."""
+        here = outputs(self._network, self._batch)
+        marks = {name: fingerprint(value) for name, value in self._network.named_parameters()}
+        device = next(self._network.parameters()).device
+        self._network.to("meta")
+        again = load(path).network.to(device)
+        there = outputs(again, self._batch)
+        for kind, value in here.items():
+            if not torch.equal(value, there[kind]):
+                gap = float((value - there[kind]).abs().max())
+                raise CheckError(
+                    f"{path}: the saved model gives other outputs than the trained one (gap {gap:.2g}"
+                    f"{_first_difference(marks, again)}).",
+                    check="reload",
+                )
+
+
+@torch.inference_mode()
+def outputs(network: Transformer, batch: Batch) -> dict[str, Tensor]:
+    """Hidden states at the readout `[R, D]`, and label scores `[B, C]` or log-probabilities of the targets `[R]`."""
+    training = network.training
+    network.eval()
+    there = batch.to(next(network.parameters()).device)
+    hidden = network(there.inputs, readout=there.readout, sources=there.sources, types=there.types)
+    found = {"hidden": hidden}
+    if isinstance(network.head, LabelHead):
+        found["head"] = network.head(hidden, there.counts)
+    elif isinstance(network.head, VocabularyHead):
+        found["head"] = network.head.log_probabilities(hidden, there.targets)
+    network.train(training)
+    return found
+
+
+def _first_difference(marks: dict[str, int], other: Transformer) -> str:
+    theirs = {name: fingerprint(value) for name, value in other.named_parameters()}
+    first = next((name for name, mark in marks.items() if theirs.get(name) != mark), None)
+    return f", first tensor that differs: {first}" if first is not None else ""
+
+
+def below_chance(task: Task, validation: Encoded, folder: Path) -> str | None:
+    """The sentence of the check `chance`, or None where the first validation score is clearly above chance."""
+    if not isinstance(task, Classification):
+        return None
+    scores = [m for m in read_metrics(folder / "metrics.jsonl") if m.get("kind") == "score" and "accuracy" in m]
+    scores = [m for m in scores if m.get("split") == "validation" and not m.get("final")]
+    count = len(validation.items)
+    if not scores or not count:
+        return None
+    targets = Counter(int(validation.items[i].targets[0]) for i in range(count))
+    label, most = targets.most_common(1)[0]
+    accuracy = float(scores[0]["accuracy"])
+    low, high = wilson(accuracy, count)
+    if low > most / count:
+        return None
+    return (
+        f"After step {scores[0]['step']} the accuracy on validation is {accuracy:.3f} (95 % interval {low:.3f} to "
+        f"{high:.3f}, {count} rows), no better than always answering "
+        f'"{task.labels[label]}" ({most / count:.3f}): look whether the labels belong to the texts, or train longer.'
+    )

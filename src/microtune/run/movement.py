@@ -1,0 +1,115 @@
+"""What moves and what does not: the checks `gradient`, `moved` and `frozen` of a run.
+
+After two steps every trainable tensor has received a gradient and has moved, and no frozen one has; at the end both are
+looked at once more. Tensors are remembered by fingerprints of a few bytes, so that large models are not kept twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from microtune.adapt.base import Attachment
+from microtune.errors import CheckError
+from microtune.nn.transformer import Transformer
+
+PERIOD = 256  # words after which the weights of a fingerprint repeat
+STEPS = 2  # the B of a LoRA moves at the first step, its A only then
+
+
+class Movement:
+    """After two steps with a rate above zero, every trainable tensor has moved and no frozen one has."""
+
+    def __init__(self, model: Transformer, attachment: Attachment) -> None:
+        self._model = model
+        self._before = {n: fingerprint(p) for n, p in attachment.parameters()}
+        self._frozen = {n: fingerprint(p) for n, p in model.named_parameters() if n not in self._before}
+        self._unreached = set(self._before)
+        self._longest = 0  # tokens of the longest sequence so far
+        self.steps = 0  # with a rate above zero; a resumed training begins with those before it
+
+    @property
+    def frozen(self) -> str:
+        """One fingerprint of all frozen weights: a checkpoint only fits the base that it was made with."""
+        return hashlib.sha256(repr(sorted(self._frozen.items())).encode()).hexdigest()[:16]
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The names of the checks that had enough steps to run."""
+        return ("gradient", "moved", "frozen") if self.steps >= STEPS else ()
+
+    def see_gradients(self, longest: int) -> None:
+        """Note which tensors have a gradient that is not all zero; between the backward pass and the update.
+
+        longest: tokens of the longest sequence of this step.
+        """
+        self._longest = max(self._longest, longest)
+        if self._unreached and self.steps < STEPS:
+            parameters = dict(self._model.named_parameters())
+            reached = {n for n in self._unreached if (g := parameters[n].grad) is not None and bool(g.any())}
+            self._unreached -= reached
+
+    def check(self, step: int, lr: float) -> None:
+        """Count a step; at the second one with a rate above zero, compare."""
+        self.steps += lr > 0
+        if lr > 0 and self.steps == STEPS:
+            self._compare(step)
+
+    def finish(self, step: int) -> None:
+        """Compare at the end, too: what moved at first may have been put back, what stayed may have moved later."""
+        if self.steps >= STEPS:
+            self._unreached = set()  # a resumed run has not seen the first steps
+            self._compare(step)
+
+    def _compare(self, step: int) -> None:
+        parameters = dict(self._model.named_parameters())
+        stuck = [n for n, mark in self._before.items() if fingerprint(parameters[n]) == mark and not self._may_rest(n)]
+        drifted = [n for n, mark in self._frozen.items() if fingerprint(parameters[n]) != mark]
+        unreached = [n for n in self._before if n in self._unreached and not self._may_rest(n)]
+        if unreached:
+            moved = "have not moved" if set(stuck) & set(unreached) else "are moved by weight decay alone"
+            raise CheckError(
+                f"After {step} steps {len(unreached)} trainable tensors {moved} (first: {unreached[0]}): no gradient "
+                "reaches them. Choose roles that the loss depends on.",
+                check="gradient",
+            )
+        if stuck:
+            raise CheckError(
+                f"After {step} steps {len(stuck)} trainable tensors have not moved (first: {stuck[0]}), although a "
+                "gradient reaches them. Raise train.lr.",
+                check="moved",
+            )
+        if drifted:
+            raise CheckError(
+                f"After {step} steps {len(drifted)} frozen tensors have changed (first: {drifted[0]}); please report "
+                "this.",
+                check="frozen",
+            )
+
+    def _may_rest(self, name: str) -> bool:
+        """Key biases without rotary positions shift all scores alike: their gradient is exactly zero.
+
+        So is that of queries and keys where every sequence is one token, which can only attend to itself.
+        """
+        if self._longest < 2 and (".attention.q" in name or ".attention.k" in name or "relative_bias" in name):
+            return True
+        side = name.partition(".")[0]
+        stack = getattr(self._model, side, None)
+        spec = getattr(stack, "spec", None)
+        unread = name.startswith(("types.", f"{side}.positions")) or name == "tokens.weight"
+        return unread or (name.endswith("attention.k.bias") and getattr(spec, "positions", "") != "rotary")
+
+
+def fingerprint(value: Tensor) -> int:
+    """A number that changes when any bit of the tensor does (64-bit wrapping sum of position-weighted words)."""
+    raw = value.detach().contiguous().view(torch.uint8).view(-1)
+    words = raw[: len(raw) // 4 * 4].view(torch.int32)
+    weights = torch.arange(1, PERIOD + 1, dtype=torch.int64, device=words.device)
+    total = int(raw[len(words) * 4 :].sum())
+    for piece in words.split(PERIOD * 4096):  # a copy in 64 bits of the whole would be the largest thing in memory
+        whole = piece[: len(piece) // PERIOD * PERIOD].view(-1, PERIOD)
+        tail = piece[whole.numel() :]
+        total += int((whole * weights).sum() + (tail * weights[: len(tail)]).sum())
+    return (total + 2**63) % 2**64 - 2**63

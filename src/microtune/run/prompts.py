@@ -1,0 +1,55 @@
+"""The check `prompt-ids`: the ids before an answer in training are the ids from which generation starts.
+
+Both are built by the same functions; the check holds them against each other on rows of this very run, with the chat
+template and the tokenizer of this very model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from microtune.data.sources import Row
+from microtune.errors import CheckError, at
+from microtune.run.load import Model
+from microtune.run.predict import prompt_ids
+from microtune.tasks.base import Encoded, Task
+from microtune.tasks.instruction import Instruction, messages_of
+
+LOOKED_AT = 200  # rows: each costs another rendering
+
+
+def check_prompts(model: Model, task: Task, encoded: Encoded, rows: Sequence[Row]) -> bool:
+    """Compare the prompts of the first rows; False where the task has none."""
+    if not isinstance(task, Instruction):
+        return False
+    for index in range(min(len(encoded.items), LOOKED_AT)):
+        item = encoded.items[index]
+        row = _up_to_the_answer(task, rows[item.row])
+        asked, learnt = prompt_ids(model, task, row), [int(i) for i in item.ids]
+        place = len(asked) - 1
+        if asked and (learnt[: len(asked)] != asked or place not in {int(i) for i in item.readout}):
+            raise CheckError(
+                f"{at(row.path, row.line)}: generation would start from other ids than training has before the answer "
+                f"(they part at token {_parting(asked, learnt)}): the model would be asked what it never learnt. "
+                "Please report this with the chat template.",
+                check="prompt-ids",
+            )
+    return True
+
+
+def _up_to_the_answer(task: Instruction, row: Row) -> Row:
+    """The row without what follows its last answer, which is not learnt."""
+    if task.form != "messages":
+        return row
+    field = task.messages_field or "messages"
+    messages = messages_of(row, field)
+    last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
+    return replace(row, data={**row.data, field: messages[: last + 1]})
+
+
+def _parting(one: Sequence[int], other: Sequence[int]) -> int:
+    for place, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return place
+    return min(len(one), len(other))
