@@ -118,7 +118,7 @@ class EventPrinter:
         elif isinstance(event, Prepared):
             show_summary(event)
         elif isinstance(event, Warned):
-            err.print(Text(f"note: {plain(event.note)}", style="yellow"), soft_wrap=True)
+            err.print(cell(f"note: {event.note}", "yellow"), soft_wrap=True)
         elif isinstance(event, Scored):
             facts = "  ".join(f"{name} {value:.4g}" for name, value in event.values.items())
             err.print(cell(f"  step {event.step}: {event.split} {facts}{'  (best so far)' if event.best else ''}"))
