@@ -12,6 +12,9 @@ from planted import labelled, tune, write
 from microtune.data.corpus import source_key
 from microtune.data.text import Tokenizer
 from microtune.recipe import Source
+from microtune.run.load import Model
+from microtune.run.predict import conversation_ids
+from microtune.tasks.language_modelling import document_ids
 from tiny_model import make_model, rows
 
 Capture = pytest.CaptureFixture[str]
@@ -67,3 +70,14 @@ def test_another_tokenizer_or_template_has_another_cache(model: Path) -> None:
     assert len({key(edit) for edit in edits}) == len(edits)
     assert key(edits[0]) == key(edits[0])
     assert source_key(source, Tokenizer.load(model), "another file") != key(edits[0])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bos", ["<|bos|>", "<|eos|>"])
+def test_a_conversation_begins_as_a_document_of_training(bos: str, model: Path) -> None:
+    """Without a chat template; a bos that is the end mark too (GPT-2) opens neither."""
+    tokenizer = Tokenizer.load(model)
+    assert tokenizer is not None
+    tokenizer.chat_template = None
+    tokenizer.special["bos"] = bos
+    asked = conversation_ids(Model(None, tokenizer), [{"role": "user", "content": "my card"}])  # type: ignore[arg-type]
+    assert document_ids(tokenizer, "my card") == [*asked, tokenizer.id("eos")]

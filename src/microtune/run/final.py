@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from microtune.adapt.base import Attachment
-from microtune.data.batches import Batch, Items, collate
+from microtune.data.batches import Batch, Item, Items, collate
 from microtune.errors import CheckError, MicrotuneError
 from microtune.nn.heads import LabelHead, VocabularyHead
 from microtune.nn.transformer import Transformer
@@ -25,7 +25,7 @@ from microtune.run.movement import fingerprint
 from microtune.tasks.base import Encoded, Task
 from microtune.tasks.classification import Classification
 
-ROWS = 16
+ROWS, TOKENS = 16, 4096
 
 
 class Probe:
@@ -34,7 +34,7 @@ class Probe:
     def __init__(self, network: Transformer, attachment: Attachment, items: Items) -> None:
         self._network = network
         self._below_head = any(not name.startswith("head.") for name in attachment.trainable)
-        self._batch = collate([items[i] for i in range(min(ROWS, len(items)))])
+        self._batch = collate(_first(items))
         self._before = outputs(network, self._batch)
 
     def check_effect(self) -> None:
@@ -74,6 +74,18 @@ class Probe:
                     f"{_first_difference(marks, again)}).",
                     check="reload",
                 )
+
+
+def _first(items: Items) -> list[Item]:
+    """The first rows, as many as a few thousand tokens hold, but one at least."""
+    found = [items[0]]
+    room = TOKENS - items[0].size
+    for index in range(1, min(ROWS, len(items))):
+        room -= items[index].size
+        if room < 0:
+            break
+        found.append(items[index])
+    return found
 
 
 @torch.inference_mode()

@@ -111,5 +111,6 @@ def conversation_ids(model: Model, messages: Sequence[dict[str, Any]]) -> list[i
             row = Row({task.prompt_field or "prompt": messages[-1]["content"]}, "<chat>", 1)
             return prompt_ids(model, task, row)
         bos = model.text.id("bos")
-        return [*([bos] if bos is not None else []), *model.text.encode(messages[-1]["content"], special=False)]
+        first = [bos] if bos is not None and bos != model.text.id("eos") else []  # as in training and `generate`
+        return [*first, *model.text.encode(messages[-1]["content"], special=False)]
     return chat_prompt(messages, model.text)
