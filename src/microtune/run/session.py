@@ -42,6 +42,7 @@ class Scored:
     values: dict[str, float]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     best: bool = False
+    settled: dict[str, float] = field(default_factory=dict)  # fields of the task that follow from it
 
 
 class TrainingRecord(Section):
@@ -58,6 +59,7 @@ class ChoiceRecord(Section):
     value: float | None
     step: int = Field(ge=0)
     epochs_without_gain: int = Field(ge=0)
+    settled: dict[str, float] = Field(default_factory=dict)
 
 
 class CheckpointRecord(Section):
@@ -83,9 +85,12 @@ class Choice:
     step: int = 0
     epochs_without_gain: int = 0
     weights: dict[str, Tensor] | None = None
+    settled: dict[str, float] = field(default_factory=dict)  # of the weights that the run ends with
 
     def better(self, value: float) -> bool:
-        """Whether `value` beats the best so far."""
+        """Whether `value` beats the best so far; what is no number beats nothing."""
+        if math.isnan(value):
+            return False
         if math.isnan(self.value):
             return True
         return value > self.value if self.greater_is_better else value < self.value
@@ -93,7 +98,8 @@ class Choice:
     def plain(self) -> dict[str, Any]:
         """What a checkpoint keeps beside the weights."""
         value = None if math.isnan(self.value) else self.value
-        return {"value": value, "step": self.step, "epochs_without_gain": self.epochs_without_gain}
+        plain = {"value": value, "step": self.step, "epochs_without_gain": self.epochs_without_gain}
+        return {**plain, "settled": self.settled}
 
 
 def run_training(
@@ -137,8 +143,10 @@ def _judge(scored: Scored, choice: Choice, training: Training, folder: RunFolder
             choice.weights = training.attachment.state()
     else:
         choice.epochs_without_gain += 1
+    if gained or training.settings.keep == "last":
+        choice.settled = scored.settled
     folder.write_metric("score", {"split": scored.split, "step": scored.step, "best": gained, **scored.values})
-    return Scored(scored.split, scored.step, scored.values, scored.intervals, gained)
+    return Scored(scored.split, scored.step, scored.values, scored.intervals, gained, scored.settled)
 
 
 def _save(training: Training, folder: RunFolder, choice: Choice) -> None:
@@ -163,7 +171,7 @@ def _resume(training: Training, folder: RunFolder, choice: Choice) -> None:
     kept = record.choice
     choice.value = math.nan if kept.value is None else kept.value
     choice.step, choice.epochs_without_gain = kept.step, kept.epochs_without_gain
-    choice.weights = best or None
+    choice.weights, choice.settled = best or None, kept.settled
     folder.rewind_metrics(training.step)
     folder.notes.append(f"Resumed at step {training.step} of {training.total_steps}.")
 

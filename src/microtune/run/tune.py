@@ -19,7 +19,7 @@ from microtune.nn.heads import LabelHead
 from microtune.recipe import Recipe
 from microtune.run import precision as number_format
 from microtune.run.card import write_card
-from microtune.run.evaluate import Score, evaluate_items, predict_items
+from microtune.run.evaluate import Score, evaluate_items
 from microtune.run.folder import RunFolder
 from microtune.run.load import Model, load
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
@@ -29,7 +29,6 @@ from microtune.run.summary import Summary, summarize
 from microtune.run.train import Step, Training
 from microtune.run.trunk import TrunkCache
 from microtune.tasks.base import Encoded, Task
-from microtune.tasks.classification import Classification
 
 CACHE_BYTES = 8_000_000_000
 RELOADED_ROWS = 16
@@ -70,10 +69,12 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     method, attachment = _attach(recipe, model, task)
     yield _prepared(model, attachment, encoded, splits, task)
     training = _training(recipe, model, task, method, attachment, encoded["train"], folder)
-    yield from _fit(training, folder, encoded)
+    choice = Choice(task.primary, task.greater_is_better)
+    yield from _fit(training, folder, encoded, choice)
     yield Stage("evaluating")
-    task, scores = _judge(model, task, encoded, training)
-    model.task = task
+    task = model.task = task.model_copy(update=choice.settled)
+    parts = {name: encoded[name] for name in ("validation", "test") if name in encoded}
+    scores = {str(name): evaluate_items(model.network, task, part) for name, part in parts.items()}
     yield from (Evaluated(name, score, task) for name, score in scores.items())
     save_run(folder.path, model, method, attachment, recipe.model, recipe.seed)
     _check_reloaded(folder, model, task, encoded["train"])
@@ -154,46 +155,35 @@ def _trunks(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded
     return found
 
 
-def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) -> Iterator[Stage | Step | Scored]:
+def _fit(
+    training: Training, folder: RunFolder, encoded: Mapping[str, Encoded], choice: Choice
+) -> Iterator[Stage | Step | Scored]:
     trunks = _trunks(training, folder, encoded)
     training.trunk = trunks.get("train")
     try:
         for name, trunk in trunks.items():
             for done in trunk.fill():
                 yield Stage(f"frozen trunk, {name}", done, len(encoded[name].items))
-        yield from _epochs(training, folder, encoded.get("validation"), trunks.get("validation"))
+        yield from _epochs(training, folder, encoded.get("validation"), trunks.get("validation"), choice)
     finally:
         for trunk in trunks.values():
             trunk.close()
 
 
 def _epochs(
-    training: Training, folder: RunFolder, judged: Encoded | None, trunk: TrunkCache | None
+    training: Training, folder: RunFolder, judged: Encoded | None, trunk: TrunkCache | None, choice: Choice
 ) -> Iterator[Stage | Step | Scored]:
     yield Stage("training", training.step, training.total_steps, "steps")
     task = training.task
 
     def evaluate() -> Scored:
         assert judged is not None
-        score = evaluate_items(training.model, task, judged, precision=training.precision, intervals=False, trunk=trunk)
-        return Scored("validation", training.step, score.values)
+        score = evaluate_items(
+            training.model, task, judged, precision=training.precision, intervals=False, settle=True, trunk=trunk
+        )
+        return Scored("validation", training.step, score.values, settled=score.settled)
 
-    choice = Choice(task.primary, task.greater_is_better)
     yield from run_training(training, folder, choice, evaluate if judged is not None else None)
-
-
-def _judge(
-    model: Model, task: Task, encoded: Mapping[str, Encoded], training: Training
-) -> tuple[Task, dict[str, Score]]:
-    """Calibrate on validation, then score validation and test."""
-    scores: dict[str, Score] = {}
-    if "validation" in encoded:
-        if isinstance(task, Classification):
-            task = task.calibrated(list(predict_items(model.network, task, encoded["validation"])))
-        scores["validation"] = evaluate_items(model.network, task, encoded["validation"])
-    if "test" in encoded:
-        scores["test"] = evaluate_items(model.network, task, encoded["test"])
-    return task, scores
 
 
 def _check_reloaded(folder: RunFolder, model: Model, task: Task, encoded: Encoded) -> None:
