@@ -73,12 +73,16 @@ class EventPrinter:
 
     def __call__(self, event: Any) -> None:
         """Show one event."""
+        from microtune.run.adjust import Decision
+        from microtune.run.diagnosis import Diagnosis
         from microtune.run.session import Scored, Stage
         from microtune.run.train import Step
         from microtune.run.tune import Evaluated, Prepared
 
         if isinstance(event, Evaluated) and not self.silent:
             show_score(event.split, event.score, event.task)
+        elif isinstance(event, Diagnosis) and not self.silent:
+            out.print(Text(f"diagnosis: {plain(event.sentence)}"), soft_wrap=True)
         elif self.quiet:
             return
         elif isinstance(event, Stage):
@@ -87,6 +91,8 @@ class EventPrinter:
             self._step(event)
         elif isinstance(event, Prepared):
             show_summary(event)
+        elif isinstance(event, Decision):
+            err.print(Text(f"  {plain(event.text)}", style="yellow"), soft_wrap=True)
         elif isinstance(event, Scored):
             facts = "  ".join(f"{name} {value:.4g}" for name, value in event.values.items())
             err.print(

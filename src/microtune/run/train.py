@@ -66,6 +66,7 @@ class Training:
         self.sizes = item_sizes(items)
         self.device = next(model.parameters()).device
         self.trunk = trunk
+        self.skip_broken = False  # a step whose loss is no number: left out, instead of an error
         self.step = 0
         self.steps_per_epoch = math.ceil(len(items) / settings.batch_size)
         planned = max(1, round(settings.epochs * self.steps_per_epoch))
@@ -83,7 +84,7 @@ class Training:
                     self.model.train()
                 self._seed(_mix(self.seed, self.step))  # dropout: the same after a resume
                 loss, norm, tokens, supervised = self._optimize(batch)
-                lr = self.optimizers.step(self.step)
+                lr = self.optimizers.step(self.step) if math.isfinite(loss) else 0.0
                 self.step += 1
                 self.movement.check(self.step, lr)
                 now = time.perf_counter()
@@ -121,6 +122,8 @@ class Training:
             total += float(loss.detach())
             tokens += sum(self.sizes[i] for i in piece)
         if not math.isfinite(total):
+            if self.skip_broken:
+                return math.nan, math.nan, tokens, weight
             raise CheckError(
                 f"The loss is {total} at step {self.step + 1}: lower train.lr, or look for broken rows with "
                 "`microtune lint`."

@@ -7,7 +7,7 @@ The test split is read once, at the end.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -18,9 +18,11 @@ from microtune.errors import CheckError, InputError
 from microtune.nn.heads import LabelHead
 from microtune.recipe import Recipe
 from microtune.run import precision as number_format
-from microtune.run.card import write_card
+from microtune.run.adjust import Decision, decisions
+from microtune.run.card import Course, write_card
+from microtune.run.diagnosis import Diagnosis, diagnose, points
 from microtune.run.evaluate import Score, evaluate_items
-from microtune.run.folder import RunFolder
+from microtune.run.folder import RunFolder, read_metrics
 from microtune.run.load import Model, load
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
 from microtune.run.saved import save_run
@@ -53,7 +55,7 @@ class Evaluated:
     task: Task
 
 
-Event = Stage | Prepared | Step | Scored | Evaluated
+Event = Stage | Prepared | Step | Scored | Decision | Evaluated | Diagnosis
 
 
 def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator[Event]:
@@ -76,9 +78,13 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     parts = {name: encoded[name] for name in ("validation", "test") if name in encoded}
     scores = {str(name): evaluate_items(model.network, task, part) for name, part in parts.items()}
     yield from (Evaluated(name, score, task) for name, score in scores.items())
+    lines = read_metrics(folder.path / "metrics.jsonl")
+    diagnosis = diagnose(*points(lines), new_head=task.reads == "hidden")
+    yield diagnosis
     save_run(folder.path, model, method, attachment, recipe.model, recipe.seed)
     _check_reloaded(folder, model, task, encoded["train"])
-    _finish(recipe, folder, model, attachment, scores, splits)
+    course = Course(diagnosis, decisions(lines))
+    _finish(recipe, folder, model, attachment, scores, splits, course)
 
 
 def _model(recipe: Recipe) -> Model:
@@ -157,7 +163,7 @@ def _trunks(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded
 
 def _fit(
     training: Training, folder: RunFolder, encoded: Mapping[str, Encoded], choice: Choice
-) -> Iterator[Stage | Step | Scored]:
+) -> Iterator[Stage | Step | Scored | Decision]:
     trunks = _trunks(training, folder, encoded)
     training.trunk = trunks.get("train")
     try:
@@ -172,7 +178,7 @@ def _fit(
 
 def _epochs(
     training: Training, folder: RunFolder, judged: Encoded | None, trunk: TrunkCache | None, choice: Choice
-) -> Iterator[Stage | Step | Scored]:
+) -> Iterator[Stage | Step | Scored | Decision]:
     yield Stage("training", training.step, training.total_steps, "steps")
     task = training.task
 
@@ -211,6 +217,7 @@ def _finish(
     attachment: Attachment,
     scores: Mapping[str, Score],
     splits: Splits,
+    course: Course,
 ) -> None:
     plain = {
         name: {"values": score.values, "intervals": {k: list(v) for k, v in score.intervals.items()}}
@@ -220,8 +227,9 @@ def _finish(
         folder.write_metric("score", {"split": name, "final": True, **score.values})
     notes = [*splits.notes, *folder.notes]
     removed = [{"path": row.path, "line": row.line} for row in splits.removed]
-    write_card(folder.path, recipe, summarize(model, attachment), scores, model.task, notes)
-    folder.finish({"scores": plain, "notes": notes, "removed": removed})
+    write_card(folder.path, recipe, summarize(model, attachment), scores, model.task, notes, course)
+    said = {"diagnosis": course.diagnosis.plain(), "decisions": [asdict(decision) for decision in course.decisions]}
+    folder.finish({"scores": plain, "notes": notes, "removed": removed, **said})
 
 
 def without_memory(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:

@@ -36,11 +36,21 @@ class SplitRecord(BaseModel):
     intervals: dict[str, tuple[float, float]] = {}
 
 
+class DiagnosisRecord(BaseModel):
+    """How the training went, in scores.json of a tuned model."""
+
+    verdict: str = ""
+    sentence: str = ""
+    step: int | None = None
+    evidence: dict[str, float] = {}
+
+
 class ScoresRecord(BaseModel):
     """What is read of scores.json; it holds more."""
 
     scores: dict[str, SplitRecord]
     notes: list[str] = []
+    diagnosis: DiagnosisRecord = DiagnosisRecord()
 
 
 class Run:
@@ -55,6 +65,7 @@ class Run:
         self.scores: dict[str, dict[str, float]] = {k: v.values for k, v in record.scores.items()}
         self.intervals: dict[str, dict[str, tuple[float, float]]] = {k: v.intervals for k, v in record.scores.items()}
         self.notes: list[str] = record.notes
+        self.diagnosis = record.diagnosis
 
     @cached_property
     def model(self) -> Model:
