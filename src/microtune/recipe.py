@@ -116,7 +116,15 @@ class Train(Section):
     keep: Literal["best", "last"] = Field(
         default="best", description="which weights a run ends with: best on validation, or last"
     )
-    patience: int = Field(default=0, ge=0, description="stop after so many epochs without gain on validation; 0: never")
+    patience: int = Field(
+        default=5,
+        ge=0,
+        description="stop after so many epochs in which neither the metric nor the loss of validation gained; 0: never",
+    )
+    adjust: Literal["off", "advise", "act"] = Field(
+        default="advise",
+        description="divergence, overfitting: say, or do: lower the rate, go back to the best weights, regularise",
+    )
     checkpoint_steps: int = Field(default=0, ge=0, description="checkpoint every so many steps; 0: once per epoch")
     cache: bool = Field(
         default=True, description="keep the outputs of a frozen trunk from the first epoch for the others"

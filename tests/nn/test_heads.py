@@ -131,3 +131,14 @@ def test_mean_pooling_is_the_mean_of_each_sequence() -> None:
     spec = ModelSpec(vocab_size=VOCAB, decoder=PLAIN, pooling="mean")
     head = LabelHead(spec, 3).double()
     assert_close(head(hidden, torch.tensor([4, 1, 4])), wanted @ head.out.weight.T, **EXACT)
+
+
+@each
+def test_judging_is_log_probabilities_and_the_best_id_in_one_pass(fields: dict[str, Any]) -> None:
+    head, hidden, targets = make(fields)
+    targets = targets.clone()
+    targets[::2] = head.top_k(hidden, 1)[1][::2, 0]
+    logp, right = head.judge(hidden, targets)
+    assert_close(logp, head.log_probabilities(hidden, targets), **EXACT)
+    assert torch.equal(right, head.top_k(hidden, 1)[1][:, 0] == targets)
+    assert head.judge(hidden[:0], targets[:0])[1].shape == (0,)

@@ -62,6 +62,16 @@ class Attachment:
         """Names and tensors of everything that trains."""
         return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
 
+    def blocks(self) -> list[list[str]]:
+        """Names of what trains inside the blocks of the output stack, by block, lowest first."""
+        side = "decoder" if self.model.decoder is not None else "encoder"
+        found: dict[int, list[str]] = {}
+        for name, _ in self.parameters():
+            parts = name.split(".")
+            if parts[:2] == [side, "blocks"]:
+                found.setdefault(int(parts[2]), []).append(name)
+        return [found[number] for number in sorted(found)]
+
     def state(self) -> dict[str, Tensor]:
         """Copies of everything that trains, keyed by role."""
         return {name: p.detach().clone() for name, p in self.parameters()}

@@ -102,13 +102,17 @@ class EventPrinter:
 
     def __call__(self, event: Any) -> None:
         """Show one event."""
+        from microtune.run.adjust import Decision
         from microtune.run.checks import Warned
+        from microtune.run.diagnosis import Diagnosis
         from microtune.run.session import Scored, Stage
         from microtune.run.train import Step
         from microtune.run.tune import Evaluated, Prepared
 
         if isinstance(event, Evaluated) and not self.silent:
             show_score(event.split, event.score, event.task)
+        elif isinstance(event, Diagnosis) and not self.silent:
+            out.print(cell(f"diagnosis: {event.sentence}"), soft_wrap=True)
         elif self.quiet:
             return
         elif isinstance(event, Stage):
@@ -119,6 +123,8 @@ class EventPrinter:
             show_summary(event)
         elif isinstance(event, Warned):
             err.print(cell(f"note: {event.note}", "yellow"), soft_wrap=True)
+        elif isinstance(event, Decision):
+            err.print(cell(f"  {event.text}", "yellow"), soft_wrap=True)
         elif isinstance(event, Scored):
             facts = "  ".join(f"{name} {value:.4g}" for name, value in event.values.items())
             err.print(cell(f"  step {event.step}: {event.split} {facts}{'  (best so far)' if event.best else ''}"))

@@ -82,6 +82,21 @@ class VocabularyHead(nn.Module):
             values[part] = best - logits.logsumexp(-1, keepdim=True)
         return values, ids
 
+    @torch.no_grad()
+    def judge(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(target) `[R]`, and whether the target is the most probable id `[R]`, from one pass over the chunks."""
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        logp = torch.empty(len(hidden), dtype=wide, device=hidden.device)
+        right = torch.empty(len(hidden), dtype=torch.bool, device=hidden.device)
+        done = 0
+        for h, t in self.chunks(self._prepared(hidden), targets):
+            part = slice(done, done + len(h))
+            done = part.stop
+            logits = self._logits(h, self.out.weight, self.out.bias).to(wide)
+            right[part] = logits.argmax(-1) == t
+            logp[part] = -F.cross_entropy(logits, t, reduction="none")
+        return logp, right
+
     def _prepared(self, hidden: Tensor) -> Tensor:
         if self.transform is not None:
             hidden = self.transform(hidden)

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from microtune.recipe import Recipe
+from microtune.run.adjust import Decision
+from microtune.run.diagnosis import Diagnosis
 from microtune.run.disk import write_text
 from microtune.run.evaluate import Score
 from microtune.run.summary import Summary
 from microtune.tasks.base import Task
 from microtune.tasks.classification import Classification
 from microtune.version import __version__
+
+DECISIONS = 20  # more of them than this are left to metrics.jsonl
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the training went: the diagnosis, and what was decided on the way."""
+
+    diagnosis: Diagnosis
+    decisions: list[Decision]
 
 
 def write_card(
@@ -22,6 +35,7 @@ def write_card(
     scores: Mapping[str, Score],
     task: Task | None,
     notes: Sequence[str],
+    course: Course,
     made: Sequence[Mapping[str, str]] = (),
 ) -> None:
     """Write `README.md` into the run's folder; `made`: the checks that it made, with their results."""
@@ -45,6 +59,7 @@ def write_card(
         for label, row in task.per_class(scores["test"].predictions).items():
             cells = f"{row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['support']:.0f}"
             lines.append(f"| {_plain(str(label))} | {cells} |")
+    lines += _course(course)
     if notes:
         lines += ["", "What to know:", ""]
         lines += [f"- {_plain(note)}" for note in notes]
@@ -54,6 +69,17 @@ def write_card(
         lines[-1] += f"; {', '.join(warned)} warned (see above)." if warned else "."
     lines += ["", "```python", "import microtune as mt", f'run = mt.load("{_plain(folder.as_posix())}")', "```", ""]
     write_text(folder / "README.md", "\n".join(lines))
+
+
+def _course(course: Course) -> list[str]:
+    """The diagnosis and the decisions."""
+    lines = ["", f"How the training went: {_plain(course.diagnosis.sentence)}"]
+    found = course.decisions
+    if found:
+        lines += ["", *(f"- {_plain(decision.text)}" for decision in found[:DECISIONS])]
+    if len(found) > DECISIONS:
+        lines.append(f"- and {len(found) - DECISIONS} more in metrics.jsonl")
+    return lines
 
 
 def write_base_card(path: Path, recipe: Recipe, scores: Mapping[str, Any], facts: Mapping[str, Any]) -> None:

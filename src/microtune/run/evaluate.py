@@ -1,24 +1,25 @@
 """Evaluation: run a split through the model, let the task interpret, score with a 95 % interval.
 
-Nothing is kept of the logits: each batch is reduced to one `Prediction` per row at once. Intervals are bootstrap
-percentiles over rows (Efron, 1979), for every metric alike; a share of rows uses Wilson's interval (1927), which is
-right near 0 and 1.
+Nothing is kept of logits and hidden states: each batch is reduced at once to a few numbers a row (at most 200 bytes,
+whatever the number of labels). Intervals are bootstrap percentiles over rows (Efron, 1979), for every metric alike; a
+share of rows uses Wilson's interval (1927), which is right near 0 and 1.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from microtune.data.batches import collate, in_order, item_sizes
+from microtune.data.batches import Batch, collate, in_order, item_sizes
 from microtune.nn.transformer import Transformer
 from microtune.run.precision import Precision, autocast
 from microtune.run.trunk import TrunkCache
 from microtune.tasks.base import Encoded, Prediction, Task
+from microtune.tasks.outcomes import Collector, Column, Outcomes
 
 EVALUATION_TOKENS = 4096
 RESAMPLES = 500
@@ -27,11 +28,16 @@ WILSON = ("accuracy",)
 
 @dataclass(frozen=True)
 class Score:
-    """Metrics of a split, their 95 % intervals, and what was predicted for each row."""
+    """Metrics of a split, their 95 % intervals, and what was predicted for each row.
+
+    `predictions` reads as a list of Prediction; it keeps columns of numbers, so the scores of all labels are not in
+    it (`predict` gives them). `settled`: fields of the task that follow from this split, such as the temperature.
+    """
 
     values: dict[str, float]
     intervals: dict[str, tuple[float, float]]
-    predictions: list[Prediction]
+    predictions: Outcomes
+    settled: dict[str, float] = field(default_factory=dict)
 
 
 def predict_items(
@@ -43,14 +49,8 @@ def predict_items(
     trunk: TrunkCache | None = None,
 ) -> Iterator[Prediction]:
     """One Prediction per item, shortest first; `Prediction.row` says which row it is. `trunk`: that of these items."""
-    device = next(model.parameters()).device
-    model.eval()
-    items = encoded.items
-    with torch.inference_mode(), autocast(device, precision):
-        for piece in in_order(item_sizes(items), EVALUATION_TOKENS):
-            batch = collate([items[i] for i in piece], share=trunk is None and model.is_causal).to(device)
-            states = None if trunk is None else trunk.states(batch, piece)
-            hidden = model(batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types, trunk=states)
+    with torch.inference_mode(), autocast(next(model.parameters()).device, precision):
+        for _, batch, hidden in _hidden(model, encoded, trunk):
             yield from task.decode(model.head, hidden, batch)
 
 
@@ -61,38 +61,56 @@ def evaluate_items(
     *,
     precision: Precision = "float32",
     intervals: bool = True,
+    settle: bool = False,
     trunk: TrunkCache | None = None,
 ) -> Score:
-    """Score a split."""
-    found = predict_items(model, task, encoded, precision=precision, trunk=trunk)
-    predictions = sorted(found, key=lambda p: p.row)
-    values = task.metrics(predictions)
-    return Score(values, confidence_intervals(task, predictions, values) if intervals else {}, predictions)
+    """Score a split, in one pass; `settle`: choose fields of the task by it too."""
+    kept = Collector(len(encoded.items))
+    tallies: dict[str, Column] = {}
+    with torch.inference_mode(), autocast(next(model.parameters()).device, precision):
+        for places, batch, hidden in _hidden(model, encoded, trunk):
+            kept.put(places, task.measure(model.head, hidden, batch, tallies if settle else None))
+    outcomes = Outcomes(kept.columns, task.read) if kept.columns else Outcomes(task.columns([]), task.read)
+    values = task.metrics(outcomes)
+    found = confidence_intervals(task, outcomes, values) if intervals else {}
+    return Score(values, found, outcomes, task.settled(tallies))
 
 
-def confidence_intervals(
-    task: Task, predictions: Sequence[Prediction], values: dict[str, float]
-) -> dict[str, tuple[float, float]]:
-    """95 % interval of every metric, over rows (several items of one row stay together)."""
-    rows: dict[int, list[Prediction]] = {}
-    for number, prediction in enumerate(predictions):
-        rows.setdefault(prediction.row if prediction.row >= 0 else -1 - number, []).append(prediction)
-    groups = list(rows.values())
-    result = {name: wilson(values[name], len(groups)) for name in WILSON if name in values}
+def _hidden(
+    model: Transformer, encoded: Encoded, trunk: TrunkCache | None
+) -> Iterator[tuple[list[int], Batch, torch.Tensor]]:
+    """Places of items, their batch and its hidden states at the readout, shortest items first."""
+    device = next(model.parameters()).device
+    model.eval()
+    items = encoded.items
+    for piece in in_order(item_sizes(items), EVALUATION_TOKENS):
+        batch = collate([items[i] for i in piece], share=trunk is None and model.is_causal).to(device)
+        states = None if trunk is None else trunk.states(batch, piece)
+        hidden = model(batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types, trunk=states)
+        yield piece, batch, hidden
+
+
+def confidence_intervals(task: Task, outcomes: Outcomes, values: dict[str, float]) -> dict[str, tuple[float, float]]:
+    """95 % interval of every metric, over rows (several items of one row stay together).
+
+    A draw of rows is how often each one was drawn: the same metrics as of a list with repetitions, without making it.
+    """
+    rows = outcomes.columns["row"]
+    alone = np.where(rows < 0, np.arange(len(rows)) + rows.max(initial=0) + 1, rows)  # an item of no row is its own
+    _, group = np.unique(alone, return_inverse=True)
+    count = int(group.max(initial=-1)) + 1
+    result = {name: wilson(values[name], count) for name in WILSON if name in values}
     rest = [name for name in values if name not in result]
-    if len(groups) < 2 or not rest:
+    if count < 2 or not rest:
         return result
     generator = np.random.default_rng(0)
-    draws: dict[str, list[float]] = {name: [] for name in rest}
-    for _ in range(RESAMPLES):
-        drawn = [p for i in generator.integers(len(groups), size=len(groups)) for p in groups[i]]
-        again = task.metrics(drawn)
-        for name in rest:
-            draws[name].append(again[name])
-    for name in rest:
-        low, high = np.percentile(draws[name], [2.5, 97.5])
-        result[name] = (float(low), float(high))
-    return result
+    draws = np.empty((RESAMPLES, len(rest)))
+    for number in range(RESAMPLES):
+        times = np.bincount(generator.integers(count, size=count), minlength=count).astype(np.float64)
+        again = task.metrics(outcomes, times[group])
+        draws[number] = [again[name] for name in rest]
+    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
+    return result | {name: (float(low[i]), float(high[i])) for i, name in enumerate(rest)}
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -167,6 +168,7 @@ class RunFolder:
     def write_metric(self, kind: str, values: Any) -> None:
         """Append one object to metrics.jsonl."""
         entry = asdict(values) if is_dataclass(values) and not isinstance(values, type) else dict(values)
+        entry = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()}
         line = json.dumps({"kind": kind, **entry, "time": round(time.time(), 3)}, ensure_ascii=False)
         path = self.path / "metrics.jsonl"
         with explained(path):

@@ -43,6 +43,7 @@ class Optimizers:
             lr = (head_lr if head else self.base_lr) * (MUON_LR_RATIO if muon else 1.0)
             decay = settings.weight_decay if matrix else 0.0
             (muon_groups if muon else adam).append({"params": members, "lr": lr, "peak": lr, "weight_decay": decay})
+        self.rate = 1.0  # factor on all rates, see `adjust`
         self.members: list[Optimizer] = []
         if adam:
             self.members.append(torch.optim.AdamW(adam, betas=settings.betas, eps=1e-8, fused=True))
@@ -61,12 +62,24 @@ class Optimizers:
 
     def step(self, step: int) -> float:
         """Apply the gradients with the rate of `step` (from 0); returns the base rate used."""
-        share = schedule(self.settings, step, self.total_steps)
+        share = schedule(self.settings, step, self.total_steps) * self.rate
         for member in self.members:
             for group in member.param_groups:
                 group["lr"] = group["peak"] * share
             member.step()
         return self.base_lr * share
+
+    def adjust(self, rate: float, weight_decay: float | None) -> None:
+        """Multiply all rates by `rate` from now on, and put `weight_decay` in place of the settings' own."""
+        self.rate = rate
+        if weight_decay is not None:
+            for group in (g for member in self.members for g in member.param_groups):
+                group["weight_decay"] = weight_decay if group["params"][0].ndim >= 2 else 0.0
+
+    def forget(self) -> None:
+        """Drop all moments, as before the first step."""
+        for member in self.members:
+            member.state.clear()
 
     def state(self) -> tuple[dict[str, Tensor], list[Any]]:
         """Tensors by name, and everything else as plain values."""

@@ -22,6 +22,7 @@ from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer, count_parameters, initialize
 from microtune.recipe import Recipe, Source
 from microtune.run import precision as number_format
+from microtune.run.adjust import Decision
 from microtune.run.disk import explained, verify_folder, write_folder
 from microtune.run.diverged import good_checkpoints
 from microtune.run.evaluate import evaluate_items
@@ -43,7 +44,7 @@ def source_hashes(recipe: Recipe) -> dict[str, str]:
     return {source.path: _hash(recipe, source) for source in recipe.data.sources}
 
 
-def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Scored]:
+def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Scored | Decision]:
     """Run a pretraining recipe in `folder` (already open); yields what happens."""
     if not recipe.data.sources:
         raise InputError("recipe: data.sources is missing: the files that the model shall learn from.")

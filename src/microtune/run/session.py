@@ -19,6 +19,7 @@ from torch import Tensor
 
 from microtune.errors import MicrotuneError, RunError
 from microtune.recipe import Section, validated
+from microtune.run.adjust import Decision, Watch, WatchRecord
 from microtune.run.diverged import check_weights
 from microtune.run.folder import RunFolder
 from microtune.run.train import Step, Training
@@ -43,6 +44,7 @@ class Scored:
     values: dict[str, float]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     best: bool = False
+    settled: dict[str, float] = field(default_factory=dict)  # fields of the task that follow from it
 
 
 class TrainingRecord(Section):
@@ -59,6 +61,9 @@ class ChoiceRecord(Section):
     value: float | None
     step: int = Field(ge=0)
     epochs_without_gain: int = Field(ge=0)
+    tie: float | None = None
+    loss: float | None = None
+    settled: dict[str, float] = Field(default_factory=dict)
 
 
 class CheckpointRecord(Section):
@@ -66,6 +71,7 @@ class CheckpointRecord(Section):
 
     training: TrainingRecord
     choice: ChoiceRecord
+    watch: WatchRecord = WatchRecord()
 
 
 class Interrupted(MicrotuneError):  # noqa: N818 - an event rather than an error
@@ -83,18 +89,33 @@ class Choice:
     value: float = math.nan
     step: int = 0
     epochs_without_gain: int = 0
+    tie: float | None = None  # the loss of the best weights
+    loss: float | None = None  # the lowest so far, whatever the primary metric is
     weights: dict[str, Tensor] | None = None
+    settled: dict[str, float] = field(default_factory=dict)  # of the weights that the run ends with
 
-    def better(self, value: float) -> bool:
-        """Whether `value` beats the best so far."""
+    def better(self, value: float, loss: float | None = None) -> bool:
+        """Whether `value`, or between equals `loss`, beats the best so far; what is no number beats nothing."""
+        if math.isnan(value):
+            return False
         if math.isnan(self.value):
             return True
+        if value == self.value:  # common on small splits
+            return loss is not None and self.tie is not None and loss < self.tie
         return value > self.value if self.greater_is_better else value < self.value
+
+    def lower(self, loss: float | None) -> bool:
+        """Whether `loss` is the lowest so far, which it is from then on."""
+        if loss is None or not math.isfinite(loss) or (self.loss is not None and loss >= self.loss):
+            return False
+        self.loss = loss
+        return True
 
     def plain(self) -> dict[str, Any]:
         """What a checkpoint keeps beside the weights."""
         value = None if math.isnan(self.value) else self.value
-        return {"value": value, "step": self.step, "epochs_without_gain": self.epochs_without_gain}
+        plain = {"value": value, "step": self.step, "epochs_without_gain": self.epochs_without_gain}
+        return {**plain, "tie": self.tie, "loss": self.loss, "settled": self.settled}
 
 
 def run_training(
@@ -102,24 +123,28 @@ def run_training(
     folder: RunFolder,
     choice: Choice,
     evaluate: Callable[[], Scored] | None,
-) -> Iterator[Step | Scored]:
+) -> Iterator[Step | Scored | Decision]:
     """Train to the end from wherever the folder's last checkpoint stands; leaves the chosen weights in the model."""
-    _resume(training, folder, choice)
+    watch = Watch(training, judged=evaluate is not None)
+    _resume(training, folder, choice, watch)
     settings = training.settings
     every = settings.checkpoint_steps or training.steps_per_epoch
-    stopped_early = bool(settings.patience) and choice.epochs_without_gain >= settings.patience
     with _signals() as asked_to_stop:
-        for step in () if stopped_early else training.fit():
+        for step in () if _enough(training, choice) else training.fit():
+            decision = watch.after_step(step, choice.weights)
             folder.write_metric("step", step)
             yield step
+            yield from _noted(decision, folder)
             epoch_ends = training.step % training.steps_per_epoch == 0 or training.step == training.total_steps
             if evaluate is not None and epoch_ends:
                 scored = _judge(evaluate(), choice, training, folder)
                 yield scored
-            enough = bool(settings.patience) and choice.epochs_without_gain >= settings.patience
+                if not _enough(training, choice):
+                    yield from _noted(watch.after_look(scored.values.get("loss"), scored.best, choice.weights), folder)
+            enough = _enough(training, choice)
             last = enough or training.step == training.total_steps
             if last or training.step % every == 0 or asked_to_stop.is_set():
-                _save(training, folder, choice)
+                _save(training, folder, choice, watch)
             if asked_to_stop.is_set():
                 done = f"{training.step} of {training.total_steps}"
                 raise Interrupted(f"Stopped at step {done}; run the same command to resume.")
@@ -129,27 +154,43 @@ def run_training(
         training.attachment.load_state(choice.weights)
 
 
+def _enough(training: Training, choice: Choice) -> bool:
+    """Whether `train.patience` is at its end."""
+    patience = training.settings.patience
+    return bool(patience) and choice.epochs_without_gain >= patience
+
+
+def _noted(decision: Decision | None, folder: RunFolder) -> Iterator[Decision]:
+    if decision is not None:
+        folder.write_metric("decision", decision)
+        yield decision
+
+
 def _judge(scored: Scored, choice: Choice, training: Training, folder: RunFolder) -> Scored:
-    value = scored.values[choice.primary]
-    gained = choice.better(value)
+    value, settings = scored.values[choice.primary], training.settings
+    loss = scored.values.get("loss")
+    gained = choice.better(value, loss)
+    learning = choice.lower(loss)
+    choice.epochs_without_gain = 0 if gained or learning else choice.epochs_without_gain + 1
     if gained:
-        choice.value, choice.step, choice.epochs_without_gain = value, training.step, 0
-        if training.settings.keep == "best":
+        choice.value, choice.tie, choice.step = value, loss, training.step
+        if settings.keep == "best" or settings.adjust == "act":
             choice.weights = training.attachment.state()
-    else:
-        choice.epochs_without_gain += 1
+    if gained or settings.keep == "last":
+        choice.settled = scored.settled
     folder.write_metric("score", {"split": scored.split, "step": scored.step, "best": gained, **scored.values})
-    return Scored(scored.split, scored.step, scored.values, scored.intervals, gained)
+    return Scored(scored.split, scored.step, scored.values, scored.intervals, gained, scored.settled)
 
 
-def _save(training: Training, folder: RunFolder, choice: Choice) -> None:
+def _save(training: Training, folder: RunFolder, choice: Choice, watch: Watch) -> None:
     check_weights(training)
     tensors, plain = training.state()
     tensors |= {f"best.{name}": value for name, value in (choice.weights or {}).items()}
-    folder.save_checkpoint(training.step, tensors, {"training": plain, "choice": choice.plain()})
+    record = {"training": plain, "choice": choice.plain(), "watch": watch.plain().model_dump()}
+    folder.save_checkpoint(training.step, tensors, record)
 
 
-def _resume(training: Training, folder: RunFolder, choice: Choice) -> None:
+def _resume(training: Training, folder: RunFolder, choice: Choice, watch: Watch) -> None:
     found = folder.load_checkpoint()
     if found is None:
         folder.rewind_metrics(0)
@@ -162,10 +203,12 @@ def _resume(training: Training, folder: RunFolder, choice: Choice) -> None:
         )
     best = {k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")}
     training.load_state({k: v for k, v in tensors.items() if not k.startswith("best.")}, dict(record.training))
+    watch.load(record.watch)
     kept = record.choice
     choice.value = math.nan if kept.value is None else kept.value
     choice.step, choice.epochs_without_gain = kept.step, kept.epochs_without_gain
-    choice.weights = best or None
+    choice.tie, choice.loss = kept.tie, kept.loss
+    choice.weights, choice.settled = best or None, kept.settled
     folder.rewind_metrics(training.step)
     folder.notes.append(f"Resumed at step {training.step} of {training.total_steps}.")
 

@@ -73,6 +73,7 @@ class Training:
         self.device = next(model.parameters()).device
         self.trunk = trunk
         self.micro_tokens = settings.micro_tokens or micro_tokens(model.spec)
+        self.skip_broken = False  # a step whose loss is no number: left out, instead of an error
         self.step = 0
         self.steps_per_epoch = math.ceil(len(items) / settings.batch_size)
         planned = max(1, round(settings.epochs * self.steps_per_epoch))
@@ -91,10 +92,12 @@ class Training:
                     self.model.train()
                 self._seed(_mix(self.seed, self.step))  # dropout: the same after a resume
                 loss, norm, tokens, supervised = self._optimize(batch)
-                if not math.isfinite(loss + norm):
+                broken = not math.isfinite(loss + norm)
+                if broken and not self.skip_broken:
                     raise not_finite(self, batch, loss, norm)
-                self.movement.see_gradients(max(self.sizes[i] for piece in batch for i in piece))
-                lr = self.optimizers.step(self.step)
+                if not broken:
+                    self.movement.see_gradients(max(self.sizes[i] for piece in batch for i in piece))
+                lr = 0.0 if broken else self.optimizers.step(self.step)
                 self.step += 1
                 self.movement.check(self.step, lr)
                 now = time.perf_counter()

@@ -7,7 +7,7 @@ The test split is read once, at the end.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -17,12 +17,14 @@ from microtune.errors import InputError
 from microtune.nn.heads import LabelHead
 from microtune.recipe import Recipe
 from microtune.run import precision as number_format
-from microtune.run.card import write_card
+from microtune.run.adjust import Decision, decisions
+from microtune.run.card import Course, write_card
 from microtune.run.checks import Warned
+from microtune.run.diagnosis import Diagnosis, diagnose, points
 from microtune.run.diverged import good_checkpoints
-from microtune.run.evaluate import Score, evaluate_items, predict_items
+from microtune.run.evaluate import Score, evaluate_items
 from microtune.run.final import Probe, below_chance
-from microtune.run.folder import RunFolder
+from microtune.run.folder import RunFolder, read_metrics
 from microtune.run.invariants import check_rates, check_tied
 from microtune.run.load import Model, load
 from microtune.run.precision import HeldBase
@@ -59,7 +61,7 @@ class Evaluated:
     task: Task
 
 
-Event = Stage | Prepared | Step | Scored | Warned | Evaluated
+Event = Stage | Prepared | Step | Scored | Warned | Decision | Evaluated | Diagnosis
 
 
 def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator[Event]:
@@ -82,20 +84,22 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
         model.network, task, method, attachment, items, recipe.train, seed=recipe.seed, precision=precision
     )
     _check_before(training, model, encoded["train"], splits)
-    yield from _fit(training, folder, encoded)
+    choice = Choice(task.primary, task.greater_is_better)
+    yield from _fit(training, folder, encoded, choice)
     yield Stage("evaluating")
     training.movement.finish(training.step)
-    rounded = _rounded_loss(training, task, encoded) if precision == "int8" else None
+    rounded = _loss(training, encoded, precision) if precision == "int8" else None
     held.release()
     probe.check_effect()
     check_tied(model.network)
-    task, scores = _judge(model, task, encoded, training)
     if rounded is not None:
-        exact = evaluate_items(model.network, training.task, encoded["validation"], intervals=False).values["loss"]
+        exact = _loss(training, encoded, "float32")
         folder.notes.append(
             f"int8: validation loss {rounded:.4f} with the frozen weights in int8, {exact:.4f} with those of the files."
         )
-    model.task = task
+    task = model.task = task.model_copy(update=choice.settled)
+    parts = {name: encoded[name] for name in ("validation", "test") if name in encoded}
+    scores = {str(name): evaluate_items(model.network, task, part) for name, part in parts.items()}
     summary = summarize(model, attachment)
     save_run(folder.path, model, method, attachment, recipe.model, recipe.seed)
     probe.check_reloaded(folder.path)
@@ -103,7 +107,10 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     splits.ledger.passed(*AT_THE_END, *training.movement.made)
     if "validation" in encoded:
         _note_chance(task, encoded["validation"], folder, splits)
-    _finish(recipe, folder, task, summary, scores, splits)
+    lines = read_metrics(folder.path / "metrics.jsonl")
+    course = Course(diagnose(*points(lines), new_head=task.reads == "hidden"), decisions(lines))
+    yield course.diagnosis
+    _finish(recipe, folder, task, summary, scores, splits, course)
 
 
 def _model(recipe: Recipe) -> Model:
@@ -188,29 +195,32 @@ def _trunks(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded
     return found
 
 
-def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) -> Iterator[Event]:
+def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded], choice: Choice) -> Iterator[Event]:
     trunks = _trunks(training, folder, encoded)
     training.trunk = trunks.get("train")
     try:
         for name, trunk in trunks.items():
             for done in trunk.fill():
                 yield Stage(f"frozen trunk, {name}", done, len(encoded[name].items))
-        yield from _epochs(training, folder, encoded.get("validation"), trunks.get("validation"))
+        yield from _epochs(training, folder, encoded.get("validation"), trunks.get("validation"), choice)
     finally:
         for trunk in trunks.values():
             trunk.close()
 
 
-def _epochs(training: Training, folder: RunFolder, judged: Encoded | None, trunk: TrunkCache | None) -> Iterator[Event]:
+def _epochs(
+    training: Training, folder: RunFolder, judged: Encoded | None, trunk: TrunkCache | None, choice: Choice
+) -> Iterator[Event]:
     yield Stage("training", training.step, training.total_steps, "steps")
     task = training.task
 
     def evaluate() -> Scored:
         assert judged is not None
-        score = evaluate_items(training.model, task, judged, precision=training.precision, intervals=False, trunk=trunk)
-        return Scored("validation", training.step, score.values)
+        score = evaluate_items(
+            training.model, task, judged, precision=training.precision, intervals=False, settle=True, trunk=trunk
+        )
+        return Scored("validation", training.step, score.values, settled=score.settled)
 
-    choice = Choice(task.primary, task.greater_is_better)
     with good_checkpoints(training, folder):
         for event in run_training(training, folder, choice, evaluate if judged is not None else None):
             yield event
@@ -220,26 +230,12 @@ def _epochs(training: Training, folder: RunFolder, judged: Encoded | None, trunk
                     yield Warned("chance", f"[chance] {sentence}")
 
 
-def _judge(
-    model: Model, task: Task, encoded: Mapping[str, Encoded], training: Training
-) -> tuple[Task, dict[str, Score]]:
-    """Calibrate on validation, then score validation and test."""
-    scores: dict[str, Score] = {}
-    if "validation" in encoded:
-        if isinstance(task, Classification):
-            task = task.calibrated(list(predict_items(model.network, task, encoded["validation"])))
-        scores["validation"] = evaluate_items(model.network, task, encoded["validation"])
-    if "test" in encoded:
-        scores["test"] = evaluate_items(model.network, task, encoded["test"])
-    return task, scores
-
-
-def _rounded_loss(training: Training, task: Task, encoded: Mapping[str, Encoded]) -> float | None:
-    """Loss on validation as training computes it."""
+def _loss(training: Training, encoded: Mapping[str, Encoded], precision: number_format.Precision) -> float | None:
+    """Loss on validation, where there is such a split, with products in `precision`."""
     if "validation" not in encoded:
         return None
-    score = evaluate_items(training.model, task, encoded["validation"], precision=training.precision, intervals=False)
-    return score.values["loss"]
+    found = evaluate_items(training.model, training.task, encoded["validation"], precision=precision, intervals=False)
+    return found.values["loss"]
 
 
 def _finish(
@@ -249,6 +245,7 @@ def _finish(
     summary: Summary,
     scores: Mapping[str, Score],
     splits: Splits,
+    course: Course,
 ) -> None:
     plain = {
         name: {"values": score.values, "intervals": {k: list(v) for k, v in score.intervals.items()}}
@@ -259,8 +256,9 @@ def _finish(
     notes = [*splits.notes, *folder.notes]
     removed = [{"path": row.path, "line": row.line} for row in splits.removed]
     made = splits.ledger.record()
-    write_card(folder.path, recipe, summary, scores, task, notes, made)
-    folder.finish({"scores": plain, "notes": notes, "removed": removed, "checks": made})
+    write_card(folder.path, recipe, summary, scores, task, notes, course, made)
+    said = {"diagnosis": course.diagnosis.plain(), "decisions": [asdict(decision) for decision in course.decisions]}
+    folder.finish({"scores": plain, "notes": notes, "removed": removed, "checks": made, **said})
 
 
 def without_memory(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:

@@ -44,12 +44,22 @@ class CheckRecord(BaseModel):
     result: Literal["passed", "warned"]
 
 
+class DiagnosisRecord(BaseModel):
+    """How the training went, in scores.json of a tuned model."""
+
+    verdict: str = ""
+    sentence: str = ""
+    step: int | None = None
+    evidence: dict[str, float] = {}
+
+
 class ScoresRecord(BaseModel):
     """What is read of scores.json; it holds more."""
 
     scores: dict[str, SplitRecord]
     notes: list[str] = []
     checks: list[CheckRecord] = []
+    diagnosis: DiagnosisRecord = DiagnosisRecord()
 
 
 class Run:
@@ -65,6 +75,7 @@ class Run:
         self.intervals: dict[str, dict[str, tuple[float, float]]] = {k: v.intervals for k, v in record.scores.items()}
         self.notes: list[str] = record.notes
         self.checks: dict[str, str] = {check.name: check.result for check in record.checks}
+        self.diagnosis = record.diagnosis
 
     @cached_property
     def model(self) -> Model:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
-import torch
+import numpy as np
 from torch import Tensor, nn
 
 from microtune.data.batches import Batch, Item, Items
@@ -21,20 +21,10 @@ from microtune.errors import InputError
 from microtune.nn.spec import ModelSpec
 from microtune.recipe import Section
 from microtune.registry import Registry
+from microtune.tasks.outcomes import Column, Columns, Outcomes
+from microtune.tasks.outcomes import Prediction as Prediction
 
 NAMED_ROWS = 3  # rows that a report keeps by name
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says about one row. `numbers` are sums that `metrics` adds up (loss, tokens, correct ...)."""
-
-    answer: Any
-    confidence: float
-    target: Any = None
-    scores: Mapping[str, float] = field(default_factory=dict)
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    row: int = -1
 
 
 @dataclass
@@ -138,20 +128,41 @@ class Task(Section):
         raise NotImplementedError
 
     def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:
-        """What the hidden states say about each item of the batch."""
+        """What the hidden states say about each item of the batch, in full."""
+        return list(Outcomes(self.measure(head, hidden, batch), self.read))
+
+    def measure(
+        self, head: nn.Module, hidden: Tensor, batch: Batch, tallies: dict[str, Column] | None = None
+    ) -> Columns:
+        """The same reduced to what scores need: a number or two per item and column, `row` among the columns.
+
+        tallies: sums over all batches of a split, added to in place, from which `settled` chooses.
+        """
         raise NotImplementedError
 
-    def metrics(self, predictions: Sequence[Prediction]) -> dict[str, float]:
-        """Scores of a split."""
+    def read(self, columns: Columns, index: int) -> Prediction:
+        """The Prediction that stands at `index` of the columns of `measure`."""
+        raise NotImplementedError
+
+    def columns(self, found: Sequence[Prediction]) -> Columns:
+        """The columns of `measure` for Predictions of either kind."""
+        raise NotImplementedError
+
+    def settled(self, tallies: Mapping[str, Column]) -> dict[str, float]:
+        """Fields of the task that are chosen after training, from the tallies of the validation split."""
+        return {}
+
+    def metrics(self, found: Sequence[Prediction], weights: Column | None = None) -> dict[str, float]:
+        """Scores of a split; `weights` says how often each item counts, as a bootstrap draws them."""
         raise NotImplementedError
 
 
 tasks: Registry[type[Task]] = Registry("task")
 
 
-def finite_sum(values: Tensor) -> float:
-    """Sum in float64 as a Python float."""
-    return float(values.to(torch.float64).sum())
+def rows_of(batch: Batch) -> Column:
+    """Which row each item of the batch came from."""
+    return np.array([item.row for item in batch.items], dtype=np.int64)
 
 
 def length_limit(spec: ModelSpec, asked: int | None) -> int:

@@ -25,9 +25,11 @@ from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
 from microtune.nn.heads import LabelHead
 from microtune.nn.spec import ModelSpec
-from microtune.tasks.base import EncodingReport, Prediction, Task, tasks
+from microtune.tasks.base import EncodingReport, Prediction, Task, rows_of, tasks
+from microtune.tasks.outcomes import Column, Columns, Outcomes
 
 Label = str | int
+TEMPERATURES = tuple(math.exp(x) for x in np.linspace(math.log(0.1), math.log(10.0), 201))  # tried when calibrating
 
 
 class Classification(Task):
@@ -130,21 +132,78 @@ class Classification(Task):
             )
         return result
 
-    def metrics(self, predictions: Sequence[Prediction]) -> dict[str, float]:
-        """accuracy, macro F1 and loss."""
-        right = [p.answer == p.target for p in predictions]
+    def measure(
+        self, head: nn.Module, hidden: Tensor, batch: Batch, tallies: dict[str, Column] | None = None
+    ) -> Columns:
+        """Numbers of answer and target (-1: none), confidence and loss of each item; losses by temperature."""
+        raw = _wide(head(hidden, batch.counts))
+        logs = torch.log_softmax(raw / self.temperature, -1)
+        confidence, answer = logs.max(-1)
+        known = torch.tensor([len(item.targets) > 0 for item in batch.items], device=raw.device)
+        target = torch.full_like(answer, -1)
+        target[known] = batch.targets
+        loss = torch.full_like(confidence, math.nan)
+        loss[known] = -logs[known].gather(1, batch.targets[:, None])[:, 0]
+        if tallies is not None and len(batch.targets):
+            tallies["losses"] = tallies.get("losses", 0.0) + _losses_by_temperature(raw[known], batch.targets)
         return {
-            "accuracy": float(np.mean(right)),
-            "macro_f1": float(np.mean([row["f1"] for row in self.per_class(predictions).values()])),
-            "loss": float(np.mean([p.numbers["loss"] for p in predictions])),
+            "row": rows_of(batch),
+            "answer": answer.cpu().numpy().astype(np.int32),
+            "target": target.cpu().numpy().astype(np.int32),
+            "confidence": confidence.exp().cpu().numpy().astype(np.float32),
+            "loss": loss.cpu().numpy().astype(np.float64),
         }
 
-    def per_class(self, predictions: Sequence[Prediction]) -> dict[Label, dict[str, float]]:
+    def read(self, columns: Columns, index: int) -> Prediction:
+        """Labels in place of their numbers."""
+        target = int(columns["target"][index])
+        return Prediction(
+            answer=self.labels[columns["answer"][index]],
+            confidence=float(columns["confidence"][index]),
+            target=None if target < 0 else self.labels[target],
+            numbers={} if target < 0 else {"loss": float(columns["loss"][index])},
+            row=int(columns["row"][index]),
+        )
+
+    def columns(self, found: Sequence[Prediction]) -> Columns:
+        """Numbers in place of the labels."""
+        if isinstance(found, Outcomes):
+            return found.columns
+        place = {label: i for i, label in enumerate(self.labels)}
+        return {
+            "row": np.array([p.row for p in found], dtype=np.int64),
+            "answer": np.array([place[p.answer] for p in found], dtype=np.int32),
+            "target": np.array([-1 if p.target is None else place[p.target] for p in found], dtype=np.int32),
+            "confidence": np.array([p.confidence for p in found], dtype=np.float32),
+            "loss": np.array([p.numbers.get("loss", math.nan) for p in found]),
+        }
+
+    def metrics(self, found: Sequence[Prediction], weights: Column | None = None) -> dict[str, float]:
+        """accuracy, macro F1 (over the labels that were given or predicted) and loss."""
+        columns = self.columns(found)
+        hit, given, predicted = self._counts(columns, weights)
+        seen = (given + predicted) > 0
+        return {
+            "accuracy": float(hit.sum() / given.sum()),
+            "macro_f1": float(np.mean(2 * hit[seen] / (given + predicted)[seen])),
+            "loss": float(np.average(columns["loss"], weights=weights)),
+        }
+
+    def _counts(self, columns: Columns, weights: Column | None = None) -> tuple[Column, Column, Column]:
+        """Per label: rows answered rightly, rows that have it, rows answered with it."""
+        target, answer, size = columns["target"], columns["answer"], len(self.labels)
+        right = target == answer
+        hits = None if weights is None else weights[right]
+        return (
+            np.bincount(target[right], hits, size),
+            np.bincount(target, weights, size),
+            np.bincount(answer, weights, size),
+        )
+
+    def per_class(self, found: Sequence[Prediction]) -> dict[Label, dict[str, float]]:
         """precision, recall, F1 and support of every label that was given or predicted."""
-        matrix = self.confusion(predictions)
         result = {}
-        for i, label in enumerate(self.labels):
-            hit, given, predicted = matrix[i, i], matrix[i].sum(), matrix[:, i].sum()
+        for label, hit, given, predicted in zip(self.labels, *self._counts(self.columns(found)), strict=True):
             if not given and not predicted:
                 continue
             precision, recall = hit / predicted if predicted else 0.0, hit / given if given else 0.0
@@ -152,27 +211,27 @@ class Classification(Task):
             result[label] = {"precision": precision, "recall": recall, "f1": f1, "support": float(given)}
         return {label: {k: float(v) for k, v in row.items()} for label, row in result.items()}
 
-    def confusion(self, predictions: Sequence[Prediction]) -> Any:
+    def confusion(self, found: Sequence[Prediction]) -> Any:
         """Counts `[label, predicted label]`."""
-        place = {label: i for i, label in enumerate(self.labels)}
-        matrix = np.zeros((len(self.labels), len(self.labels)), dtype=np.int64)
-        for p in predictions:
-            matrix[place[p.target], place[p.answer]] += 1
-        return matrix
+        columns, size = self.columns(found), len(self.labels)
+        pairs = columns["target"].astype(np.int64) * size + columns["answer"]
+        return np.bincount(pairs, minlength=size * size).reshape(size, size)
 
     def calibrated(self, predictions: Sequence[Prediction]) -> Self:
-        """With the temperature that makes the given predictions most likely (one-dimensional search)."""
+        """With the temperature that makes the given Predictions (with the scores of all labels) most likely."""
         logs = np.log(np.clip([list(p.scores.values()) for p in predictions], 1e-12, 1.0)) * self.temperature
-        place = {label: i for i, label in enumerate(self.labels)}
-        targets = np.array([place[p.target] for p in predictions])
+        targets = torch.from_numpy(self.columns(predictions)["target"]).to(torch.int64)
+        return self.model_copy(update=self.settled({"losses": _losses_by_temperature(torch.tensor(logs), targets)}))
 
-        def loss(temperature: float) -> float:
-            scaled = logs / temperature
-            norm = np.log(np.exp(scaled - scaled.max(1, keepdims=True)).sum(1)) + scaled.max(1)
-            return float((norm - scaled[np.arange(len(targets)), targets]).mean())
+    def settled(self, tallies: Mapping[str, Column]) -> dict[str, float]:
+        """The temperature with the lowest loss (one-dimensional search)."""
+        return {"temperature": TEMPERATURES[int(np.argmin(tallies["losses"]))]} if "losses" in tallies else {}
 
-        grid = [math.exp(x) for x in np.linspace(math.log(0.1), math.log(10.0), 201)]
-        return self.model_copy(update={"temperature": min(grid, key=loss)})
+
+def _losses_by_temperature(scores: Tensor, targets: Tensor) -> Column:
+    """Summed cross-entropy of `scores [B, labels]` for each of `TEMPERATURES`; near the best one they differ little."""
+    wide = scores.to(torch.float64)
+    return torch.stack([F.cross_entropy(wide / t, targets, reduction="sum") for t in TEMPERATURES]).cpu().numpy()
 
 
 def _wide(scores: Tensor) -> Tensor:

@@ -20,7 +20,10 @@ from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import CheckError, InputError
 from microtune.nn.heads import VocabularyHead
-from microtune.tasks.base import Encoded, EncodingReport, Prediction, Task, finite_sum, tasks
+from microtune.tasks.base import Encoded, EncodingReport, Prediction, Task, rows_of, tasks
+from microtune.tasks.outcomes import Column, Columns, Outcomes
+
+SUMS = ("loss", "tokens", "correct", "bytes")  # of one item; scores are quotients of their totals
 
 
 class LikelihoodTask(Task):
@@ -35,14 +38,49 @@ class LikelihoodTask(Task):
         assert isinstance(head, VocabularyHead)
         return head.loss(hidden, batch.targets), len(batch.targets)
 
-    def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:
-        """Log-likelihood of each item, token accuracy with it."""
+    def measure(
+        self, head: nn.Module, hidden: Tensor, batch: Batch, tallies: dict[str, Column] | None = None
+    ) -> Columns:
+        """Sums of each item: negative log-likelihood, tokens, tokens guessed rightly, bytes of text."""
         assert isinstance(head, VocabularyHead)
-        return likelihoods(head, hidden, batch)
+        logp, right = head.judge(hidden, batch.targets)
+        counts = batch.counts.cpu().numpy()
+        owner = np.repeat(np.arange(len(counts)), counts)
+        return {
+            "row": rows_of(batch),
+            "loss": np.bincount(owner, -logp.cpu().numpy().astype(np.float64), len(counts)),
+            "tokens": counts.astype(np.float64),
+            "correct": np.bincount(owner, right.cpu().numpy(), len(counts)),
+            "bytes": np.array([item.extra or 0.0 for item in batch.items], dtype=np.float64),
+        }
 
-    def metrics(self, predictions: Sequence[Prediction]) -> dict[str, float]:
-        """loss and perplexity per token, token accuracy, bits per byte."""
-        return likelihood_metrics(predictions)
+    def read(self, columns: Columns, index: int) -> Prediction:
+        """The sums as numbers; there is no answer to compare."""
+        numbers = {name: float(columns[name][index]) for name in SUMS}
+        return Prediction(answer=None, confidence=0.0, numbers=numbers, row=int(columns["row"][index]))
+
+    def columns(self, found: Sequence[Prediction]) -> Columns:
+        """The numbers of all Predictions."""
+        if isinstance(found, Outcomes):
+            return found.columns
+        sums = {name: np.array([p.numbers[name] for p in found], dtype=np.float64) for name in SUMS}
+        return {"row": np.array([p.row for p in found], dtype=np.int64), **sums}
+
+    def metrics(self, found: Sequence[Prediction], weights: Column | None = None) -> dict[str, float]:
+        """loss and perplexity per token, token accuracy and, where bytes are known, bits per byte."""
+        columns = self.columns(found)
+        total = {name: float(columns[name].sum() if weights is None else columns[name] @ weights) for name in SUMS}
+        if not total["tokens"]:
+            raise CheckError("There is no token to score in this split.", check="nothing-to-score")
+        loss = total["loss"] / total["tokens"]
+        result = {
+            "loss": loss,
+            "perplexity": math.exp(min(loss, 700.0)),
+            "token_accuracy": total["correct"] / total["tokens"],
+        }
+        if total["bytes"]:
+            result["bits_per_byte"] = total["loss"] / math.log(2) / total["bytes"]
+        return result
 
 
 class LanguageModelling(LikelihoodTask):
@@ -113,43 +151,6 @@ def row_items(ids: Sequence[int], size: int, row: int, text_bytes: int) -> Itera
     """One row's tokens in blocks; the first item carries the row's bytes."""
     for start in range(0, max(len(ids) - 1, 0), size):
         yield block_item(ids[start : start + size + 1], row, float(text_bytes) if start == 0 else 0.0)
-
-
-def likelihoods(head: VocabularyHead, hidden: Tensor, batch: Batch) -> list[Prediction]:
-    """One Prediction per item with the sums of its log-likelihood, tokens and correct guesses."""
-    scores = head.log_probabilities(hidden, batch.targets)
-    correct = head.top_k(hidden, 1)[1][:, 0] == batch.targets
-    counts = batch.counts.tolist()
-    return [
-        Prediction(
-            answer=None,
-            confidence=0.0,
-            numbers={
-                "loss": -finite_sum(score),
-                "tokens": float(len(score)),
-                "correct": float(right.sum()),
-                "bytes": float(item.extra or 0.0),
-            },
-            row=item.row,
-        )
-        for score, right, item in zip(scores.split(counts), correct.split(counts), batch.items, strict=True)
-    ]
-
-
-def likelihood_metrics(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """loss, perplexity, token accuracy and, where bytes are known, bits per byte."""
-    total = {key: sum(p.numbers[key] for p in predictions) for key in ("loss", "tokens", "correct", "bytes")}
-    if not total["tokens"]:
-        raise CheckError("There is no token to score in this split.", check="nothing-to-score")
-    loss = total["loss"] / total["tokens"]
-    result = {
-        "loss": loss,
-        "perplexity": math.exp(min(loss, 700.0)),
-        "token_accuracy": total["correct"] / total["tokens"],
-    }
-    if total["bytes"]:
-        result["bits_per_byte"] = total["loss"] / math.log(2) / total["bytes"]
-    return result
 
 
 tasks.add("language-modelling", LanguageModelling)
