@@ -199,7 +199,7 @@ def test_a_loss_that_is_no_number_is_rescued_at_once_but_not_for_ever() -> None:
     found = see(watch, stand, math.nan)
     assert found is not None
     assert found.rule == "diverging"
-    assert float(stand.weights["decoder.blocks.0.w"].sum()) == 0.0  # the weights before the first step
+    assert float(stand.weights["decoder.blocks.0.w"].detach().sum()) == 0.0  # the weights before the first step
     assert stand.applied == [(0.3, None)]
     for _ in range(4):
         assert see(watch, stand, math.nan) is not None
@@ -231,7 +231,7 @@ def test_overfitting_twice_holds_blocks_and_a_standstill_releases_them() -> None
     for parameter in stand.weights.values():
         parameter.data.fill_(5.0)  # what an optimizer step would do
     see(watch, stand, 0.5, best)
-    assert [float(p.mean()) for p in stand.weights.values()] == [1.0, 1.0, 5.0, 5.0]
+    assert [float(p.detach().mean()) for p in stand.weights.values()] == [1.0, 1.0, 5.0, 5.0]
     again = Watch(stand, judged=True)  # type: ignore[arg-type]
     again.load(watch.plain())
     assert again.plain() == watch.plain()

@@ -27,6 +27,7 @@ from microtune.run.prepare import hashes
 from microtune.run.saved import weights_digest
 from microtune.run.session import stoppable
 from microtune.run.sources import locate
+from microtune.run.track import Trackers
 from microtune.tasks.base import Prediction
 
 
@@ -141,8 +142,10 @@ def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[
     name = Path(str(recipe.data.train)).name.partition(".")[0] if recipe.data.train != "<memory>" else "memory"
     folder = RunFolder(recipe.out or Path("runs") / default_name(recipe, name or "data"))
     created = not folder.path.exists()
+    trackers = Trackers(recipe.train.track, folder.notes)
     folder.open(recipe, data_hashes, overwrite=overwrite)
-    return _drain(folder, tuning.tune(recipe, folder, data), on_event, created)
+    trackers.start(folder.path, recipe)
+    return _drain(folder, tuning.tune(recipe, folder, data), trackers, on_event, created)
 
 
 def base_hash(recipe: Recipe) -> dict[str, str]:
@@ -168,15 +171,20 @@ def pretrain(
     name = "recipe" if isinstance(recipe, dict) else Path(recipe).stem
     folder = RunFolder(checked.out or Path("runs") / default_name(checked, name))
     created = not folder.path.exists()
+    trackers = Trackers(checked.train.track, folder.notes)
     folder.open(checked, pretraining.source_hashes(checked), overwrite=overwrite)
-    return _drain(folder, pretraining.pretrain(checked, folder), on_event, created)
+    trackers.start(folder.path, checked)
+    return _drain(folder, pretraining.pretrain(checked, folder), trackers, on_event, created)
 
 
-def _drain(folder: RunFolder, events: Any, on_event: Callable[[Any], None] | None, created: bool) -> Run:
+def _drain(
+    folder: RunFolder, events: Any, trackers: Trackers, on_event: Callable[[Any], None] | None, created: bool
+) -> Run:
     """Run a generator of events to its end; a run that never reached training leaves no folder behind."""
     try:
         with stoppable():
             for event in events:
+                trackers.read(event)
                 if on_event is not None:
                     on_event(event)
     except MicrotuneError:
@@ -185,5 +193,8 @@ def _drain(folder: RunFolder, events: Any, on_event: Callable[[Any], None] | Non
             folder.discard_if_untrained()
         raise
     finally:
+        trackers.close()
         folder.close()
-    return Run(folder.path)
+    run = Run(folder.path)
+    run.notes += [note for note in folder.notes if note not in run.notes]  # noted after the scores were written
+    return run
