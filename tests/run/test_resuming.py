@@ -128,7 +128,7 @@ def test_processes_killed_stopped_and_refused(
     recipe: Recipe, inputs: tuple[str, str], finished: Path, tmp_path: Path
 ) -> None:
     """kill -9 after 1, 4 and 7 steps, SIGTERM after 2; while the first lives, nobody else may have its folder."""
-    points = {1: "kill", 2: "term", 4: "kill", 7: "kill"}
+    points = {1: "kill", 4: "kill", 7: "kill", 2: "term"}
     children = {
         step: subprocess.Popen(
             child_command(tmp_path / str(step), *inputs, 0.5), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
