@@ -142,7 +142,7 @@ def _judge(scored: Scored, choice: Choice, training: Training, folder: RunFolder
 
 
 def _save(training: Training, folder: RunFolder, choice: Choice) -> None:
-    tensors, plain = training.state()
+    tensors, plain = training.state(copies=False)
     tensors |= {f"best.{name}": value for name, value in (choice.weights or {}).items()}
     folder.save_checkpoint(training.step, tensors, {"training": plain, "choice": choice.plain()})
 

@@ -78,11 +78,11 @@ class Training:
         last = time.perf_counter()
         while self.step < self.total_steps:
             epoch, place = divmod(self.step, self.steps_per_epoch)
-            for batch in self._plan(epoch)[place:]:
+            for batch in self.plan(epoch)[place:]:
                 if not self.model.training:  # whoever reads the steps may evaluate in between
                     self.model.train()
                 self._seed(_mix(self.seed, self.step))  # dropout: the same after a resume
-                loss, norm, tokens, supervised = self._optimize(batch)
+                loss, norm, tokens, supervised = self.optimize(batch)
                 lr = self.optimizers.step(self.step)
                 self.step += 1
                 self.movement.check(self.step, lr)
@@ -99,24 +99,29 @@ class Training:
         if self.device.type == "cuda":
             torch.cuda.manual_seed_all(seed)
 
-    def _plan(self, epoch: int) -> list[list[list[int]]]:
+    def plan(self, epoch: int, micro_tokens: int | None = None) -> list[list[list[int]]]:
+        """The optimizer batches of an epoch (from 0), each a list of micro-batches of item indexes."""
         settings = self.settings
         return epoch_plan(
             self.sizes,
             batch_size=settings.batch_size,
-            micro_tokens=settings.micro_tokens,
+            micro_tokens=micro_tokens or settings.micro_tokens,
             seed=self.seed,
             epoch=epoch,
         )
 
-    def _optimize(self, micro_batches: list[list[int]]) -> tuple[float, float, int, int]:
+    def compute_at_once(self, micro_tokens: int) -> None:
+        """Cut micro-batches anew; the rows of each step stay the same."""
+        self.settings = self.settings.model_copy(update={"micro_tokens": micro_tokens})
+
+    def optimize(self, micro_batches: list[list[int]]) -> tuple[float, float, int, int]:
         """Gradients of one optimizer step -> (loss, gradient norm, tokens, supervised)."""
         self.optimizers.zero_grad()
         weight = sum(self.task.weight(self.items[i]) for piece in micro_batches for i in piece)
         total, tokens = 0.0, 0
         for piece in micro_batches:
             batch = collate([self.items[i] for i in piece]).to(self.device)
-            loss = self._loss(batch, piece) / weight
+            loss = self.loss(batch, piece) / weight
             loss.backward()
             total += float(loss.detach())
             tokens += sum(self.sizes[i] for i in piece)
@@ -127,7 +132,8 @@ class Training:
             )
         return total, self.optimizers.clip(), tokens, weight
 
-    def _loss(self, batch: Batch, piece: list[int]) -> Tensor:
+    def loss(self, batch: Batch, piece: list[int]) -> Tensor:
+        """The summed loss of one micro-batch, whose items have the indexes `piece`."""
         with autocast(self.device, self.precision):
             trunk = None if self.trunk is None else self.trunk.states(batch, piece)
             hidden = self.model(
@@ -136,10 +142,14 @@ class Training:
             loss, _ = self.task.loss(self.model.head, hidden, batch)
         return loss
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and plain values from which `load_state` continues bit for bit."""
-        tensors, plain = self.optimizers.state()
-        tensors |= {f"weights.{name}": value for name, value in self.attachment.state().items()}
+    def state(self, *, copies: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and plain values from which `load_state` continues bit for bit.
+
+        copies: without them, the tensors are those that the next step changes; enough for who writes them at once.
+        """
+        tensors, plain = self.optimizers.state(copies=copies)
+        weights = self.attachment.state() if copies else {n: p.detach() for n, p in self.attachment.parameters()}
+        tensors |= {f"weights.{name}": value for name, value in weights.items()}
         return tensors, {"step": self.step, "optimizers": plain, "frozen": self.movement.frozen}
 
     def load_state(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:

@@ -6,8 +6,9 @@ The test split is read once, at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from microtune.run.card import write_card
 from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.folder import RunFolder
 from microtune.run.load import Model, load
+from microtune.run.plan import fitted
 from microtune.run.precision import HeldBase
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
 from microtune.run.saved import save_run
@@ -60,6 +62,39 @@ Event = Stage | Prepared | Step | Scored | Evaluated
 
 def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator[Event]:
     """Run a tuning recipe in `folder` (already open) on `data` (train, validation, test)."""
+    ready = yield from get_ready(recipe, data, folder.remembered)
+    model, task, encoded, splits, training = ready.model, ready.task, ready.encoded, ready.splits, ready.training
+    yield from _fit(training, folder, encoded)
+    yield Stage("evaluating")
+    ready.held.release()
+    task, scores = _judge(model, task, encoded, training)
+    model.task = task
+    yield from (Evaluated(name, score, task) for name, score in scores.items())
+    save_run(folder.path, model, ready.method, training.attachment, recipe.model, recipe.seed)
+    _check_reloaded(folder, model, task, encoded["train"])
+    _finish(recipe, folder, model, training.attachment, scores, splits)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Everything that stands before the first step."""
+
+    model: Model
+    task: Task
+    splits: Splits
+    encoded: dict[str, Encoded]
+    method: Method
+    held: HeldBase
+    training: Training
+
+
+def get_ready(
+    recipe: Recipe, data: Mapping[str, Any], remembered: Callable[[str, Callable[[], Any]], Any]
+) -> Generator[Stage | Prepared, None, Ready]:
+    """Read, load, encode, attach.
+
+    remembered: (name, decide) -> what the run decided about this machine before, or `decide()` where it has not yet.
+    """
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     yield Stage("reading data")
@@ -70,21 +105,13 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     encoded = encode_splits(task, splits, model, recipe.model.max_length)
     method, attachment = _attach(recipe, model, task)
     yield _prepared(model, attachment, encoded, splits, task)
-    precision = _precision(recipe, model, encoded["train"], folder)
+    precision = remembered("precision", lambda: _precision(recipe, model, encoded["train"]))
     held = HeldBase(model.network, precision, lambda: _model(recipe).network)
     items = encoded["train"].items
     training = Training(
         model.network, task, method, attachment, items, recipe.train, seed=recipe.seed, precision=precision
     )
-    yield from _fit(training, folder, encoded)
-    yield Stage("evaluating")
-    held.release()
-    task, scores = _judge(model, task, encoded, training)
-    model.task = task
-    yield from (Evaluated(name, score, task) for name, score in scores.items())
-    save_run(folder.path, model, method, attachment, recipe.model, recipe.seed)
-    _check_reloaded(folder, model, task, encoded["train"])
-    _finish(recipe, folder, model, attachment, scores, splits)
+    return Ready(model, task, splits, encoded, method, held, training)
 
 
 def _model(recipe: Recipe) -> Model:
@@ -124,26 +151,22 @@ def _prepared(
     return Prepared(summarize(model, attachment), sizes, splits.notes, tuple(getattr(task, "labels", ())))
 
 
-def _precision(recipe: Recipe, model: Model, encoded: Encoded, folder: RunFolder) -> number_format.Precision:
-    """What products run in; a resumed run keeps its choice."""
+def _precision(recipe: Recipe, model: Model, encoded: Encoded) -> number_format.Precision:
+    """What products run in."""
     device = next(model.network.parameters()).device
     per_step = encoded.report.tokens * recipe.train.batch_size // max(encoded.report.items, 1)
     rows = max(1, min(per_step, recipe.train.micro_tokens))
-    width = model.spec.hidden_size
-    return folder.remembered(
-        "precision",
-        lambda: number_format.resolve(recipe.train.precision, device, width=width, rows=rows, ragged=True),
-    )
+    return number_format.resolve(recipe.train.precision, device, width=model.spec.hidden_size, rows=rows, ragged=True)
 
 
-def _trunks(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) -> dict[str, TrunkCache]:
+def make_trunks(training: Training, folder: Path, encoded: Mapping[str, Encoded]) -> dict[str, TrunkCache]:
     """Storage for what the frozen trunk says of the rows that are read in every epoch; {} where it does not pay."""
     if not training.settings.cache or training.total_steps <= training.steps_per_epoch:
         return {}
     found, room = {}, CACHE_BYTES
     for name in ("train", "validation"):
         if name in encoded:
-            path = folder.path / "cache" / f"{name}.bin"
+            path = folder / f"{name}.bin"
             trunk = TrunkCache(training.model, encoded[name].items, path, training.precision, room)
             if trunk.usable:
                 found[name], room = trunk, room - trunk.bytes
@@ -151,7 +174,9 @@ def _trunks(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded
 
 
 def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) -> Iterator[Stage | Step | Scored]:
-    trunks = _trunks(training, folder, encoded)
+    trunks = make_trunks(training, folder.path / "cache", encoded)
+    judged = [encoded[name].items for name in ("validation", "test") if name in encoded]
+    training.compute_at_once(folder.remembered("micro_tokens", lambda: fitted(training, trunks, judged)))
     training.trunk = trunks.get("train")
     try:
         for name, trunk in trunks.items():
