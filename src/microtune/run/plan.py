@@ -9,8 +9,9 @@ only how many tokens are computed at once changes.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -24,7 +25,7 @@ from microtune.recipe import parse_size
 from microtune.run.evaluate import EVALUATION_TOKENS
 from microtune.run.memory import available, in_words, resident
 from microtune.run.meter import Meter
-from microtune.run.precision import autocast
+from microtune.run.precision import autocast, compute_type
 from microtune.run.train import Training
 from microtune.run.trunk import TrunkCache
 
@@ -33,6 +34,7 @@ SAFE_SHARE = 0.5  # of the room: what roughly takes less is not worth measuring,
 OVERHEAD = 1.05  # what the allocator rounds up and leaves between tensors that come and go
 ATTEMPTS = 8
 ROWS_LOOKED_AT = 2_000_000  # over all epochs; of longer runs the first epochs stand for the others
+KERNELS, KERNEL_BYTES = 1300, 660_000  # prepared products of oneDNN: 0.66 MB each, growth ends at 850 MB (measured)
 LIBRARIES = 330_000_000  # of torch and what it brings once it computes, where the system does not say
 
 
@@ -171,6 +173,31 @@ def libraries(training: Training, parts: Sequence[Part]) -> int:
     return max(held - sum(part.bytes for part in parts[:3]), 0)
 
 
+def kernels(training: Training, trunks: Mapping[str, TrunkCache], judged: Sequence[Items]) -> int:
+    """Bytes of what oneDNN prepares for bfloat16 products: code for every new shape, and ragged batches bring many."""
+    if training.device.type != "cpu" or compute_type(training.precision, training.device) != torch.bfloat16:
+        return 0
+    model = training.model
+    cut = model.cut.decoder if model.decoder is not None else model.cut.encoder
+    found: set[tuple[int, ...]] = set()
+    if "train" not in trunks or cut < len(model.output_stack.blocks):  # else no block is computed in a step
+        for epoch in range(min(math.ceil(training.total_steps / training.steps_per_epoch), 4)):
+            for piece in (piece for batch in training.plan(epoch) for piece in batch):
+                found |= _shapes([training.sizes[i] for i in piece], 8, 6)
+    for items in (*judged, *(trunk.items for trunk in trunks.values())):
+        sizes = item_sizes(items)
+        for piece in in_order(sizes, EVALUATION_TOKENS):
+            found |= _shapes([sizes[i] for i in piece], 4, 2)
+    return min(len(found), KERNELS) * KERNEL_BYTES
+
+
+def _shapes(lengths: Sequence[int], products: int, inside: int) -> set[tuple[int, ...]]:
+    """One entry for each product of a block: over all tokens, and inside attention over sequences of one length."""
+    groups = Counter(lengths).items()
+    over = {(kind, sum(lengths)) for kind in range(products)}
+    return over | {(kind, length, count) for kind in range(inside) for length, count in groups}
+
+
 def plan_memory(
     training: Training, trunks: Mapping[str, TrunkCache], judged: Sequence[Items], limit: int | None
 ) -> MemoryPlan:
@@ -181,7 +208,8 @@ def plan_memory(
     trunk, sizes = trunks.get("train"), training.sizes
     activations(training, [min(range(len(sizes)), key=lambda i: sizes[i])], trunk)  # loads kernels, which stay
     parts = counted(training, trunks)
-    fixed = (Part("libraries and data", libraries(training, parts)), *parts)
+    prepared = Part("prepared bfloat16 products", kernels(training, trunks, judged))
+    fixed = (Part("libraries and data", libraries(training, parts)), prepared, *parts)
     others = _others(training, [*judged, *(t.items for t in trunks.values())])
     micro_tokens = training.settings.micro_tokens
     for _ in range(ATTEMPTS):
@@ -193,7 +221,10 @@ def plan_memory(
         if limit is None or plan.peak <= limit:
             return plan
         room = limit - (plan.peak - plan.parts[-1].bytes)
-        if len(piece) == 1 or others.bytes > room:
+        if others.bytes > room:
+            plan = replace(plan, parts=(*fixed, others))
+            break
+        if len(piece) == 1:
             break
         micro_tokens = max(min(int(0.95 * tokens * room / size), tokens - 1), 1)
     raise InputError(_refusal(plan, training))
@@ -228,7 +259,7 @@ def _refusal(plan: MemoryPlan, training: Training) -> str:
     limit = f"train.memory is {said}" if said else f"{in_words(plan.limit or 0)} are free"
     cache = "set train.cache=false, " if any(part.where == "disk" for part in plan.parts) else ""
     return (
-        f"The run does not fit into memory: {limit}, but it needs about {in_words(plan.peak)} even where one row is "
+        f"The run does not fit into memory: {limit}, but it needs about {in_words(plan.peak)} even with one row "
         f"computed at a time ({most}); {cache}lower model.max_length, choose a lighter method (top:1, lora) or a "
         f"smaller model{', or raise train.memory' if said else ''}."
     )
@@ -249,10 +280,10 @@ def fitted(training: Training, trunks: Mapping[str, TrunkCache], judged: Sequenc
     """
     limit = limit_of(training)
     if training.settings.memory is None:
-        pieces = [largest(training, training.settings.micro_tokens)]
-        rough = sum(rough_bytes(training.model.spec, [training.sizes[i] for i in piece]) for piece in pieces)
-        parts = counted(training, trunks)
-        total = rough + 3 * sum(part.bytes for part in parts if part.where == "memory")
-        if limit is None or total < SAFE_SHARE * limit:
+        piece = largest(training, training.settings.micro_tokens)
+        total = rough_bytes(training.model.spec, [training.sizes[i] for i in piece]) + KERNELS * KERNEL_BYTES
+        total += 3 * sum(part.bytes for part in counted(training, trunks) if part.where == "memory")
+        free = available(training.device)
+        if free is None or total < SAFE_SHARE * free:
             return training.settings.micro_tokens
     return plan_memory(training, trunks, judged, limit).micro_tokens
