@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from microtune.errors import InputError, LimitError, suggest
 
@@ -101,6 +101,9 @@ class Train(Section):
     micro_tokens: int = Field(
         default=0, ge=0, description="tokens computed at once; changes memory, not results; 0: by the model's size"
     )
+    memory: str | None = Field(
+        default=None, description="such as 4GB: micro_tokens is lowered until the predicted peak fits"
+    )
     lr: float | None = Field(default=None, gt=0, description="learning rate; default: the method's")
     optimizer: Literal["adamw", "muon"] = Field(
         default="adamw", description="muon: for matrices inside blocks, adamw for the rest"
@@ -134,6 +137,13 @@ class Train(Section):
     )
     max_steps: int = Field(default=0, ge=0, description="stop early, for trying things out; 0: no")
     threads: int = Field(default=0, ge=0, description="CPU threads; 0: as torch decides")
+
+    @field_validator("memory")
+    @classmethod
+    def _is_a_size(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_size(text)
+        return text
 
 
 class ModelChoice(Section):
@@ -237,6 +247,18 @@ def parse_short(text: str) -> dict[str, Any]:
     return {"name": name, "size": int(size)}
 
 
+def parse_size(text: str) -> int:
+    """`4GB`, `1.5 GiB`, `800MB` -> bytes; anything else is a ValueError."""
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?) ?([kKMGT]i?)?B?", text.strip())
+    size = 0.0
+    if found is not None:
+        unit = (found[2] or "").upper()
+        size = float(found[1]) * (1024 if unit.endswith("I") else 1000) ** " KMGT".index(unit[:1] or " ")
+    if not 1 <= size < 2**60:
+        raise ValueError("a size of memory is a number and a unit, such as 4GB, 800MB or 1.5GiB")
+    return int(size)
+
+
 def _check_plain(value: Any, where: str, depth: int = 0) -> None:
     """Only what JSON could hold too: YAML also makes bytes, sets, dates and keys of every kind."""
     if depth > MAX_DEPTH:
@@ -325,7 +347,8 @@ def _sentence(kind: type[BaseModel], error: Any) -> str:
         return f'unknown key "{place}". {suggest(str(error["loc"][-1]), known)}'
     if error["type"] == "missing":
         return f'"{place}" is missing.'
-    return f"{place}: {error['msg'].replace('Input', 'the value')}, not {str(error.get('input'))[:80]!r}."
+    reason = error["msg"].replace("Input", "the value").removeprefix("Value error, ")
+    return f"{place}: {reason}, not {str(error.get('input'))[:80]!r}."
 
 
 def _known_keys(kind: type[BaseModel], path: list[str]) -> list[str]:

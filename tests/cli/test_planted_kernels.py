@@ -162,15 +162,15 @@ def test_a_loss_that_is_nan_once(
     data = labelled(tmp_path)
     assert tune(capsys, model, data, "train.checkpoint_steps=3").code == 0
     whole = (tmp_path / "run" / "model" / "trained.safetensors").read_bytes()
-    loss = Training._loss
+    loss = Training.loss
 
     again = ["--overwrite", "train.checkpoint_steps=3"]
     with monkeypatch.context() as inside:
-        plan = trainings[0]._plan(1)[6 - trainings[0].steps_per_epoch]
+        plan = trainings[0].plan(1)[6 - trainings[0].steps_per_epoch]
         bad = max(i for piece in plan for i in piece)
         inside.setattr(
             Training,
-            "_loss",
+            "loss",
             lambda self, batch, piece: (
                 loss(self, batch, piece) * (float("nan") if self.step == 6 and bad in piece else 1.0)
             ),

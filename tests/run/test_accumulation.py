@@ -48,10 +48,10 @@ def make(task: Task, method: dict[str, Any], micro_tokens: int) -> Training:
 def test_one_by_one_is_all_at_once(task: str, method: str) -> None:
     """float64; 1e-10 after six steps: sums in another order (1e-16), enlarged by Adam (eps is 1e-8)."""
     single, whole = (make(TASKS[task], METHODS[method], tokens) for tokens in (1, 4096))
-    sizes = [[len(piece) for piece in window] for window in single._plan(0)]
+    sizes = [[len(piece) for piece in window] for window in single.plan(0)]
     assert sorted(map(len, sizes)) == [4, 8, 8]
     assert all(size == 1 for window in sizes for size in window)
-    assert sorted(len(window[0]) for window in whole._plan(0)) == [4, 8, 8]
+    assert sorted(len(window[0]) for window in whole.plan(0)) == [4, 8, 8]
     found = [list(training.fit()) for training in (single, whole)]
     assert len(found[0]) == 6
     for one, other in zip(*found, strict=True):
@@ -67,12 +67,12 @@ def test_a_step_reports_the_mean_over_its_own_targets(task: str) -> None:
     training = make(TASKS[task], METHODS["full"], 30)
     steps: list[Step] = []
     expected: list[float] = []
-    plan = [window for epoch in (0, 1) for window in training._plan(epoch)]
+    plan = [window for epoch in (0, 1) for window in training.plan(epoch)]
     fit = training.fit()
     for window in plan:
         rows = [training.items[i] for piece in window for i in piece]
         with torch.no_grad():
-            sums = [training._loss(collate([row]), [0]) for row in rows]
+            sums = [training.loss(collate([row]), [0]) for row in rows]
         expected.append(float(torch.stack(sums).sum()) / sum(training.task.weight(row) for row in rows))
         steps.append(next(fit))
     assert [step.loss for step in steps] == pytest.approx(expected, rel=0, abs=1e-12)

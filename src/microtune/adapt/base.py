@@ -93,6 +93,10 @@ class Attachment:
                 raise CheckError(f"{name}: {shapes}.", check="fits")
             parameter.copy_(state[name])
 
+    def kept(self) -> list[Tensor]:
+        """What is kept of the base for `detach`."""
+        return list(self._before.values())
+
     def keep_before(self, before: Mapping[str, Tensor]) -> None:
         """Values of base weights as they were before the method touched them, for `detach`."""
         self._before.update(before)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.console import EventPrinter, err, out, plain
+from microtune.cli.planning import show_plan
 from microtune.errors import InputError
 
 Overrides = Annotated[
@@ -39,6 +40,7 @@ def tune(
         str | None, typer.Option("--out", help="run folder [default: runs/<data>-<task>-<method>-<hash>]")
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="replace what stands in the run folder")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show memory and time, then stop")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="the scores as JSON on stdout")] = False,
 ) -> None:
@@ -56,6 +58,9 @@ def tune(
     if "task" not in values:
         raise InputError("Say what the data is for, with --task classification, instruction or language-modelling.")
     recipe = recipes.build(values, where=data if data.endswith((".yaml", ".yml")) else "recipe")
+    if dry_run:
+        show_plan(recipe, as_json=as_json)
+        return
     from microtune.run.verbs import tune_recipe
 
     with EventPrinter(quiet=quiet, silent=as_json) as printer:

@@ -1,4 +1,4 @@
-"""One safetensors file, its tensors read straight into memory of their own.
+"""One safetensors file, its tensors read straight into memory of their own, and written straight from it.
 
 The `safetensors` library checks the header; the bytes are read here. The library maps the file into memory instead:
 tensors that stay views of the map change when somebody overwrites the file and kill the process (SIGBUS) when it is
@@ -9,11 +9,11 @@ more time, and a model takes once the size of its file.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import torch
 from safetensors import safe_open
@@ -135,6 +135,25 @@ class TensorFile:
             if not read:
                 raise OSError("the file ends before the tensor does")
             view = view[read:]
+
+
+def write(out: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """The same form, tensor by tensor: the library's own writing holds everything once more in memory."""
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    order = sorted(tensors, key=lambda n: (-tensors[n].dtype.itemsize, n))  # as the library has it: all are aligned
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    done = 0
+    for name in order:
+        tensor = tensors[name]
+        header[name] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape)}
+        header[name]["data_offsets"] = [done, done + tensor.nbytes]
+        done += tensor.nbytes
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    out.write(len(text).to_bytes(8, "little") + text)
+    for name in order:
+        flat = tensors[name].detach().cpu().contiguous().view(-1)
+        out.write(flat.view(torch.uint8).numpy().data)
 
 
 def _entries(path: Path) -> dict[str, Entry]:

@@ -19,12 +19,12 @@ from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from microtune.data.objects import first_line
 from microtune.errors import RunError
 from microtune.families.tensorfile import TensorFile
+from microtune.families.tensorfile import write as write_tensor_file
 
 MANIFEST = "manifest.json"
 WORK_SUFFIX = ".part"
@@ -34,11 +34,15 @@ FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, whole or not at all."""
+    _write_file(path, lambda out: out.write(data))
+
+
+def _write_file(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     work = path.with_name(path.name + WORK_SUFFIX)
     with explained(path):
         try:
             with open(work, "wb") as out:
-                out.write(data)
+                fill(out)
                 out.flush()
                 os.fsync(out.fileno())
             os.replace(work, path)
@@ -157,7 +161,7 @@ def verify_folder(path: Path) -> str | None:
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Tensors as one safetensors file."""
-    write_bytes(path, save_tensors({k: v.contiguous() for k, v in tensors.items()}, metadata))
+    _write_file(path, lambda out: write_tensor_file(out, tensors, metadata))
 
 
 def read_tensors(path: Path, dtype: torch.dtype | None = None) -> dict[str, Tensor]:

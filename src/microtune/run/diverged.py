@@ -77,7 +77,7 @@ def _finite(training: Training, index: int) -> bool:
     """Whether one item by itself gives a finite loss and finite gradients."""
     training.model.eval()
     training.optimizers.zero_grad()
-    loss = training._loss(collate([training.items[index]]).to(training.device), [index])
+    loss = training.loss(collate([training.items[index]]).to(training.device), [index])
     loss.backward()
     gradients = (p.grad for _, p in training.attachment.parameters())
     return bool(loss.detach().isfinite()) and all(g is None or bool(torch.isfinite(g).all()) for g in gradients)

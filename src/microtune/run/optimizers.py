@@ -50,6 +50,16 @@ class Optimizers:
         if muon_groups:
             self.members.append(torch.optim.Muon(muon_groups, momentum=0.95, nesterov=True))
 
+    def state_bytes(self) -> int:
+        """What the moments will take once the first step is made."""
+        return sum(
+            parameter.nbytes if key != "step" else torch.float32.itemsize
+            for member in self.members
+            for group in member.param_groups
+            for parameter in group["params"]
+            for key in MOMENTS[type(member).__name__]
+        )
+
     def zero_grad(self) -> None:
         """Forget the gradients of the last step."""
         for member in self.members:
@@ -81,8 +91,8 @@ class Optimizers:
         for member in self.members:
             member.state.clear()
 
-    def state(self) -> tuple[dict[str, Tensor], list[Any]]:
-        """Tensors by name, and everything else as plain values."""
+    def state(self, *, copies: bool = True) -> tuple[dict[str, Tensor], list[Any]]:
+        """Tensors (copies, or those in use) by name, and everything else as plain values."""
         tensors: dict[str, Tensor] = {}
         plain: list[Any] = []
         for number, member in enumerate(self.members):
@@ -90,7 +100,9 @@ class Optimizers:
             for index, entries in member.state_dict()["state"].items():
                 for key, value in entries.items():
                     if isinstance(value, Tensor):
-                        tensors[f"optimizer.{number}.{index}.{key}"] = value.detach().clone()
+                        tensors[f"optimizer.{number}.{index}.{key}"] = (
+                            value.detach().clone() if copies else value.detach()
+                        )
                     else:
                         values.setdefault(str(index), {})[key] = value
             plain.append(values)

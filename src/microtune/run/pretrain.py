@@ -6,7 +6,7 @@ and at the end bits per byte on held-out text for every source.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from microtune.run.folder import RunFolder
 from microtune.run.hashes import file_hash
 from microtune.run.invariants import check_rates, check_tied
 from microtune.run.models import SAVED, save_base
+from microtune.run.plan import fitted
 from microtune.run.session import Choice, Scored, Stage, run_training
 from microtune.run.train import Step, Training, micro_tokens
 from microtune.tasks.base import Encoded
@@ -57,7 +58,8 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
         stores.append(_store(recipe, source, tokenizer, cache))
     blocks = Blocks(stores, [s.epochs for s in recipe.data.sources], recipe.data.block_size, recipe.seed)
     network = build_network(recipe, tokenizer)
-    training = _training(recipe, network, blocks, folder)
+    training = make_training(recipe, network, blocks, folder.remembered)
+    training.compute_at_once(folder.remembered("micro_tokens", lambda: fitted(training, {}, [])))
     total, _ = count_parameters(network)
     yield Stage(f"train {total / 1e6:.1f} M parameters on {len(blocks)} blocks", 0, training.total_steps, "steps")
     check_rates(training.optimizers)
@@ -90,10 +92,13 @@ def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
     return network
 
 
-def _training(recipe: Recipe, network: Transformer, blocks: Blocks, folder: RunFolder) -> Training:
+def make_training(
+    recipe: Recipe, network: Transformer, blocks: Blocks, remembered: Callable[[str, Callable[[], Any]], Any]
+) -> Training:
+    """The training of a network on blocks; remembered: as for `tune.get_ready`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
-    precision = folder.remembered(
+    precision = remembered(
         "precision",
         lambda: number_format.resolve(
             recipe.train.precision,

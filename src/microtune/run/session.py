@@ -184,7 +184,7 @@ def _judge(scored: Scored, choice: Choice, training: Training, folder: RunFolder
 
 def _save(training: Training, folder: RunFolder, choice: Choice, watch: Watch) -> None:
     check_weights(training)
-    tensors, plain = training.state()
+    tensors, plain = training.state(copies=False)
     tensors |= {f"best.{name}": value for name, value in (choice.weights or {}).items()}
     record = {"training": plain, "choice": choice.plain(), "watch": watch.plain().model_dump()}
     folder.save_checkpoint(training.step, tensors, record)

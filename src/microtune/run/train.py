@@ -87,11 +87,11 @@ class Training:
         last = time.perf_counter()
         while self.step < self.total_steps:
             epoch, place = divmod(self.step, self.steps_per_epoch)
-            for batch in self._plan(epoch)[place:]:
+            for batch in self.plan(epoch)[place:]:
                 if not self.model.training:  # whoever reads the steps may evaluate in between
                     self.model.train()
                 self._seed(_mix(self.seed, self.step))  # dropout: the same after a resume
-                loss, norm, tokens, supervised = self._optimize(batch)
+                loss, norm, tokens, supervised = self.optimize(batch)
                 broken = not math.isfinite(loss + norm)
                 if broken and not self.skip_broken:
                     raise not_finite(self, batch, loss, norm)
@@ -118,30 +118,36 @@ class Training:
         if self.device.type == "cuda":
             torch.cuda.manual_seed_all(seed)
 
-    def _plan(self, epoch: int) -> list[list[list[int]]]:
+    def plan(self, epoch: int, micro_tokens: int | None = None) -> list[list[list[int]]]:
+        """The optimizer batches of an epoch (from 0), each a list of micro-batches of item indexes."""
         settings = self.settings
         return epoch_plan(
             self.sizes,
             batch_size=settings.batch_size,
-            micro_tokens=self.micro_tokens,
+            micro_tokens=micro_tokens or self.micro_tokens,
             seed=self.seed,
             epoch=epoch,
         )
 
-    def _optimize(self, micro_batches: list[list[int]]) -> tuple[float, float, int, int]:
+    def compute_at_once(self, micro_tokens: int) -> None:
+        """Cut micro-batches anew; the rows of each step stay the same."""
+        self.micro_tokens = micro_tokens
+
+    def optimize(self, micro_batches: list[list[int]]) -> tuple[float, float, int, int]:
         """Gradients of one optimizer step -> (loss, gradient norm, tokens, supervised)."""
         self.optimizers.zero_grad()
         weight = sum(self.task.weight(self.items[i]) for piece in micro_batches for i in piece)
         total, tokens = 0.0, 0
         for piece in micro_batches:
             batch = collate([self.items[i] for i in piece], share=self.shares).to(self.device)
-            loss = self._loss(batch, piece) / weight
+            loss = self.loss(batch, piece) / weight
             loss.backward()
             total += float(loss.detach())
             tokens += sum(self.sizes[i] for i in piece)
         return total, self.optimizers.clip(), tokens, weight
 
-    def _loss(self, batch: Batch, piece: list[int]) -> Tensor:
+    def loss(self, batch: Batch, piece: list[int]) -> Tensor:
+        """The summed loss of one micro-batch, whose items have the indexes `piece`."""
         with autocast(self.device, self.precision):
             trunk = None if self.trunk is None else self.trunk.states(batch, piece)
             hidden = self.model(
@@ -150,10 +156,14 @@ class Training:
             loss, _ = self.task.loss(self.model.head, hidden, batch)
         return loss
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and plain values from which `load_state` continues bit for bit."""
-        tensors, plain = self.optimizers.state()
-        tensors |= {f"weights.{name}": value for name, value in self.attachment.state().items()}
+    def state(self, *, copies: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and plain values from which `load_state` continues bit for bit.
+
+        copies: without them, the tensors are those that the next step changes; enough for who writes them at once.
+        """
+        tensors, plain = self.optimizers.state(copies=copies)
+        weights = self.attachment.state() if copies else {n: p.detach() for n, p in self.attachment.parameters()}
+        tensors |= {f"weights.{name}": value for name, value in weights.items()}
         return tensors, {"step": self.step, "optimizers": plain, "frozen": self.movement.frozen}
 
     def load_state(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ class TrunkCache:
         device, done = next(self.model.parameters()).device, 0
         self.model.eval()
         for piece in in_order(item_sizes(self.items), FILL_TOKENS):
-            states = self._live(collate([self.items[i] for i in piece]).to(device)).output
+            states = self.live(collate([self.items[i] for i in piece]).to(device)).output
             assert states is not None
             for index, part in zip(piece, states.cpu().split(self.lengths[piece].tolist()), strict=True):
                 store[self.starts[index] : self.starts[index] + self.lengths[index]] = part
@@ -61,12 +61,13 @@ class TrunkCache:
     def states(self, batch: Batch, indexes: Sequence[int]) -> Trunk:
         """The trunk's output for `batch`, whose items have these `indexes`: from storage, else computed now."""
         if self._store is None:
-            live = self._live(batch)
+            live = self.live(batch)
             return Trunk(live.encoder, None if live.output is None else live.output.to(torch.float32))
         rows = [self._store[self.starts[i] : self.starts[i] + self.lengths[i]] for i in indexes]
         return Trunk(None, torch.cat(rows).to(batch.readout.device, torch.float32))
 
-    def _live(self, batch: Batch) -> Trunk:
+    def live(self, batch: Batch) -> Trunk:
+        """The trunk's output for `batch`, computed now, in the type of the storage."""
         with autocast(batch.readout.device, self.precision):
             trunk = self.model.compute_trunk(
                 batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types

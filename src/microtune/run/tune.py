@@ -6,8 +6,9 @@ The test split is read once, at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from microtune.run.final import Probe, below_chance
 from microtune.run.folder import RunFolder, read_metrics
 from microtune.run.invariants import check_rates, check_tied
 from microtune.run.load import Model, load
+from microtune.run.plan import fitted
 from microtune.run.precision import HeldBase
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
 from microtune.run.prompts import check_prompts
@@ -66,6 +68,53 @@ Event = Stage | Prepared | Step | Scored | Warned | Decision | Evaluated | Diagn
 
 def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator[Event]:
     """Run a tuning recipe in `folder` (already open) on `data` (train, validation, test)."""
+    ready = yield from get_ready(recipe, data, folder.remembered)
+    model, task, encoded, splits, training = ready.model, ready.task, ready.encoded, ready.splits, ready.training
+    _check_before(training, model, encoded["train"], splits)
+    choice = Choice(task.primary, task.greater_is_better)
+    yield from _fit(training, folder, encoded, choice)
+    yield Stage("evaluating")
+    training.movement.finish(training.step)
+    _release(ready, folder)
+    ready.probe.check_effect()
+    check_tied(model.network)
+    task = model.task = task.model_copy(update=choice.settled)
+    parts = {name: encoded[name] for name in ("validation", "test") if name in encoded}
+    scores = {str(name): evaluate_items(model.network, task, part) for name, part in parts.items()}
+    summary = summarize(model, training.attachment)
+    save_run(folder.path, model, ready.method, training.attachment, recipe.model, recipe.seed)
+    ready.probe.check_reloaded(folder.path)
+    yield from (Evaluated(name, score, task) for name, score in scores.items())
+    splits.ledger.passed(*AT_THE_END, *training.movement.made)
+    if "validation" in encoded:
+        _note_chance(task, encoded["validation"], folder, splits)
+    lines = read_metrics(folder.path / "metrics.jsonl")
+    course = Course(diagnose(*points(lines), new_head=task.reads == "hidden"), decisions(lines))
+    yield course.diagnosis
+    _finish(recipe, folder, task, summary, scores, splits, course)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Everything that stands before the first step."""
+
+    model: Model
+    task: Task
+    splits: Splits
+    encoded: dict[str, Encoded]
+    method: Method
+    held: HeldBase
+    training: Training
+    probe: Probe
+
+
+def get_ready(
+    recipe: Recipe, data: Mapping[str, Any], remembered: Callable[[str, Callable[[], Any]], Any]
+) -> Generator[Stage | Prepared, None, Ready]:
+    """Read, load, encode, attach.
+
+    remembered: (name, decide) -> what the run decided about this machine before, or `decide()` where it has not yet.
+    """
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     yield Stage("reading data")
@@ -77,40 +126,13 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     method, attachment = _attach(recipe, model, task)
     yield _prepared(model, attachment, encoded, splits, task)
     probe = Probe(model.network, attachment, encoded["train"].items)
-    precision = _precision(recipe, model, encoded["train"], folder)
+    precision = remembered("precision", lambda: _precision(recipe, model, encoded["train"]))
     held = HeldBase(model.network, precision, lambda: _model(recipe).network)
     items = encoded["train"].items
     training = Training(
         model.network, task, method, attachment, items, recipe.train, seed=recipe.seed, precision=precision
     )
-    _check_before(training, model, encoded["train"], splits)
-    choice = Choice(task.primary, task.greater_is_better)
-    yield from _fit(training, folder, encoded, choice)
-    yield Stage("evaluating")
-    training.movement.finish(training.step)
-    rounded = _loss(training, encoded, precision) if precision == "int8" else None
-    held.release()
-    probe.check_effect()
-    check_tied(model.network)
-    if rounded is not None:
-        exact = _loss(training, encoded, "float32")
-        folder.notes.append(
-            f"int8: validation loss {rounded:.4f} with the frozen weights in int8, {exact:.4f} with those of the files."
-        )
-    task = model.task = task.model_copy(update=choice.settled)
-    parts = {name: encoded[name] for name in ("validation", "test") if name in encoded}
-    scores = {str(name): evaluate_items(model.network, task, part) for name, part in parts.items()}
-    summary = summarize(model, attachment)
-    save_run(folder.path, model, method, attachment, recipe.model, recipe.seed)
-    probe.check_reloaded(folder.path)
-    yield from (Evaluated(name, score, task) for name, score in scores.items())
-    splits.ledger.passed(*AT_THE_END, *training.movement.made)
-    if "validation" in encoded:
-        _note_chance(task, encoded["validation"], folder, splits)
-    lines = read_metrics(folder.path / "metrics.jsonl")
-    course = Course(diagnose(*points(lines), new_head=task.reads == "hidden"), decisions(lines))
-    yield course.diagnosis
-    _finish(recipe, folder, task, summary, scores, splits, course)
+    return Ready(model, task, splits, encoded, method, held, training, probe)
 
 
 def _model(recipe: Recipe) -> Model:
@@ -169,26 +191,22 @@ def _prepared(
     return Prepared(summarize(model, attachment), sizes, splits.notes, tuple(getattr(task, "labels", ())))
 
 
-def _precision(recipe: Recipe, model: Model, encoded: Encoded, folder: RunFolder) -> number_format.Precision:
-    """What products run in; a resumed run keeps its choice."""
+def _precision(recipe: Recipe, model: Model, encoded: Encoded) -> number_format.Precision:
+    """What products run in."""
     device = next(model.network.parameters()).device
     per_step = encoded.report.tokens * recipe.train.batch_size // max(encoded.report.items, 1)
     rows = max(1, min(per_step, recipe.train.micro_tokens or micro_tokens(model.spec)))
-    width = model.spec.hidden_size
-    return folder.remembered(
-        "precision",
-        lambda: number_format.resolve(recipe.train.precision, device, width=width, rows=rows, ragged=True),
-    )
+    return number_format.resolve(recipe.train.precision, device, width=model.spec.hidden_size, rows=rows, ragged=True)
 
 
-def _trunks(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded]) -> dict[str, TrunkCache]:
+def make_trunks(training: Training, folder: Path, encoded: Mapping[str, Encoded]) -> dict[str, TrunkCache]:
     """Storage for what the frozen trunk says of the rows that are read in every epoch; {} where it does not pay."""
     if not training.settings.cache or training.total_steps <= training.steps_per_epoch:
         return {}
     found, room = {}, CACHE_BYTES
     for name in ("train", "validation"):
         if name in encoded:
-            path = folder.path / "cache" / f"{name}.bin"
+            path = folder / f"{name}.bin"
             trunk = TrunkCache(training.model, encoded[name].items, path, training.precision, room)
             if trunk.usable:
                 found[name], room = trunk, room - trunk.bytes
@@ -196,7 +214,9 @@ def _trunks(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded
 
 
 def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded], choice: Choice) -> Iterator[Event]:
-    trunks = _trunks(training, folder, encoded)
+    trunks = make_trunks(training, folder.path / "cache", encoded)
+    judged = [encoded[name].items for name in ("validation", "test") if name in encoded]
+    training.compute_at_once(folder.remembered("micro_tokens", lambda: fitted(training, trunks, judged)))
     training.trunk = trunks.get("train")
     try:
         for name, trunk in trunks.items():
@@ -230,12 +250,22 @@ def _epochs(
                     yield Warned("chance", f"[chance] {sentence}")
 
 
-def _loss(training: Training, encoded: Mapping[str, Encoded], precision: number_format.Precision) -> float | None:
-    """Loss on validation, where there is such a split, with products in `precision`."""
-    if "validation" not in encoded:
-        return None
-    found = evaluate_items(training.model, training.task, encoded["validation"], precision=precision, intervals=False)
-    return found.values["loss"]
+def _release(ready: Ready, folder: RunFolder) -> None:
+    """The base as its files have it; what int8 made of the loss on validation is noted."""
+    training, encoded = ready.training, ready.encoded
+    measured = training.precision == "int8" and "validation" in encoded
+    rounded = _loss(training, encoded["validation"], "int8") if measured else 0.0
+    ready.held.release()
+    if measured:
+        exact = _loss(training, encoded["validation"], "float32")
+        folder.notes.append(
+            f"int8: validation loss {rounded:.4f} with the frozen weights in int8, {exact:.4f} with those of the files."
+        )
+
+
+def _loss(training: Training, encoded: Encoded, precision: number_format.Precision) -> float:
+    """Loss on a split with products in `precision`."""
+    return evaluate_items(training.model, training.task, encoded, precision=precision, intervals=False).values["loss"]
 
 
 def _finish(

@@ -1,0 +1,87 @@
+"""`microtune plan`: memory and time of a run before it begins."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from microtune.cli.console import cell, err, out, plain, table
+from microtune.errors import InputError
+
+
+def plan(
+    data: Annotated[str, typer.Argument(help="data (file, glob, folder, or `tickets`) or a recipe (.yaml)")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="recipe values, such as train.memory=4GB")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="classification, instruction, language-modelling")] = None,
+    model: Annotated[str | None, typer.Option(help="embedded base, folder, hub id [default: sprout]")] = None,
+    method: Annotated[str | None, typer.Option(help="full, head, top:2, reinit:1, lora:8 [default: lora]")] = None,
+    epochs: Annotated[float | None, typer.Option(help="passes over the training rows [default: 3]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the plan as JSON on stdout")] = False,
+) -> None:
+    """Predict memory and time of `tune` (or, for a recipe with sources, `pretrain`); nothing is trained or written."""
+    from microtune import recipe as recipes
+
+    is_recipe = data.endswith((".yaml", ".yml"))
+    values: dict[str, Any] = recipes.load(data) if is_recipe else {"data": data}
+    flags = {"task": task, "model": model, "method": method, "epochs": epochs}
+    values = recipes.override(values | {k: v for k, v in flags.items() if v is not None}, overrides or [])
+    if "task" not in values:
+        raise InputError("Say what the data is for, with --task classification, instruction or language-modelling.")
+    show_plan(recipes.build(values, where=data if is_recipe else "recipe"), as_json=as_json)
+
+
+def show_plan(recipe: Any, *, as_json: bool) -> None:
+    """Two tables: memory by parts, and time."""
+    from microtune.run.foresee import plan as foresee
+
+    found = foresee(recipe)
+    memory, pace = found.memory, found.pace
+    if as_json:
+        totals = {"peak": memory.peak, "limit": memory.limit, "seconds": pace.total}
+        print(json.dumps(asdict(found) | totals, ensure_ascii=False))
+        return
+    for note in found.notes:
+        err.print(f"note: {plain(note)}", style="yellow", soft_wrap=True)
+    _show_memory(memory)
+    shown = table("time on this machine", {"part": "left", "time": "right"})
+    for name, seconds in (
+        ("frozen trunk, once", pace.once),
+        (f"one epoch, {pace.steps_per_epoch:,} steps", pace.epoch),
+        ("scoring validation, after each epoch", pace.judging),
+    ):
+        if seconds:
+            shown.add_row(cell(name), _time(seconds))
+    shown.add_row(cell(f"together, {pace.epochs:g} epochs", "bold"), _time(pace.total))
+    out.print(shown)
+    fast = f"{found.fast_blocks} of {found.blocks} blocks on the fast path"
+    out.print(f"\n{found.rows:,} rows, {found.tokens:,} tokens an epoch; {found.precision}; {fast}")
+
+
+def _show_memory(memory: Any) -> None:
+    from microtune.run.memory import in_words
+
+    shown = table("memory at the peak", {"part": "left", "size": "right"})
+    for part in memory.parts:
+        if part.bytes and part.where == "memory":
+            shown.add_row(cell(part.name), in_words(part.bytes))
+    shown.add_row(cell("together", "bold"), in_words(memory.peak))
+    out.print(shown)
+    disk = sum(part.bytes for part in memory.parts if part.where == "disk")
+    if disk:
+        out.print(f"on disk while it runs: {in_words(disk)}")
+    if memory.limit is not None:
+        out.print(f"limit: {in_words(memory.limit)}; {memory.micro_tokens:,} tokens are computed at once")
+    out.print("")
+
+
+def _time(seconds: float) -> str:
+    """12.3 -> `12 s`; 4000 -> `1 h 7 min`."""
+    if seconds < 90:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,96 @@
+"""How much memory there is: sizes in words, what this process holds, what it may still take.
+
+A container may take less than the machine has: the limits of control groups (versions 2 and 1) count, as in the JVM and
+in Go. Where a system does not say (no /proc), nothing is known and nothing is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+UNLIMITED = 1 << 60  # version 1 writes a huge number where there is no limit
+
+
+def in_words(size: float) -> str:
+    """1_234_000_000 -> `1.23 GB`."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(size) >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size:.0f} bytes"
+
+
+def resident() -> int | None:
+    """Bytes of memory that this process holds now."""
+    return _field(PROC / "self" / "status", "VmRSS:")
+
+
+def resident_peak() -> int | None:
+    """The most it has held so far."""
+    return _field(PROC / "self" / "status", "VmHWM:")
+
+
+def available(device: torch.device) -> int | None:
+    """Bytes that this process may still take: the smaller of free memory and the container's limit less its use."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = _field(PROC / "meminfo", "MemAvailable:")
+    if free is None and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    room = _container_room()
+    known = [size for size in (free, room) if size is not None]
+    return max(0, min(known)) if known else None
+
+
+def _container_room() -> int | None:
+    """The tightest limit of a control group, less what it uses and could not drop (cached files can be dropped)."""
+    rooms = []
+    pairs = (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    )
+    for folder in _group_folders():
+        for limit_name, used_name, cached in pairs:
+            limit, used = _number(folder / limit_name), _number(folder / used_name)
+            if limit is not None and used is not None and limit < UNLIMITED:
+                rooms.append(limit - used + (_field(folder / "memory.stat", cached, 1) or 0))
+    return min(rooms) if rooms else None
+
+
+def _group_folders() -> list[Path]:
+    """The folders of this process's control groups and of those above them."""
+    try:
+        lines = (PROC / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return []
+    found = {GROUPS, GROUPS / "memory"}
+    for line in lines:
+        _, controllers, path = ([*line.split(":", 2), "", ""])[:3]
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root = GROUPS / "memory" if controllers else GROUPS
+        place = root / path.lstrip("/")
+        found |= {place, *(p for p in place.parents if p.is_relative_to(root))}
+    return sorted(found)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there, or "max"
+        return None
+
+
+def _field(path: Path, name: str, factor: int = 1024) -> int | None:
+    """The number behind `name` in a file of lines `name value`."""
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            key, *rest = line.split()
+            if key == name and rest:
+                return int(rest[0]) * factor
+    except (OSError, ValueError):
+        pass
+    return None

@@ -1,0 +1,289 @@
+"""What a run will take, before it begins: memory by parts, and time; and micro-batches cut until it fits.
+
+Weights, gradients and the optimizer's state are counted. What the activations take is measured, for it depends on the
+path that each block goes: one real micro-batch, the largest of the run, goes forward and back under a `Meter`; where
+that one might not fit, one of its rows does, and the rest is proportion. The recipe, and so the result, stays as it is:
+only how many tokens are computed at once changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from microtune.data.batches import Batch, Items, collate, in_order, item_sizes
+from microtune.errors import InputError
+from microtune.nn.spec import ModelSpec
+from microtune.nn.transformer import Trunk
+from microtune.recipe import parse_size
+from microtune.run.evaluate import EVALUATION_TOKENS
+from microtune.run.memory import available, in_words, resident
+from microtune.run.meter import Meter
+from microtune.run.precision import autocast, compute_type
+from microtune.run.train import Training
+from microtune.run.trunk import TrunkCache
+
+Where = Literal["memory", "disk"]
+SAFE_SHARE = 0.5  # of the room: what roughly takes less is not worth measuring, and may be run whole to be measured
+OVERHEAD = 1.05  # what the allocator rounds up and leaves between tensors that come and go
+ATTEMPTS = 8
+ROWS_LOOKED_AT = 2_000_000  # over all epochs; of longer runs the first epochs stand for the others
+KERNELS, KERNEL_BYTES = 1300, 660_000  # prepared products of oneDNN: 0.66 MB each, growth ends at 850 MB (measured)
+LIBRARIES = 330_000_000  # of torch and what it brings once it computes, where the system does not say
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the memory (or disk) that a run takes, in bytes."""
+
+    name: str
+    bytes: int
+    where: Where = "memory"
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Parts that stand at the same time at the peak; `micro_tokens` may be less than the recipe's."""
+
+    parts: tuple[Part, ...]
+    micro_tokens: int
+    limit: int | None
+
+    @property
+    def peak(self) -> int:
+        """Bytes at the peak."""
+        return sum(part.bytes for part in self.parts if part.where == "memory")
+
+
+def rough_bytes(spec: ModelSpec, lengths: Sequence[int]) -> int:
+    """No less than a training step keeps of one micro-batch on the plainest path, in bytes; nothing is measured.
+
+    Per token and block: about a dozen vectors of the width, four of the MLP's, and three scores per head and key.
+    """
+    total = 0
+    for stack in (spec.encoder, spec.decoder):
+        if stack is not None:
+            wide = 14 * stack.hidden_size + 6 * stack.num_heads * stack.head_size + 5 * stack.intermediate_size
+            scores = 3 * stack.num_heads * sum(n * n for n in lengths)
+            total += stack.num_layers * (wide * sum(lengths) + scores)
+    head = min(sum(lengths) * spec.vocab_size, 4_000_000 + 16 * spec.vocab_size)
+    return 4 * (total + 4 * head + 4 * sum(lengths) * spec.hidden_size)
+
+
+def largest(training: Training, micro_tokens: int) -> list[int]:
+    """The items of the micro-batch that takes most, of all that the run will compute."""
+    epochs = math.ceil(training.total_steps / training.steps_per_epoch)
+    looked_at = min(epochs, max(1, ROWS_LOOKED_AT // len(training.sizes)))
+    pieces = (piece for epoch in range(looked_at) for batch in training.plan(epoch, micro_tokens) for piece in batch)
+    spec, sizes = training.model.spec, training.sizes
+    return max(pieces, key=lambda piece: rough_bytes(spec, [sizes[i] for i in piece]))
+
+
+@dataclass(frozen=True)
+class Known:
+    """A stand-in for a filled trunk cache: the states of a few micro-batches, computed before."""
+
+    found: Mapping[tuple[int, ...], Trunk]
+
+    @classmethod
+    def of(cls, cache: TrunkCache, pieces: Iterable[Sequence[int]]) -> Known:
+        """Compute the states of `pieces`, in the form in which the storage gives them back."""
+        device = next(cache.model.parameters()).device
+        cache.model.eval()
+        found = {}
+        for piece in pieces:
+            live = cache.live(collate([cache.items[i] for i in piece]).to(device))
+            found[tuple(piece)] = Trunk(None, None if live.output is None else live.output.to(torch.float32))
+        return cls(found)
+
+    def shifted(self) -> Known:
+        """The same for items that stand alone, from 0."""
+        return Known({tuple(range(len(piece))): trunk for piece, trunk in self.found.items()})
+
+    def states(self, batch: Batch, indexes: Sequence[int]) -> Trunk:
+        """As `TrunkCache.states`."""
+        return self.found[tuple(indexes)]
+
+
+def activations(training: Training, piece: list[int], trunk: TrunkCache | None) -> int:
+    """Bytes alive at most, beside the gradients, while a micro-batch goes forward and back; leaves nothing behind."""
+    batch = collate([training.items[i] for i in piece]).to(training.device)
+    before = training.trunk
+    training.trunk = None if trunk is None else Known.of(trunk, [piece])  # type: ignore[assignment]
+    training.model.train()
+    trainable = [p for _, p in training.attachment.parameters()]
+    several = any(len(pieces) > 1 for pieces in training.plan(0))
+    for p in trainable:  # of an earlier micro-batch of the same step
+        p.grad = torch.zeros_like(p) if several else None
+    with torch.random.fork_rng(devices=[]), Meter() as meter:
+        training.loss(batch, piece).backward()
+    training.trunk = before
+    training.optimizers.zero_grad()
+    return max(meter.peak - (0 if several else sum(p.nbytes for p in trainable)), 0)
+
+
+@torch.inference_mode()
+def passing(training: Training, items: Items) -> int:
+    """Bytes alive at most while the largest batch of an evaluation, or of filling a cache, goes through the model."""
+    sizes, spec = item_sizes(items), training.model.spec
+    piece = max(in_order(sizes, EVALUATION_TOKENS), key=lambda p: rough_bytes(spec, [sizes[i] for i in p]))
+    batch = collate([items[i] for i in piece]).to(training.device)
+    training.model.eval()
+    with Meter() as meter, autocast(training.device, training.precision):
+        hidden = training.model(batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types)
+        for _ in training.task.decode(training.model.head, hidden, batch):
+            pass
+    return meter.peak
+
+
+def counted(training: Training, trunks: Mapping[str, TrunkCache]) -> list[Part]:
+    """What is known without a look at the machine: weights, what trains with its copies and moments, the cache."""
+    trains = sum(p.nbytes for _, p in training.attachment.parameters())
+    mapped = sum(trunk.bytes for trunk in trunks.values())
+    return [
+        Part("weights", _bytes([*training.model.parameters(), *training.model.buffers()])),
+        Part("weights as they were, for undoing", _bytes(training.attachment.kept())),
+        Part("weights at the start, then the best", trains),
+        Part("gradients", trains),
+        Part("optimizer state", training.optimizers.state_bytes()),
+        *(
+            [Part("frozen trunk's states, mapped", mapped), Part("frozen trunk's states", mapped, "disk")]
+            * bool(mapped)
+        ),
+    ]
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    """Bytes of tensors, what they share counted once."""
+    found = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    return sum(found.values())
+
+
+def libraries(training: Training, parts: Sequence[Part]) -> int:
+    """What the process holds beside tensors: libraries, rows, tokenizer."""
+    held = resident()
+    if held is None or training.device.type != "cpu":
+        return LIBRARIES if training.device.type == "cpu" else 0
+    return max(held - sum(part.bytes for part in parts[:3]), 0)
+
+
+def kernels(training: Training, trunks: Mapping[str, TrunkCache], judged: Sequence[Items]) -> int:
+    """Bytes of what oneDNN prepares for bfloat16 products: code for every new shape, and ragged batches bring many."""
+    if training.device.type != "cpu" or compute_type(training.precision, training.device) != torch.bfloat16:
+        return 0
+    model = training.model
+    cut = model.cut.decoder if model.decoder is not None else model.cut.encoder
+    found: set[tuple[int, ...]] = set()
+    if "train" not in trunks or cut < len(model.output_stack.blocks):  # else no block is computed in a step
+        for epoch in range(min(math.ceil(training.total_steps / training.steps_per_epoch), 4)):
+            for piece in (piece for batch in training.plan(epoch) for piece in batch):
+                found |= _shapes([training.sizes[i] for i in piece], 8, 6)
+    for items in (*judged, *(trunk.items for trunk in trunks.values())):
+        sizes = item_sizes(items)
+        for piece in in_order(sizes, EVALUATION_TOKENS):
+            found |= _shapes([sizes[i] for i in piece], 4, 2)
+    return min(len(found), KERNELS) * KERNEL_BYTES
+
+
+def _shapes(lengths: Sequence[int], products: int, inside: int) -> set[tuple[int, ...]]:
+    """One entry for each product of a block: over all tokens, and inside attention over sequences of one length."""
+    groups = Counter(lengths).items()
+    over = {(kind, sum(lengths)) for kind in range(products)}
+    return over | {(kind, length, count) for kind in range(inside) for length, count in groups}
+
+
+def plan_memory(
+    training: Training, trunks: Mapping[str, TrunkCache], judged: Sequence[Items], limit: int | None
+) -> MemoryPlan:
+    """Predict the peak, with micro-batches cut until it is at most `limit`; InputError where even one row does not fit.
+
+    judged: the splits that are evaluated. Weights and random state are as before when it returns.
+    """
+    trunk, sizes = trunks.get("train"), training.sizes
+    activations(training, [min(range(len(sizes)), key=lambda i: sizes[i])], trunk)  # loads kernels, which stay
+    parts = counted(training, trunks)
+    prepared = Part("prepared bfloat16 products", kernels(training, trunks, judged))
+    fixed = (Part("libraries and data", libraries(training, parts)), prepared, *parts)
+    others = _others(training, [*judged, *(t.items for t in trunks.values())])
+    micro_tokens = training.micro_tokens
+    for _ in range(ATTEMPTS):
+        piece = largest(training, micro_tokens)
+        tokens = sum(sizes[i] for i in piece)
+        size = round(_measured(training, piece, trunk) * OVERHEAD)
+        name = f"activations of {len(piece)} rows with {tokens} tokens"
+        plan = MemoryPlan((*fixed, max(Part(name, size), others, key=lambda part: part.bytes)), micro_tokens, limit)
+        if limit is None or plan.peak <= limit:
+            return plan
+        room = limit - (plan.peak - plan.parts[-1].bytes)
+        if others.bytes > room:
+            plan = replace(plan, parts=(*fixed, others))
+            break
+        if len(piece) == 1:
+            break
+        micro_tokens = max(min(int(0.95 * tokens * room / size), tokens - 1), 1)
+    raise InputError(_refusal(plan, training))
+
+
+def _measured(training: Training, piece: list[int], trunk: TrunkCache | None) -> int:
+    """Activations of a micro-batch; where it might not fit, those of its longest row, in proportion to the tokens."""
+    sizes, free = training.sizes, available(training.device)
+    if free is None or rough_bytes(training.model.spec, [sizes[i] for i in piece]) < SAFE_SHARE * free:
+        return activations(training, piece, trunk)
+    longest = max(piece, key=lambda i: sizes[i])
+    return round(activations(training, [longest], trunk) * sum(sizes[i] for i in piece) / sizes[longest])
+
+
+def _others(training: Training, splits: Sequence[Items]) -> Part:
+    """What takes most beside weights and optimizer when no micro-batch is at work."""
+    weights = _bytes([*training.model.parameters(), *training.model.buffers()])
+    whole = sum(p.numel() for p in training.model.parameters()) * torch.float32.itemsize
+    found = [
+        Part("evaluation", max((passing(training, items) for items in splits), default=0)),
+        Part("better weights beside the best", sum(p.nbytes for _, p in training.attachment.parameters())),
+        Part("the saved run, read again at the end", 2 * whole - weights),
+    ]
+    return max(found, key=lambda part: part.bytes)
+
+
+def _refusal(plan: MemoryPlan, training: Training) -> str:
+    """One sentence: what is needed, what takes it, what would help."""
+    parts = sorted(plan.parts, key=lambda part: -part.bytes)
+    most = ", ".join(f"{part.name} {in_words(part.bytes)}" for part in parts[:3] if part.where == "memory")
+    said = training.settings.memory
+    limit = f"train.memory is {said}" if said else f"{in_words(plan.limit or 0)} are free"
+    cache = "set train.cache=false, " if any(part.where == "disk" for part in plan.parts) else ""
+    return (
+        f"The run does not fit into memory: {limit}, but it needs about {in_words(plan.peak)} even with one row "
+        f"computed at a time ({most}); {cache}lower model.max_length, choose a lighter method (top:1, lora) or a "
+        f"smaller model{', or raise train.memory' if said else ''}."
+    )
+
+
+def limit_of(training: Training) -> int | None:
+    """Bytes that the run may take: `train.memory`, else what it holds and what is free, in its container too."""
+    if training.settings.memory is not None:
+        return parse_size(training.settings.memory)
+    free = available(training.device)
+    return None if free is None else free + (resident() or 0 if training.device.type == "cpu" else 0)
+
+
+def fitted(training: Training, trunks: Mapping[str, TrunkCache], judged: Sequence[Items]) -> int:
+    """`micro_tokens` with which the run fits into its memory; InputError where it cannot.
+
+    Without `train.memory`, nothing is measured where a rough look says that there is room in plenty.
+    """
+    limit = limit_of(training)
+    if training.settings.memory is None:
+        piece = largest(training, training.micro_tokens)
+        total = rough_bytes(training.model.spec, [training.sizes[i] for i in piece]) + KERNELS * KERNEL_BYTES
+        total += 3 * sum(part.bytes for part in counted(training, trunks) if part.where == "memory")
+        free = available(training.device)
+        if free is None or total < SAFE_SHARE * free:
+            return training.micro_tokens
+    return plan_memory(training, trunks, judged, limit).micro_tokens
