@@ -1,11 +1,14 @@
 """Loading a checkpoint in the type of its file: the most memory during it, in sizes of the file.
 
-(peak - memory after `import torch`) / file size      what a user pays: the library's own imports count
-(peak - memory after all imports) / file size         loading alone
+ratio          (peak - memory after `import torch`) / file size: the library's own imports count
+ratio_loading  (peak - memory after all imports) / file size: loading alone
+ratio_read     the first one, with every weight read once after loading, as any use does: weights that stay in a
+               mapped file take memory only then
 """
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -29,14 +32,15 @@ def load(library: str, folder: str) -> dict[str, Any]:
     after_imports, start = memory("VmRSS"), time.perf_counter()
     model = open_model(folder)
     seconds = time.perf_counter() - start
-    peak = memory("VmHWM")
-    network = getattr(model, "network", model)
+    peak, network = memory("VmHWM"), getattr(model, "network", model)
+    assert math.isfinite(sum(float(p.detach().sum()) for p in network.parameters()))
     assert {p.dtype for p in network.parameters()} == {torch.float32}
     return {
         "file_mb": size,
         "load_seconds": seconds,
         "ratio": (peak - after_torch) / size,
         "ratio_loading": (peak - after_imports) / size,
+        "ratio_read": (memory("VmHWM") - after_torch) / size,
     }
 
 

@@ -26,6 +26,7 @@ def lines(name: str, workload: Workload, measured: Measured) -> list[str]:
         columns = {
             "times the file": "ratio",
             "loading alone": "ratio_loading",
+            "weights read": "ratio_read",
             "s": "load_seconds",
             "file, MB": "file_mb",
         }

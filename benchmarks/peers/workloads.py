@@ -244,7 +244,7 @@ def make_rows(name: str, workload: Workload, folder: Path, data: Path | None, qu
         if data is None:
             raise SystemExit("fewshot needs --data FOLDER with a folder banking77 in it.")
         few, rest = few_rows(data, "train"), few_rows(data, "test")
-        kept = sorted({row["label"] for row in few})[:8] if quick else {row["label"] for row in few}
+        kept = sorted({row["label"] for row in few})[:3] if quick else {row["label"] for row in few}
         parts = ([row for row in few if row["label"] in kept], [row for row in rest if row["label"] in kept])
     else:
         return {}
