@@ -268,7 +268,7 @@ def test_a_long_answer_drops_its_row(model: Path, tmp_path: Path, capsys: pytest
     turns[6:9] = [{"prompt": "x", "completion": f"{i} " * 300} for i in range(3)]
     (tmp_path / "a.jsonl").write_text(jsonl(turns))
     answer = call(capsys, "tune", tmp_path / "a.jsonl", "--out", tmp_path / "other", *arguments)
-    check(answer, ["4 of 40 rows are longer than the model can read and would lose their answer; shorten"], tmp_path, 3)
+    check(answer, ["4 of 40 rows are longer than the model can read and would lose their answer; shorten"], tmp_path)
     assert not (tmp_path / "other").exists()
 
 
