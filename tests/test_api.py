@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from typing import Any
@@ -94,3 +95,12 @@ def test_the_import_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.split("\n") == ["[]", "False", ""]
+
+
+@pytest.mark.parametrize(("given", "found"), [(None, "128"), ("7", "7")])
+def test_the_store_of_prepared_products_is_bounded_but_for_a_value_of_the_users(given: str | None, found: str) -> None:
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    environment = {k: v for k, v in os.environ.items() if k != name} | ({name: given} if given else {})
+    code = f"import os, microtune; print(os.environ['{name}'])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == found

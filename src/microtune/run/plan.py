@@ -9,6 +9,7 @@ only how many tokens are computed at once changes.
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +35,8 @@ SAFE_SHARE = 0.5  # of the room: what roughly takes less is not worth measuring,
 OVERHEAD = 1.05  # what the allocator rounds up and leaves between tensors that come and go
 ATTEMPTS = 8
 ROWS_LOOKED_AT = 2_000_000  # over all epochs; of longer runs the first epochs stand for the others
-KERNELS, KERNEL_BYTES = 1300, 660_000  # prepared products of oneDNN: 0.66 MB each, growth ends at 850 MB (measured)
+MOST_KERNELS, KERNEL_BYTES = 1300, 660_000  # prepared products of oneDNN: 0.66 MB each, at most 850 MB (measured)
+KERNELS = min(int(os.environ.get("ONEDNN_PRIMITIVE_CACHE_CAPACITY") or MOST_KERNELS), MOST_KERNELS)
 LIBRARIES = 330_000_000  # of torch and what it brings once it computes, where the system does not say
 
 
