@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from microtune.errors import CheckError, InputError, LimitError, MicrotuneError, RunError
 from microtune.version import __version__
 
-# oneDNN keeps code for the last 1,024 shapes of products, 0.7 MB each, and ragged batches bring new shapes all the time:
-# up to 850 MB. Fewer cost nothing that could be measured. It is read when torch computes first; a value of yours stays.
+# oneDNN keeps code for the last 1,024 shapes of products, 0.7 MB each, and ragged batches bring new shapes all the
+# time: up to 850 MB. Fewer cost nothing that could be measured. It is read when torch computes first; a value of
+# yours stays.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 if TYPE_CHECKING:
