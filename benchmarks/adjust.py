@@ -37,7 +37,7 @@ def child(folder: str, name: str, mode: str, rows: int | None, options: dict[str
             text_field=task.text,
             label_field=task.label,
             out=Path(place) / "run",
-            train={"adjust": mode},
+            train={"adjust": mode, "precision": "float32"},  # auto may choose another format in each run
             **options,
         )
         record = json.loads((run.path / "scores.json").read_text(encoding="utf-8"))
