@@ -76,6 +76,7 @@ QUICK = {
 Options = dict[str, Any]
 BFLOAT16: Options = {"train": {"precision": "bfloat16"}}
 FLOAT32: Options = {"train": {"precision": "float32"}}
+INT8: Options = {"train": {"precision": "int8"}}
 
 # The first one of microtune is what the others are compared with.
 CONTENDERS: dict[str, list[tuple[str, str, Options]]] = {
@@ -83,6 +84,7 @@ CONTENDERS: dict[str, list[tuple[str, str, Options]]] = {
         ("microtune, as it comes", "microtune", {}),
         ("microtune, float32", "microtune", FLOAT32),
         ("microtune, bfloat16", "microtune", BFLOAT16),
+        ("microtune, int8", "microtune", INT8),
         ("transformers + peft, as it comes (float32)", "transformers", {}),
         ("transformers + peft, bf16=True", "transformers", {"bf16": True}),
         ("transformers + peft, model in bfloat16", "transformers", {"dtype": "bfloat16"}),
