@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from tiny_runs import make_base, make_rows, picture, run, tune_recipe
 from torch.testing import assert_close
 
 from microtune.recipe import Recipe, Train, build
-from microtune.run import evaluate
 from microtune.run.adjust import Decision, Watch, decisions
 from microtune.run.folder import read_metrics
 from microtune.run.session import Choice
@@ -26,14 +24,7 @@ from microtune.run.verbs import Run
 FAR_TOO_HIGH = 3.0  # three hundred times what these runs use
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    threads, resamples = torch.get_num_threads(), evaluate.RESAMPLES
-    torch.set_num_threads(1)
-    evaluate.RESAMPLES = 20
-    yield
-    torch.set_num_threads(threads)
-    evaluate.RESAMPLES = resamples
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from faults import KINDS, Faults, Killed
 from tiny_runs import make_base, make_rows, picture, pretrain_recipe, run, tune_recipe
 
 from microtune.errors import RunError
 from microtune.recipe import Recipe
-from microtune.run import disk, evaluate
+from microtune.run import disk
 from microtune.run.folder import RunFolder
 from microtune.run.train import Step
 
@@ -30,15 +29,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Any:
-    """One thread and few resamples: the intervals are not what is tested here."""
-    threads, resamples = torch.get_num_threads(), evaluate.RESAMPLES
-    torch.set_num_threads(1)
-    evaluate.RESAMPLES = 20
-    yield
-    torch.set_num_threads(threads)
-    evaluate.RESAMPLES = resamples
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,20 +13,11 @@ from microtune.nn.frozen import FrozenLinear
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.nn.transformer import Transformer
-from microtune.run import evaluate
 from microtune.run.load import load
 from microtune.run.precision import HeldBase
 from microtune.run.train import FEWEST_TOKENS, MOST_TOKENS, Step, micro_tokens
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    threads, resamples = torch.get_num_threads(), evaluate.RESAMPLES
-    torch.set_num_threads(1)
-    evaluate.RESAMPLES = 20
-    yield
-    torch.set_num_threads(threads)
-    evaluate.RESAMPLES = resamples
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")

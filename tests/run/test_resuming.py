@@ -9,12 +9,11 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from tiny_runs import child_command, make_base, make_rows, picture, run, tune_recipe
 
 from microtune.data.sources import Row
@@ -27,15 +26,7 @@ from microtune.run.session import Interrupted
 from microtune.run.train import Step
 from microtune.run.tune import Evaluated
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    threads, resamples = torch.get_num_threads(), evaluate.RESAMPLES
-    torch.set_num_threads(1)
-    evaluate.RESAMPLES = 20
-    yield
-    torch.set_num_threads(threads)
-    evaluate.RESAMPLES = resamples
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")
