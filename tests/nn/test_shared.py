@@ -9,7 +9,7 @@ from nn_specs import DECODERS, VOCAB, build
 from torch import Tensor
 from torch.testing import assert_close
 
-from microtune.data.batches import Item, collate, common_beginning
+from microtune.data.batches import Item, collate, common_beginning, joined, micro_batches
 from microtune.nn import transformer
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
@@ -68,6 +68,21 @@ def test_what_is_read_or_saves_too_little_is_not_shared() -> None:
     assert common_beginning(long) == 0
     typed = [Item(item.ids, item.readout, types=[0] * len(item.ids)) for item in items()]
     assert common_beginning(typed) == 0
+
+
+def test_micro_batches_count_a_shared_beginning_once() -> None:
+    generator = np.random.default_rng(0)
+    first = generator.integers(0, VOCAB, 40)
+    rows = [Item(np.r_[first, generator.integers(0, VOCAB, n)], [40 + n - 1], row=n) for n in range(5, 11)]  # type: ignore[arg-type]
+    sizes = [row.size for row in rows]
+    pieces = micro_batches(range(6), sizes, 100)
+    assert [len(piece) for piece in pieces] == [2, 2, 2]
+    cut = joined(pieces, rows, sizes, 100)
+    assert cut == [[0, 1, 2, 3, 4, 5]]
+    assert sum(len(ids) for ids in [collate(rows, share=True).inputs.values]) == 40 + sum(range(5, 11)) <= 100
+    assert joined(pieces, rows, sizes, 70) == [[0, 1, 2, 3], [4, 5]]
+    apart = [Item(item.ids[::-1], item.readout) for item in rows]
+    assert joined(pieces, apart, sizes, 100) is pieces
 
 
 def test_a_row_that_is_nothing_but_the_beginning_keeps_its_last_token() -> None:

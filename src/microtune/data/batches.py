@@ -155,6 +155,18 @@ def micro_batches(batch: Sequence[int], sizes: Sequence[int], micro_tokens: int)
     return pieces
 
 
+def joined(pieces: list[list[int]], items: Items, sizes: Sequence[int], micro_tokens: int) -> list[list[int]]:
+    """Micro-batches of one optimizer batch cut anew where its items share a beginning, which counts once in each."""
+    batch = [index for piece in pieces for index in piece]
+    shared = common_beginning([items[i] for i in batch]) if len(pieces) > 1 else 0
+    if not shared:
+        return pieces
+    rest = {i: sizes[i] - shared for i in batch}
+    order = sorted(batch, key=lambda i: (sizes[i], i))
+    cut = micro_batches(range(len(order)), [rest[i] for i in order], max(micro_tokens - shared, 1))
+    return [[order[place] for place in piece] for piece in cut]
+
+
 def in_order(sizes: Sequence[int], micro_tokens: int) -> list[list[int]]:
     """Micro-batches over all items for one pass without learning, shortest first."""
     return micro_batches(range(len(sizes)), sizes, micro_tokens)

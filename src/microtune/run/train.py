@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from microtune.adapt.base import Attachment, Method
-from microtune.data.batches import Batch, Items, collate, epoch_plan, item_sizes
+from microtune.data.batches import Batch, Items, collate, epoch_plan, item_sizes, joined
 from microtune.data.sources import Row
 from microtune.errors import RunError
 from microtune.nn.spec import ModelSpec
@@ -138,6 +138,8 @@ class Training:
         self.optimizers.zero_grad()
         weight = sum(self.task.weight(self.items[i]) for piece in micro_batches for i in piece)
         total, tokens = 0.0, 0
+        if self.shares:
+            micro_batches = joined(micro_batches, self.items, self.sizes, self.micro_tokens)
         for piece in micro_batches:
             batch = collate([self.items[i] for i in piece], share=self.shares).to(self.device)
             loss = self.loss(batch, piece) / weight
