@@ -21,6 +21,7 @@ from microtune.run.disk import remove_folder
 from microtune.run.evaluate import wilson
 from microtune.run.folder import read_metrics
 from microtune.run.load import load
+from microtune.run.memory import give_back
 from microtune.run.movement import fingerprint
 from microtune.tasks.base import Encoded, Task
 from microtune.tasks.classification import Classification
@@ -64,6 +65,7 @@ class Probe:
         marks = {name: fingerprint(value) for name, value in self._network.named_parameters()}
         device = next(self._network.parameters()).device
         self._network.to("meta")
+        give_back()
         again = load(path).network.to(device)
         there = outputs(again, self._batch)
         for kind, value in here.items():

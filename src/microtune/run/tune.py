@@ -28,6 +28,7 @@ from microtune.run.final import Probe, below_chance
 from microtune.run.folder import RunFolder, read_metrics
 from microtune.run.invariants import check_rates, check_tied
 from microtune.run.load import Model, load
+from microtune.run.memory import give_back
 from microtune.run.plan import fitted
 from microtune.run.precision import HeldBase
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
@@ -255,6 +256,8 @@ def _release(ready: Ready, folder: RunFolder) -> None:
     training, encoded = ready.training, ready.encoded
     measured = training.precision == "int8" and "validation" in encoded
     rounded = _loss(training, encoded["validation"], "int8") if measured else 0.0
+    training.optimizers.zero_grad()
+    give_back()
     ready.held.release()
     if measured:
         exact = _loss(training, encoded["validation"], "float32")
