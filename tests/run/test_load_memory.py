@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_runs import SPEC
 
 from microtune.adapt.base import make_method
 from microtune.data.text import train_bpe
@@ -23,26 +24,9 @@ from microtune.run.load import Model, load
 from microtune.run.saved import save_run
 from microtune.tasks.classification import Classification
 
-LLAMA = ModelSpec(
-    vocab_size=8000,
-    decoder=StackSpec(
-        num_layers=5,
-        hidden_size=384,
-        num_heads=6,
-        intermediate_size=1024,
-        causal=True,
-        norm="rms",
-        mlp="gated",
-        activation="silu",
-        positions="rotary",
-        max_positions=64,
-        query_bias=False,
-        key_bias=False,
-        value_bias=False,
-        output_bias=False,
-        mlp_bias=False,
-    ),
-)
+assert SPEC.decoder is not None
+WIDER = {"num_layers": 5, "hidden_size": 384, "num_heads": 6, "intermediate_size": 1024}
+LLAMA = replace(SPEC, vocab_size=8000, decoder=replace(SPEC.decoder, **WIDER))  # type: ignore[arg-type]
 GPT2 = ModelSpec(
     vocab_size=8000,
     decoder=StackSpec(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from microtune.nn.attention import FUSED_FROM, Attention, Group, Layout
+from microtune.nn.attention import FUSED_FROM, Attention, Group
 from microtune.nn.frozen import FrozenLinear, Parts, parts_of
 from microtune.nn.kernels import (
     ActivationPass,
@@ -316,6 +316,3 @@ class GroupPass:
         K = len(t) // G
         laid = t.view(G, K, heads // K, N // G, E).permute(0, 3, 1, 2, 4)
         out.view(G, N // G, K, heads // K, E).copy_(laid)
-
-
-__all__ = ["BlockPass", "Layout", "fusible", "run_block"]

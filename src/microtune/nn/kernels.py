@@ -7,7 +7,6 @@ trains into `grads`, keyed by the identity of the parameter. `fused.py` strings 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -244,7 +243,7 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return out
 
 
-def parameters_of(parts: Any) -> list[Tensor]:
+def parameters_of(parts: Parts) -> list[Tensor]:
     """Everything in `Parts` that may train."""
     found = [parts.weight, parts.bias, *(t for update in parts.updates for t in (update.A, update.B))]
     return [t for t in found if t is not None and t.requires_grad]

@@ -17,7 +17,6 @@ import torch
 
 from microtune.data.corpus import Blocks, documents
 from microtune.data.text import Tokenizer, train_bpe
-from microtune.errors import InputError
 from microtune.nn.fused import role_parts
 from microtune.recipe import Recipe
 from microtune.run import pretrain as pretraining
@@ -65,7 +64,8 @@ def _plan_pretraining(recipe: Recipe) -> Forecast:
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     samples = [_sample(recipe, number) for number in range(len(recipe.data.sources))]
-    tokenizer = _tokenizer(recipe, [text for text, _ in samples])
+    ready, size = pretraining.named_tokenizer(recipe)
+    tokenizer = train_bpe([text for text, _ in samples], size) if ready is None else ready
     stores: list[Any] = [_Estimated.of(tokenizer, text, share) for text, share in samples]
     blocks = Blocks(stores, [s.epochs for s in recipe.data.sources], recipe.data.block_size, recipe.seed)
     network = pretraining.build_network(recipe, tokenizer)
@@ -120,16 +120,6 @@ def _sample(recipe: Recipe, number: int) -> tuple[str, float]:
     if path.suffix == ".txt" and path.is_file() and room <= 0:  # its size says enough; of other files all is read
         return "\n".join(parts), max(1.0, path.stat().st_size / len("".join(parts).encode()))
     return "\n".join(parts), max(1.0, (kept - min(room, 0) + sum(map(len, texts))) / max(kept, 1))
-
-
-def _tokenizer(recipe: Recipe, texts: list[str]) -> Tokenizer:
-    choice = recipe.model.tokenizer
-    if isinstance(choice, str):
-        loaded = Tokenizer.load(choice)
-        if loaded is None:
-            raise InputError(f"{choice}: there is no tokenizer.json in this folder.")
-        return loaded
-    return train_bpe(texts, int((choice or {}).get("vocab_size", 16_384)))
 
 
 class _Estimated:

@@ -31,11 +31,6 @@ def resident() -> int | None:
     return _field(PROC / "self" / "status", "VmRSS:")
 
 
-def resident_peak() -> int | None:
-    """The most it has held so far."""
-    return _field(PROC / "self" / "status", "VmHWM:")
-
-
 def available(device: torch.device) -> int | None:
     """Bytes that this process may still take: the smaller of free memory and the container's limit less its use."""
     if device.type == "cuda":

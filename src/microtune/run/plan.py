@@ -245,12 +245,11 @@ def _measured(training: Training, piece: list[int], trunk: TrunkCache | None) ->
 
 def _others(training: Training, splits: Sequence[Items]) -> Part:
     """What takes most beside weights and optimizer when no micro-batch is at work."""
-    weights = _bytes([*training.model.parameters(), *training.model.buffers()])
     whole = sum(p.numel() for p in training.model.parameters()) * torch.float32.itemsize
     found = [
         Part("evaluation", max((passing(training, items) for items in splits), default=0)),
         Part("better weights beside the best", sum(p.nbytes for _, p in training.attachment.parameters())),
-        Part("the saved run, read again at the end", 2 * whole - weights),
+        Part("the base, read again at the end", whole if training.precision != "float32" else 0),
     ]
     return max(found, key=lambda part: part.bytes)
 

@@ -121,14 +121,21 @@ def make_training(
     )
 
 
-def _tokenizer(recipe: Recipe, cache: Path) -> Tokenizer:
+def named_tokenizer(recipe: Recipe) -> tuple[Tokenizer | None, int]:
+    """The tokenizer of the folder that the recipe names, or None; and how many entries a new one shall have."""
     choice = recipe.model.tokenizer
-    if isinstance(choice, str):
-        loaded = Tokenizer.load(choice)
-        if loaded is None:
-            raise InputError(f"{choice}: there is no tokenizer.json in this folder.")
-        return loaded
-    size = int((choice or {}).get("vocab_size", 16_384))
+    if not isinstance(choice, str):
+        return None, int((choice or {}).get("vocab_size", 16_384))
+    loaded = Tokenizer.load(choice)
+    if loaded is None:
+        raise InputError(f"{choice}: there is no tokenizer.json in this folder.")
+    return loaded, len(loaded)
+
+
+def _tokenizer(recipe: Recipe, cache: Path) -> Tokenizer:
+    ready, size = named_tokenizer(recipe)
+    if ready is not None:
+        return ready
     key = content_key(
         size, [s.model_dump() for s in recipe.data.sources], [_hash(recipe, s) for s in recipe.data.sources]
     )
