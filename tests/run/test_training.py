@@ -78,6 +78,8 @@ def make(
     values = {"epochs": 2, "batch_size": 5, "lr": 1e-2, "precision": "float32", **settings}
     attachment = chosen.attach(model)
     items = label_items() if labelled else text_items()
+    if spec.pooling == "mean":
+        items = [replace(item, readout=range(len(item.ids))) for item in items]
     return Training(model, task, chosen, attachment, items, Train(**values), seed=seed, precision="float32")
 
 
@@ -158,18 +160,33 @@ def test_evaluating_between_two_steps_changes_nothing() -> None:
     assert found == losses
 
 
-@pytest.mark.parametrize("method", ["top", "head", "lora"])
-def test_a_cached_trunk_gives_the_same_weights(method: str, tmp_path: Path) -> None:
-    """Two epochs with dropout above the cut; only the order of sums may differ: 1e-6 in float32."""
-    choice = {"top": {"name": "top", "blocks": 1}, "head": {"name": "head"}, "lora": {**LORA, "first_block": 2}}[method]
-    plain, cached = make(choice), make(choice)
+AVERAGED = replace(DROPPING, pooling="mean")
+CUT: dict[str, tuple[Any, ModelSpec, Classification]] = {
+    "top": ({"name": "top", "blocks": 1}, DROPPING, LABELS),
+    "lora": ({**LORA, "first_block": 2}, DROPPING, LABELS),
+    "head": ({"name": "head"}, DROPPING, LABELS),
+    "head over means": ({"name": "head"}, AVERAGED, LABELS.fitted(AVERAGED)),
+    "top under means": ({"name": "top", "blocks": 1}, AVERAGED, LABELS.fitted(AVERAGED)),
+}
+
+
+@pytest.mark.parametrize("name", list(CUT))
+def test_a_cached_trunk_gives_the_same_weights(name: str, tmp_path: Path) -> None:
+    """Two epochs with dropout above the cut; only the order of sums may differ: 1e-6 in float32 of the losses.
+
+    1e-5 of the weights after eight steps of 1e-2: Adam enlarges what rounding does to a gradient near zero.
+    """
+    choice, spec, task = CUT[name]
+    plain, cached = (make(choice, spec=spec, task=task) for _ in range(2))
     trunk = TrunkCache(cached.model, cached.items, tmp_path / "trunk.bin", "float32", 10**9)
     assert trunk.usable
+    assert trunk.pooled == (name == "head over means")
+    assert (trunk.bytes == 4 * SPEC.hidden_size * len(cached.items)) == name.startswith("head")
     assert list(trunk.fill())[-1] == len(cached.items)
     cached.trunk = trunk
     losses = [step.loss for step in run(plain)]
     assert_close([step.loss for step in run(cached)], losses, rtol=0, atol=1e-6)
-    assert_close(weights(cached), weights(plain), rtol=0, atol=1e-6)
+    assert_close(weights(cached), weights(plain), rtol=0, atol=1e-5)
     trunk.close()
     assert not (tmp_path / "trunk.bin").exists()
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from microtune.adapt.base import Attachment, Method, freeze, methods, set_module, train_task_head
 from microtune.errors import InputError, suggest
 from microtune.nn.frozen import Parts, Update, parts_of
+from microtune.nn.layers import dropout
 from microtune.nn.transformer import Cut, Transformer
 
 
@@ -35,7 +36,7 @@ class LoRALinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, in] -> [N, out]."""
-        inner = F.dropout(x, self.dropout) if self.dropout and self.training else x
+        inner = dropout(x, self.dropout) if self.dropout and self.training else x
         if not torch.is_autocast_enabled(x.device.type):
             inner = inner.to(self.lora_A.dtype)
         update = F.linear(F.linear(inner, self.lora_A), self.lora_B) * self.scale

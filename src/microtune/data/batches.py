@@ -101,6 +101,21 @@ def collate(items: Sequence[Item], *, share: bool = False) -> Batch:
     )
 
 
+def headed(items: Sequence[Item], *, pooled: bool = False) -> Batch:
+    """Items -> Batch for a head alone: what the blocks say of the items is known, so no ids are laid down.
+
+    pooled: one state stands for each item, whatever it reads.
+    """
+    counts = [1 if pooled else len(item.readout) for item in items]
+    return Batch(
+        inputs=Ragged(torch.zeros(0, dtype=torch.int64), torch.zeros(len(items), dtype=torch.int64)),
+        readout=torch.arange(sum(counts)),
+        targets=_flat([item.targets for item in items]),
+        counts=torch.tensor(counts),
+        items=list(items),
+    )
+
+
 def _flat(rows: Sequence[Sequence[int]]) -> Tensor:
     return torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))
 

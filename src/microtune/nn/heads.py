@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from microtune.nn.layers import ACTIVATIONS, make_norm
+from microtune.nn.layers import ACTIVATIONS, dropout, make_norm
 from microtune.nn.spec import ModelSpec
 
 CHUNK_ELEMENTS = 4_000_000  # logits that exist at one time: 16 MB in float32, small enough to stay near the caches
@@ -250,12 +250,14 @@ class LabelHead(nn.Module):
         if self.pooler is not None:
             x = torch.tanh(self.pooler(x))
         if self.dropout and self.training:
-            x = F.dropout(x, self.dropout)
+            x = dropout(x, self.dropout)
         return self.out(x)
 
 
 def pool_mean(hidden: Tensor, counts: Tensor) -> Tensor:
     """Mean of each sequence's positions: [R, D] and counts [B] -> [B, D], summed in at least float32."""
+    if len(hidden) == len(counts):  # one position each
+        return hidden
     wide = torch.promote_types(hidden.dtype, torch.float32)
     rows = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
     sums = torch.zeros(len(counts), hidden.shape[-1], dtype=wide, device=hidden.device)

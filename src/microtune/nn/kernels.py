@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from microtune.nn.frozen import Parts, int8_backward, int8_forward, stacked
-from microtune.nn.layers import ACTIVATIONS, LayerNorm, RMSNorm
+from microtune.nn.layers import ACTIVATIONS, LayerNorm, RMSNorm, dropout_factors
 from microtune.nn.spec import Activation
 
 Grads = dict[int, Tensor]
@@ -87,17 +87,18 @@ class DropoutPass:
 
     def __init__(self, p: float) -> None:
         self.p = p
-        self.mask: Tensor | None = None
+        self.factors: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, D] -> [N, D]."""
-        if self.p:
-            x, self.mask = torch.native_dropout(x, self.p, True)
-        return x
+        if not self.p:
+            return x
+        self.factors = dropout_factors(x, self.p)
+        return x * self.factors
 
     def backward(self, dy: Tensor) -> Tensor:
         """The same places dropped from the gradient."""
-        return dy if self.mask is None else dy * self.mask * (1 / (1 - self.p))
+        return dy if self.factors is None else dy * self.factors
 
 
 def activation_backward(kind: Activation, dy: Tensor, x: Tensor) -> Tensor:

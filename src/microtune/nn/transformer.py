@@ -15,13 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from microtune.nn.attention import Attention, KeyValueCache, Layout, make_layout
 from microtune.nn.fused import fusible, run_block
 from microtune.nn.heads import VocabularyHead
-from microtune.nn.layers import MLP, make_norm
+from microtune.nn.layers import MLP, dropout, make_norm
 from microtune.nn.positions import RelativeBias, sinusoidal_table
 from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.ragged import Ragged
@@ -37,10 +36,14 @@ class Cut:
 
 @dataclass(frozen=True)
 class Trunk:
-    """States at the cut: `[M, D]` of the encoder, `[N, D]` of the output stack (`[R, D]` above its last block)."""
+    """States at the cut: `[M, D]` of the encoder, `[N, D]` of the output stack (`[R, D]` above its last block).
+
+    pooled: [B, D], what the head would pool of the final states; then nothing else of the network runs.
+    """
 
     encoder: Tensor | None = None
     output: Tensor | None = None
+    pooled: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class Residual(nn.Module):
         kept = x if readout is None else x[readout]
         inner = branch(x if self.placement == "post" else self.norm(x))
         if self.dropout and self.training:
-            inner = F.dropout(inner, self.dropout)
+            inner = dropout(inner, self.dropout)
         if self.placement == "post":
             return self.norm(kept + self.slot(inner))
         return kept + self.slot(self.after(inner))
@@ -183,7 +186,7 @@ class Stack(nn.Module):
             x = x + self.positions(positions + self.spec.position_offset)
         if self.embedding_norm is not None:
             x = self.embedding_norm(x)
-        return F.dropout(x, self.spec.dropout) if self.spec.dropout and self.training else x
+        return dropout(x, self.spec.dropout) if self.spec.dropout and self.training else x
 
     def run(self, x: Tensor, flow: Flow, first: int, last: int, readout: Tensor | None) -> Tensor:
         """Blocks first..last-1; the very last block of the stack shortens to `readout`."""
@@ -243,6 +246,8 @@ class Transformer(nn.Module):
         inputs: ids of the output stack; sources: ids of the encoder of an encoder-decoder; types: [N] token types;
         cache: keys and values of earlier tokens (generation); trunk: the states at `self.cut`, where they are known.
         """
+        if trunk is not None and trunk.pooled is not None:
+            return trunk.pooled
         stack, cut = self.output_stack, self.cut.decoder if self.decoder else self.cut.encoder
         x = trunk.output if trunk is not None else None
         if x is not None and cut == len(stack.blocks):  # the whole stack is trunk

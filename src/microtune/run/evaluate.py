@@ -84,7 +84,8 @@ def _hidden(
     model.eval()
     items = encoded.items
     for piece in in_order(item_sizes(items), EVALUATION_TOKENS):
-        batch = collate([items[i] for i in piece], share=trunk is None and model.is_causal).to(device)
+        chosen = [items[i] for i in piece]
+        batch = (collate(chosen, share=model.is_causal) if trunk is None else trunk.collate(chosen)).to(device)
         states = None if trunk is None else trunk.states(batch, piece)
         hidden = model(batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types, trunk=states)
         yield piece, batch, hidden

@@ -16,7 +16,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +166,7 @@ class RunFolder:
 
     def write_metric(self, kind: str, values: Any) -> None:
         """Append one object to metrics.jsonl."""
-        entry = asdict(values) if is_dataclass(values) and not isinstance(values, type) else dict(values)
+        entry = dict(values if isinstance(values, Mapping) else vars(values))
         entry = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()}
         line = json.dumps({"kind": kind, **entry, "time": round(time.time(), 3)}, ensure_ascii=False)
         path = self.path / "metrics.jsonl"

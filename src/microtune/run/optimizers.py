@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from microtune.adapt.base import Attachment, Method
 from microtune.errors import RunError
 from microtune.recipe import Train
+from microtune.run.adamw import AdamW
 
 MUON_LR_RATIO = 20.0  # Muon's rate for a given AdamW rate: its updates have unit spectral norm
 
@@ -23,7 +23,7 @@ MOMENTS = {"AdamW": ("step", "exp_avg", "exp_avg_sq"), "Muon": ("momentum_buffer
 
 
 class Optimizers:
-    """One or two torch optimizers that follow one schedule."""
+    """One or two optimizers that follow one schedule."""
 
     def __init__(self, attachment: Attachment, settings: Train, method: Method, total_steps: int) -> None:
         self.settings, self.total_steps = settings, total_steps
@@ -44,9 +44,9 @@ class Optimizers:
             decay = settings.weight_decay if matrix else 0.0
             (muon_groups if muon else adam).append({"params": members, "lr": lr, "peak": lr, "weight_decay": decay})
         self.rate = 1.0  # factor on all rates, see `adjust`
-        self.members: list[Optimizer] = []
+        self.members: list[Any] = []
         if adam:
-            self.members.append(torch.optim.AdamW(adam, betas=settings.betas, eps=1e-8, fused=True))
+            self.members.append(AdamW(adam, settings.betas))
         if muon_groups:
             self.members.append(torch.optim.Muon(muon_groups, momentum=0.95, nesterov=True))
 
@@ -67,8 +67,11 @@ class Optimizers:
 
     def clip(self) -> float:
         """Scale the gradients down to `train.clip` and return their norm before."""
-        bound = self.settings.clip or math.inf
-        return float(nn.utils.clip_grad_norm_(self.parameters, bound))
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        norm = nn.utils.get_total_norm(grads)
+        if self.settings.clip and not norm <= self.settings.clip:  # a factor of 1 needs no pass over them
+            nn.utils.clip_grads_with_norm_(self.parameters, self.settings.clip, norm)
+        return float(norm)
 
     def step(self, step: int) -> float:
         """Apply the gradients with the rate of `step` (from 0); returns the base rate used."""
@@ -124,7 +127,7 @@ class Optimizers:
             member.load_state_dict({"state": entries, "param_groups": member.state_dict()["param_groups"]})
 
 
-def _check_state(member: Optimizer, entries: dict[int, dict[str, Any]]) -> None:
+def _check_state(member: Any, entries: dict[int, dict[str, Any]]) -> None:
     """Every parameter has its moments, of its own shape, or none has: fused kernels do not ask."""
     keys = MOMENTS[type(member).__name__]
     for index, parameter in enumerate(p for group in member.param_groups for p in group["params"]):

@@ -79,7 +79,7 @@ def _filling(cache: TrunkCache) -> float:
 
     def one(piece: list[int]) -> float:
         start = time.perf_counter()
-        cache.live(collate([cache.items[i] for i in piece]).to(device))
+        cache.computed(collate([cache.items[i] for i in piece]).to(device))
         return time.perf_counter() - start
 
     return _sampled(in_order(sizes, FILL_TOKENS), one, lambda piece: sum(sizes[i] for i in piece))[0]

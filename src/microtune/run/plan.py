@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from microtune.data.batches import Batch, Items, collate, in_order, item_sizes
+from microtune.data.batches import Batch, Item, Items, collate, in_order, item_sizes
 from microtune.errors import InputError
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Trunk
@@ -92,6 +92,7 @@ def largest(training: Training, micro_tokens: int) -> list[int]:
 class Known:
     """A stand-in for a filled trunk cache: the states of a few micro-batches, computed before."""
 
+    cache: TrunkCache
     found: Mapping[tuple[int, ...], Trunk]
 
     @classmethod
@@ -99,15 +100,19 @@ class Known:
         """Compute the states of `pieces`, in the form in which the storage gives them back."""
         device = next(cache.model.parameters()).device
         cache.model.eval()
-        found = {}
-        for piece in pieces:
-            live = cache.live(collate([cache.items[i] for i in piece]).to(device))
-            found[tuple(piece)] = Trunk(None, None if live.output is None else live.output.to(torch.float32))
-        return cls(found)
+        found = {
+            tuple(piece): cache.computed(collate([cache.items[i] for i in piece]).to(device), wide=True)
+            for piece in pieces
+        }
+        return cls(cache, found)
 
     def shifted(self) -> Known:
         """The same for items that stand alone, from 0."""
-        return Known({tuple(range(len(piece))): trunk for piece, trunk in self.found.items()})
+        return Known(self.cache, {tuple(range(len(piece))): trunk for piece, trunk in self.found.items()})
+
+    def collate(self, items: Sequence[Item]) -> Batch:
+        """As a filled `TrunkCache` does."""
+        return self.cache.as_stored(items)
 
     def states(self, batch: Batch, indexes: Sequence[int]) -> Trunk:
         """As `TrunkCache.states`."""
@@ -116,9 +121,9 @@ class Known:
 
 def activations(training: Training, piece: list[int], trunk: TrunkCache | None) -> int:
     """Bytes alive at most, beside the gradients, while a micro-batch goes forward and back; leaves nothing behind."""
-    batch = collate([training.items[i] for i in piece]).to(training.device)
     before = training.trunk
     training.trunk = None if trunk is None else Known.of(trunk, [piece])  # type: ignore[assignment]
+    batch = training.collate(piece)
     training.model.train()
     trainable = [p for _, p in training.attachment.parameters()]
     several = any(len(pieces) > 1 for pieces in training.plan(0))

@@ -27,6 +27,7 @@ from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Train
 from microtune.run.diverged import not_finite
+from microtune.run.memory import keep_freed
 from microtune.run.movement import Movement
 from microtune.run.optimizers import Optimizers
 from microtune.run.precision import Precision, autocast
@@ -84,6 +85,7 @@ class Training:
 
     def fit(self) -> Iterator[Step]:
         """Optimizer steps from the current one to the last; stop iterating whenever you like."""
+        keep_freed()
         last = time.perf_counter()
         while self.step < self.total_steps:
             epoch, place = divmod(self.step, self.steps_per_epoch)
@@ -141,12 +143,17 @@ class Training:
         if self.shares:
             micro_batches = joined(micro_batches, self.items, self.sizes, self.micro_tokens)
         for piece in micro_batches:
-            batch = collate([self.items[i] for i in piece], share=self.shares).to(self.device)
-            loss = self.loss(batch, piece) / weight
+            loss = self.loss(self.collate(piece), piece) / weight
             loss.backward()
             total += float(loss.detach())
             tokens += sum(self.sizes[i] for i in piece)
         return total, self.optimizers.clip(), tokens, weight
+
+    def collate(self, piece: Sequence[int]) -> Batch:
+        """The items with these indexes as one batch, on the device."""
+        items = [self.items[i] for i in piece]
+        batch = collate(items, share=self.shares) if self.trunk is None else self.trunk.collate(items)
+        return batch.to(self.device)
 
     def loss(self, batch: Batch, piece: list[int]) -> Tensor:
         """The summed loss of one micro-batch, whose items have the indexes `piece`."""
