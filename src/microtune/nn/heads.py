@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from microtune.nn.layers import ACTIVATIONS, dropout, make_norm
 from microtune.nn.spec import ModelSpec
 
-CHUNK_ELEMENTS = 4_000_000  # logits that exist at one time: 16 MB in float32, small enough to stay near the caches
+CHUNK_ELEMENTS = 8_000_000  # logits that exist at one time, 32 MB in float32; half as many cost a fifth of the rate
 
 
 class HeadTransform(nn.Module):
@@ -163,7 +163,7 @@ def _plain_gradients(
     weight, h = params[0].to(dtype), hidden.to(dtype)
     rows = min(head.chunk_rows(), max(len(h), 1))
     logits = torch.empty(rows, len(weight), dtype=dtype, device=h.device)
-    scores, logp = (torch.empty(rows, len(weight), dtype=wide, device=h.device) for _ in range(2))
+    scores = torch.empty(rows, len(weight), dtype=wide, device=h.device)
     total = torch.zeros((), dtype=wide, device=h.device)
     grad_h = torch.empty_like(hidden) if needed[0] else None
     grad_w = torch.zeros_like(params[0]) if needed[1] else None
@@ -171,13 +171,11 @@ def _plain_gradients(
         part = slice(first, min(first + rows, len(h)))
         n = part.stop - part.start
         torch.mm(h[part], weight.t(), out=logits[:n])
-        scores[:n].copy_(logits[:n])
-        torch.log_softmax(scores[:n], -1, out=logp[:n])
-        losses = -logp[:n].gather(1, targets[part, None])[:, 0]
+        losses = _softmax_in_place(scores[:n].copy_(logits[:n]), targets[part])
         total += losses.sum() if weights is None else (losses * weights[part]).sum()
         if not any(needed):
             continue
-        delta = logp[:n].exp_()
+        delta = scores[:n]
         delta[torch.arange(n, device=h.device), targets[part]] -= 1
         if weights is not None:
             delta *= weights[part, None]
@@ -187,6 +185,15 @@ def _plain_gradients(
         if grad_w is not None:
             grad_w += logits[:n].t() @ h[part]
     return total, [grad_h, grad_w]
+
+
+def _softmax_in_place(scores: Tensor, targets: Tensor) -> Tensor:
+    """Scores `[n, V]` become probabilities; returns the cross-entropy of each target `[n]`."""
+    known = scores.gather(1, targets[:, None])
+    most = scores.amax(-1, keepdim=True)
+    total = scores.sub_(most).exp_().sum(-1, keepdim=True)
+    scores.div_(total)
+    return (total.log_().add_(most).sub_(known))[:, 0]
 
 
 def _capped_gradients(
