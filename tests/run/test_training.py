@@ -23,7 +23,7 @@ from microtune.data.batches import Item
 from microtune.data.text import train_bpe
 from microtune.errors import CheckError, RunError
 from microtune.nn.heads import LabelHead
-from microtune.nn.spec import ModelSpec
+from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.nn.transformer import Cut, Transformer, initialize
 from microtune.recipe import Choice as Chosen
 from microtune.recipe import Train, build
@@ -191,6 +191,43 @@ def test_a_cached_trunk_gives_the_same_weights(name: str, tmp_path: Path) -> Non
     assert not (tmp_path / "trunk.bin").exists()
 
 
+def two_stacks(placement: str) -> ModelSpec:
+    """An encoder-decoder with dropout in both stacks; encoder and decoder of other depths and head counts."""
+    shape: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 24, "dropout": 0.2, "placement": placement}
+    encoder = StackSpec(num_layers=2, num_heads=2, positions="relative", **shape)
+    decoder = StackSpec(num_layers=3, num_heads=4, causal=True, cross_attention=True, positions="relative", **shape)
+    return ModelSpec(vocab_size=320, encoder=encoder, decoder=decoder, tied=True)
+
+
+@pytest.mark.parametrize("placement", ["pre", "post"])
+@pytest.mark.parametrize("first_block", [1, 2])
+def test_a_cached_encoder_and_decoder_give_the_same_weights(
+    placement: str, first_block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both stacks below the cut are computed once; tolerances as above."""
+    spec, choice = two_stacks(placement), {"name": "top", "blocks": 3 - first_block}
+
+    def training() -> Training:
+        found = make(choice, spec=spec, task=LanguageModelling())
+        found.items = [replace(item, sources=label_items()[i].ids[::-1]) for i, item in enumerate(found.items)]
+        found.sizes = [item.size for item in found.items]
+        return found
+
+    plain, cached = training(), training()
+    trunk = TrunkCache(cached.model, cached.items, tmp_path / "trunk.bin", "float32", 10**9)
+    assert trunk.usable
+    assert trunk.bytes == 4 * 16 * sum(cached.sizes)  # of the encoder as many vectors as sources, of the decoder as ids
+    for _ in trunk.fill():
+        pass
+    cached.trunk = trunk
+    losses = [step.loss for step in run(plain)]
+    monkeypatch.setattr(Transformer, "_lower", lambda *_, **__: pytest.fail("a block below the cut ran again"))
+    assert_close([step.loss for step in run(cached)], losses, rtol=0, atol=1e-6)
+    assert_close(weights(cached), weights(plain), rtol=0, atol=1e-5)
+    trunk.close()
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_trunk_is_really_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     training = make({"name": "top", "blocks": 1})
     training.trunk = TrunkCache(training.model, training.items, tmp_path / "trunk.bin", "float32", 10**9)
@@ -201,7 +238,7 @@ def test_the_trunk_is_really_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(calls) == len(done)
     run(training)
     assert len(calls) == len(done)  # the blocks below the cut never ran again
-    assert training.trunk._store is not None
+    assert training.trunk.filled
     expected = 4 * sum(len(item.ids) for item in label_items()) * SPEC.hidden_size
     assert (tmp_path / "trunk.bin").stat().st_size == training.trunk.bytes == expected
     training.trunk.close()
