@@ -1,10 +1,13 @@
 """How near `microtune plan` comes: predicted and real peak memory and training time of several runs.
 
     python benchmarks/plan_accuracy.py [--only NAME] [--cpu-time] [--out FILE.json]
+    python benchmarks/plan_accuracy.py --limits 0.9 0.8 0.7        does `train.memory` hold?
 
 Prediction and reality are processes of their own. Memory is the peak of the whole run, from start to the saved model
 (VmHWM, Linux); time is that of the steps, the frozen trunk's pass and the scoring after each epoch. `--cpu-time`
 takes the processor's time in place of the clock's in both, for a machine on which others work too (one thread).
+With `--limits`, runs of 64 rows a step that would compute 4096 tokens at once are given these shares of what that would
+take as `train.memory`; each line says what the process took in fact, or that the run was refused.
 """
 
 from __future__ import annotations
@@ -86,10 +89,12 @@ else:
 """
 
 
-def child(recipe: dict[str, Any], what: str, cpu_time: bool, out: str) -> dict[str, Any]:
-    """Predict or run in a process of its own."""
+def child(recipe: dict[str, Any], what: str, cpu_time: bool, out: str, *, refusal: bool = False) -> dict[str, Any]:
+    """Predict or run in a process of its own; `refusal`: that a run does not fit is an answer."""
     command = [sys.executable, "-c", CHILD, json.dumps(recipe), what, str(int(cpu_time)), out]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode and refusal and "does not fit into memory" in done.stderr:
+        return {}
     if done.returncode:
         raise SystemExit(done.stderr)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -109,14 +114,28 @@ def write_data(folder: Path) -> None:
     (folder / "corpus.txt").write_text((text + "\n") * 8, encoding="utf-8")
 
 
+def hold_limits(title: str, recipe: dict[str, Any], shares: list[float], folder: Path) -> None:
+    """Runs of one recipe under `train.memory`, and what their processes took."""
+    train = {"batch_size": 64, "micro_tokens": 4096, "epochs": recipe.get("epochs", 1)}
+    recipe = {key: value for key, value in recipe.items() if key != "epochs"} | {"train": train}
+    whole = child(recipe, "plan", False, str(folder / "whole"))["peak"]
+    for share in shares:
+        limit = int(share * whole)
+        limited = recipe | {"train": train | {"memory": f"{limit // 1_000_000}MB"}}
+        was = child(limited, "run", False, str(folder / f"{title}-{share}".replace(" ", "-")), refusal=True)
+        said = f"{was['peak'] / 1e6:7.0f} MB {was['peak'] / limit - 1:+7.1%}" if was else "refused"
+        print(f"{title:20} {limit / 1e6:13.0f} MB {said}", flush=True)
+
+
 def main() -> None:
     """One line per run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="runs whose name contains this")
     parser.add_argument("--cpu-time", action="store_true", help="processor time in place of the clock")
     parser.add_argument("--out", help="file for all figures, as JSON lines")
+    parser.add_argument("--limits", nargs="+", type=float, metavar="SHARE", help="runs under `train.memory` instead")
     chosen = parser.parse_args()
-    print(
+    print(f"{'run':20} {'train.memory':>16} {'real':>10} {'off':>7}") if chosen.limits else print(
         f"{'run':20} {'memory: predicted':>18} {'real':>8} {'off':>7}   {'time: predicted':>15} {'real':>8} {'off':>7}"
     )
     with tempfile.TemporaryDirectory() as name:
@@ -126,6 +145,9 @@ def main() -> None:
             if chosen.only and chosen.only not in title:
                 continue
             text = json.dumps(values).replace("{chat}", str(folder / "chat.jsonl")).replace("{folder}", name)
+            if chosen.limits:
+                hold_limits(title, json.loads(text), chosen.limits, folder)
+                continue
             out = str(folder / title.replace(" ", "-").replace(":", "-"))
             said = child(json.loads(text), "plan", chosen.cpu_time, out)
             was = child(json.loads(text), "run", chosen.cpu_time, out)
