@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import WORDS, make_base
+from tiny_runs import WORDS, make_base, make_rows, run, tune_recipe
 from torch.testing import assert_close
 
 from microtune.data.text import train_bpe
@@ -18,6 +18,7 @@ from microtune.errors import InputError
 from microtune.families.base import save_folder
 from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.nn.transformer import Transformer, initialize
+from microtune.recipe import Choice
 from microtune.run.decoding import Decoding
 from microtune.run.load import Model, load
 
@@ -194,3 +195,21 @@ def test_embedding_a_text_is_what_the_encoder_makes_of_it(model: Model) -> None:
     assert found.shape == (2, 16)
     assert_close(found[1], model.embed(["arrived"])[0])
     assert not torch.allclose(found[0], found[1], atol=1e-3)
+
+
+def test_a_task_that_gives_an_encoder_nothing_to_read_is_refused(base: str, tmp_path: Path) -> None:
+    recipe = tune_recipe(base, make_rows(tmp_path / "rows.csv"))
+    with pytest.raises(
+        InputError, match=r"The task classification has no input for an encoder; take a model that has one"
+    ):
+        run(recipe, tmp_path / "run")
+
+
+def test_a_run_keeps_what_the_base_says_about_generation(tmp_path: Path) -> None:
+    base = make_base(tmp_path / "llama")
+    (tmp_path / "llama" / "generation_config.json").write_text('{"eos_token_id": 7}')
+    recipe = tune_recipe(base, make_rows(tmp_path / "rows.csv"), epochs=1)
+    whole = recipe.model_copy(update={"method": Choice(name="full")})
+    folder = run(whole, tmp_path / "run")
+    shutil.rmtree(tmp_path / "llama")
+    assert load(folder.path).generation == {"eos_token_id": 7}
