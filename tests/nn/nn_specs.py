@@ -54,6 +54,9 @@ BOTH = {
     "t5": _both(RELATIVE, logit_scale=0.25),
     "bart": _both(replace(LEARNED, placement="post", final_norm=False, embedding_norm=True), head_bias=True),
     "rotary pair": _both(LOCAL, tied=False),
+    "own tokens": _both(
+        replace(PLAIN, positions="sinusoidal", max_positions=16), tied=False, target_tokens="own", head_bias=True
+    ),
 }
 SPECS = DECODERS | ENCODERS | BOTH
 

@@ -3,6 +3,7 @@
 The table is written out here, so that nothing is registered as a side effect of somebody's import.
 """
 
+from microtune.families.bart import BART, MARIAN, MBART, PEGASUS
 from microtune.families.base import (
     Family,
     Head,
@@ -17,8 +18,9 @@ from microtune.families.base import (
 from microtune.families.bert import BERT
 from microtune.families.gpt2 import GPT2
 from microtune.families.llama import LLAMA
+from microtune.families.t5 import MT5, T5
 
-for _family in (BERT, GPT2, LLAMA):
+for _family in (BART, BERT, GPT2, LLAMA, MARIAN, MBART, MT5, PEGASUS, T5):
     families.add(_family.model_type, _family)
 
 __all__ = [

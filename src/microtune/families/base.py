@@ -21,6 +21,7 @@ from torch import Tensor
 from microtune.errors import InputError, RunError, suggest
 from microtune.families.files import CONFIG, WEIGHTS, TensorFiles, read_json
 from microtune.families.rules import Part, Place, Rules
+from microtune.families.twins import OUT, TOKENS, fill_absent, find_places, settle_embeddings
 from microtune.nn.heads import LabelHead
 from microtune.nn.shapes import shapes_only
 from microtune.nn.spec import ModelSpec, StackSpec
@@ -29,7 +30,6 @@ from microtune.registry import Registry
 
 Head = Literal["vocabulary", "label", "none"]
 Config = dict[str, Any]
-OUT, TOKENS = "head.out.weight", "tokens.weight"
 LABEL_FIELDS = ("pooling", "label_head", "label_bias")
 TRAINING_FIELDS = ("dropout", "label_dropout", "initializer_range")  # do not change what the model computes
 FOREIGN = ("torch_dtype", "transformers_version", "auto_map", "_name_or_path")  # not true of what we write
@@ -41,7 +41,7 @@ class Family:
 
     read: config.json -> ModelSpec; write: ModelSpec and the earlier config (or {}) -> the fields that follow from the
     spec; rules: names, for the given spec (None: the form that most files have); architectures: the class that
-    transformers builds, by head.
+    transformers builds, by head; by_file: fields of a spec that not config.json decides but the tensors in the file.
     """
 
     model_type: str
@@ -49,6 +49,7 @@ class Family:
     write: Callable[[ModelSpec, Config], Config]
     rules: Callable[[ModelSpec | None], Rules]
     architectures: Mapping[Head, str]
+    by_file: tuple[str, ...] = ()
 
     def to_spec(self, config: Config) -> ModelSpec:
         """The ModelSpec that a config.json describes; an unsupported value is an InputError without a path."""
@@ -59,10 +60,14 @@ class Family:
 
         A spec that this family cannot express is an InputError: the file would describe another model.
         """
+        if head not in self.architectures:
+            raise InputError(f"A {self.model_type} file has no {head} head: save in our own form.")
         kept = {key: value for key, value in (config_in or {}).items() if key not in FOREIGN}
         try:
             config = kept | self.write(spec, kept)
-            different = _differences(spec, self.read(config), labels=head == "label")
+            read = self.read(config)
+            read = replace(read, **{name: getattr(spec, name) for name in self.by_file})
+            different = _differences(spec, read, labels=head == "label")
         except InputError as error:
             different = [f"this model ({str(error).rstrip('.')})"]
         if different:
@@ -114,7 +119,7 @@ def load_folder(path: str | Path, dtype: torch.dtype | None = None) -> Loaded:
         layers = sum(stack.num_layers for stack in (spec.encoder, spec.decoder) if stack)
         if layers > len(files):  # before anything is built from a number in a file
             raise InputError(f"{place}: promises {layers} layers, but the weights are {len(files)} tensors.")
-        spec = _really_tied(spec, family, files)
+        spec = settle_embeddings(spec, family.rules, files)
         return _load(family, spec, config, files, dtype)
 
 
@@ -188,7 +193,7 @@ def expected_shapes(spec: ModelSpec, num_labels: int | None = None) -> dict[str,
 
 
 def _load(family: Family, spec: ModelSpec, config: Config, files: TensorFiles, dtype: torch.dtype | None) -> Loaded:
-    places = _places(family.rules(spec), files)
+    places = find_places(family.rules(spec), files)
     rows = next((files.shape(name)[:1] for name, p in places.items() if p.part == "label" and OUT in p.ours), ())
     shapes: dict[Part, dict[str, tuple[int, ...]]] = {"model": expected_shapes(spec)}
     label_shapes = expected_shapes(spec, rows[0] if rows else 1)
@@ -200,7 +205,9 @@ def _load(family: Family, spec: ModelSpec, config: Config, files: TensorFiles, d
         parts = _fitting(place, name, files, shapes[place.part])
         if _needless(place, spec, found[place.part]):
             continue
-        tensors = files.read(name, parts, dtype, transposed=place.rule.transposed)
+        stored = [(1, *part) for part in parts] if place.rule.row else parts
+        tensors = files.read(name, stored, dtype, transposed=place.rule.transposed)
+        tensors = [tensor[0] for tensor in tensors] if place.rule.row else tensors
         for ours, tensor in zip(place.ours, tensors, strict=True):
             other = found[place.part].get(ours)
             if other is not None and (place.rule.twin == "none" or not torch.equal(other, tensor)):
@@ -211,6 +218,7 @@ def _load(family: Family, spec: ModelSpec, config: Config, files: TensorFiles, d
             sources.setdefault((place.part, ours), name)
     state, spare = found["model"], found["label"]
     _tie(spec, state)
+    fill_absent(spec, family.rules(spec), shapes["model"], state, dtype)
     missing = [name for name in shapes["model"] if name not in state]
     _refuse_missing(family.rules(spec), files, [name for name in missing if not name.startswith("head.")])
     whole = all(name in spare for name in shapes["label"])
@@ -227,18 +235,6 @@ def _needless(place: Place, spec: ModelSpec, found: Mapping[str, Tensor]) -> boo
     return spec.tied and place.part == "model" and place.ours == (OUT,) and TOKENS in found
 
 
-def _places(rules: Rules, files: TensorFiles) -> dict[str, Place]:
-    """Tensor in the files -> its place, for all that is not ignored."""
-    places: dict[str, Place] = {}
-    for name in files.files:
-        place = rules.place(name)
-        if place is not None:
-            places[name] = place
-        elif not rules.ignores(name):
-            raise InputError(f"{files.where(name)} has no place in this family; was the file made for another head?")
-    return places
-
-
 def _fitting(
     place: Place, name: str, files: TensorFiles, shapes: Mapping[str, tuple[int, ...]]
 ) -> list[tuple[int, ...]]:
@@ -250,17 +246,6 @@ def _fitting(
     if asked != found:
         raise InputError(f"{files.where(name)} has shape {list(found)}, but {CONFIG} asks for {list(asked)}.")
     return parts
-
-
-def _really_tied(spec: ModelSpec, family: Family, files: TensorFiles) -> ModelSpec:
-    """A file that brings its own vocabulary head although `spec` says tied: the head counts where it differs."""
-    if not spec.tied:
-        return spec
-    places = {p.ours: name for name, p in _places(family.rules(spec), files).items() if p.part == "model"}
-    tokens, out = places.get((TOKENS,)), places.get((OUT,))
-    if tokens is None or out is None or files.shape(tokens) != files.shape(out):
-        return spec  # a wrong shape is reported with the others
-    return spec if files.equal(tokens, out) else replace(spec, tied=False)
 
 
 def _tie(spec: ModelSpec, state: dict[str, Tensor]) -> None:
@@ -360,6 +345,8 @@ def _meaning(spec: ModelSpec) -> dict[str, Any]:
 def _idle(stack: StackSpec) -> Iterable[str]:
     if stack.positions not in ("learned", "sinusoidal"):
         yield from ("max_positions", "position_offset")
+    if stack.positions != "sinusoidal":
+        yield "sinusoids"
     if stack.positions != "rotary":
         yield from ("rope_theta", "rope_local_theta")
     if stack.positions != "relative":

@@ -32,10 +32,11 @@ ACTIVATIONS: dict[str, Activation] = {
 class Fields:
     """The fields of one configuration; a missing or null field takes the default, or is refused without one."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], *, encoder_decoder: bool = False) -> None:
         self.config = config
         self.only("quantization_config", None, "quantised weights cannot be read; export the model in 16 or 32 bits")
-        self.only("is_encoder_decoder", False)
+        both = "this family has an encoder and a decoder; a file with one of the two is not read"
+        self.only("is_encoder_decoder", encoder_decoder, both if encoder_decoder else "")
         self.only("pruned_heads", {})
 
     def integer(self, key: str, default: int | None = None, *, most: int = WIDEST) -> int:

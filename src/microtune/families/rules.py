@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 Part = Literal["model", "label"]
-Twin = Literal["none", "equal", "dead"]
+Twin = Literal["none", "equal", "copied", "dead"]
 
 
 @dataclass(frozen=True)
@@ -27,24 +27,27 @@ class Rule:
     """One tensor of theirs and what it is here.
 
     twin: whether this is a second name for a tensor that another rule already places. Either is read when it stands
-    alone. `equal`: both in one file must agree, and only the first is written. `dead`: their code never reads the twin,
-    but expects it: it is written, and passed over where the first is present.
+    alone. `equal`: both in one file must agree, and only the first is written. `copied`: the same, but both are
+    written. `dead`: their code never reads the twin, but expects it: it is written, and passed over where the first is
+    present. row: their tensor has one dimension more, of 1, in front.
     """
 
     theirs: str
     ours: tuple[str, ...]
     transposed: bool = False
     twin: Twin = "none"
+    row: bool = False
 
     def shape(self, parts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
         """Shape in their file of the tensor that holds our `parts`."""
         parts = list(parts)
-        shape = (sum(part[0] for part in parts), *parts[0][1:])
+        shape = (*((1,) if self.row else ()), sum(part[0] for part in parts), *parts[0][1:])
         return shape[::-1] if self.transposed else shape
 
     def join(self, parts: list[Tensor]) -> Tensor:
         """Our parts -> their tensor, as `TensorFile.read_into` takes it apart again."""
         tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
+        tensor = tensor[None] if self.row else tensor
         return tensor.t().contiguous() if self.transposed else tensor
 
 
@@ -71,7 +74,7 @@ class Rules:
 
     model: the language model; label: what its `ForSequenceClassification` puts on top; ignored: known tensors that hold
     no weights or serve nothing here; prefix: what files of the bare base model leave out; respelled: older endings of
-    names and today's.
+    names and today's; absent: our names that a file may lack, and ours whose copy then stands there (None: zeros).
     """
 
     model: tuple[Rule, ...]
@@ -79,6 +82,7 @@ class Rules:
     ignored: tuple[str, ...] = ()
     prefix: str = ""
     respelled: tuple[tuple[str, str], ...] = ()
+    absent: tuple[tuple[str, str | None], ...] = ()
 
     def place(self, theirs: str) -> Place | None:
         """Their name -> where it belongs, or None where no rule knows it."""
@@ -112,7 +116,7 @@ class Rules:
                 raise KeyError(name)
             if place.theirs not in out:
                 out[place.theirs] = place.rule.join([state[ours] for ours in place.ours])
-            for twin in (rule for _, rule in self._all() if rule.twin == "dead"):
+            for twin in (rule for _, rule in self._all() if rule.twin in ("copied", "dead")):
                 if place.rule.twin == "none" and twin.ours == place.rule.ours:
                     out[twin.theirs] = out[place.theirs].clone()
         return out

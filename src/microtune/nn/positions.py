@@ -11,14 +11,19 @@ import math
 import torch
 from torch import Tensor, nn
 
-from microtune.nn.spec import StackSpec
+from microtune.nn.spec import Sinusoids, StackSpec
 
 
-def sinusoidal_table(rows: int, size: int) -> Tensor:
-    """[rows, size] of sines then cosines, half each (Vaswani et al., 2017, in the layout of Marian and Whisper)."""
-    rates = torch.exp(torch.arange(size // 2, dtype=torch.float64) * (-math.log(10_000.0) / max(size // 2 - 1, 1)))
-    angles = torch.arange(rows, dtype=torch.float64)[:, None] * rates
-    return torch.cat((angles.sin(), angles.cos()), -1).float()
+def sinusoidal_table(rows: int, size: int, kind: Sinusoids = "paper") -> Tensor:
+    """[rows, size] of sines, then cosines, half each, in the layout of Marian and Whisper.
+
+    kind: the wavelengths of the paper (Vaswani et al., 2017), as Marian and Pegasus have them, or those of its code,
+    tensor2tensor, which reach the longest one (Whisper). Of an odd size the sines take one more.
+    """
+    sines = size - size // 2
+    exponents = torch.arange(sines, dtype=torch.float64) / (size / 2 if kind == "paper" else max(size // 2 - 1, 1))
+    angles = torch.arange(rows, dtype=torch.float64)[:, None] / 10_000.0**exponents
+    return torch.cat((angles.sin(), angles[:, : size // 2].cos()), -1).float()
 
 
 def rotary_angles(positions: Tensor, head_size: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -57,8 +62,8 @@ class RelativeBias(nn.Module):
             offset = (distance > 0).long() * buckets
             distance = distance.abs()
         exact = buckets // 2
-        scale = (buckets - exact) / math.log(self.max_distance / exact)
-        far = exact + (torch.log(distance.clamp(min=1).float() / exact) * scale).long()
+        ratio = torch.log(distance.clamp(min=1).float() / exact) / math.log(self.max_distance / exact)
+        far = exact + (ratio * (buckets - exact)).long()  # in this order: where a bucket ends, rounding decides
         return offset + torch.where(distance < exact, distance, far.clamp(max=buckets - 1))
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:

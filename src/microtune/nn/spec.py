@@ -16,6 +16,8 @@ Placement = Literal["pre", "post", "sandwich"]
 MLPKind = Literal["plain", "gated"]
 Activation = Literal["relu", "gelu", "gelu_tanh", "silu"]
 Positions = Literal["none", "learned", "sinusoidal", "rotary", "relative"]
+Sinusoids = Literal["paper", "tensor2tensor"]
+TargetTokens = Literal["shared", "own"]
 Pooling = Literal["first", "last", "mean"]
 LabelHeadKind = Literal["linear", "tanh_pooler", "normalized"]
 
@@ -48,6 +50,7 @@ class StackSpec:
     positions: Positions = "none"
     max_positions: int | None = None  # rows of a learned or sinusoidal table; for others only what the model promises
     position_offset: int = 0  # the first token reads this row of the table (RoBERTa: 2)
+    sinusoids: Sinusoids = "paper"  # wavelengths below 10000 * 2 pi, or up to it (Whisper)
     rope_theta: float = 10_000.0
     rope_local_theta: float | None = None  # for windowed layers, where they differ (Gemma 3)
     relative_buckets: int = 32
@@ -79,6 +82,12 @@ class StackSpec:
             raise InputError('A pattern with "L" layers needs a `window`.')
         if self.positions in ("learned", "sinusoidal") and not self.max_positions:
             raise InputError(f"positions: {self.positions} needs `max_positions`.")
+        exact = self.relative_buckets // (2 if self.causal else 4)  # distances with a bucket of their own
+        if self.positions == "relative" and not 0 < exact < self.relative_max_distance:
+            raise InputError(
+                f"relative_buckets {self.relative_buckets} and relative_max_distance {self.relative_max_distance} "
+                "leave no bucket for near or for far tokens."
+            )
 
     @property
     def kv_heads(self) -> int:
@@ -104,6 +113,7 @@ class ModelSpec:
     decoder: StackSpec | None = None
     token_types: int = 0
     tied: bool = True  # the vocabulary head shares the token embedding
+    target_tokens: TargetTokens = "shared"  # the embedding that a decoder under an encoder reads
     head_transform: bool = False  # BERT: dense + activation + norm before the vocabulary head
     head_bias: bool = False
     logit_scale: float = 1.0  # multiplies the hidden states before the vocabulary head (T5)
@@ -119,6 +129,10 @@ class ModelSpec:
         _check_values(self)
         if self.encoder is None and self.decoder is None:
             raise InputError("A model needs an encoder, a decoder or both.")
+        if self.encoder and self.decoder and self.encoder.hidden_size != self.decoder.hidden_size:
+            raise InputError("The encoder and the decoder need the same hidden_size.")
+        if self.target_tokens == "own" and (self.tied or self.encoder is None or self.decoder is None):
+            raise InputError("target_tokens: own needs an encoder, a decoder and a head of its own (tied: false).")
 
     @property
     def output_stack(self) -> StackSpec:

@@ -171,7 +171,7 @@ class Stack(nn.Module):
             assert spec.max_positions is not None
             self.positions = nn.Embedding(spec.max_positions, spec.hidden_size)
             if spec.positions == "sinusoidal":
-                self.positions.weight.data.copy_(sinusoidal_table(spec.max_positions, spec.hidden_size))
+                self.positions.weight.data.copy_(sinusoidal_table(spec.max_positions, spec.hidden_size, spec.sinusoids))
                 self.positions.weight.requires_grad_(False)
         self.relative_bias = RelativeBias(spec) if spec.positions == "relative" else None
         self.embedding_norm = make_norm(spec) if spec.embedding_norm else None
@@ -204,6 +204,7 @@ class Transformer(nn.Module):
         self.spec = spec
         self._cut = Cut()
         self.tokens = nn.Embedding(spec.vocab_size, (spec.encoder or spec.output_stack).hidden_size)
+        self.targets = nn.Embedding(spec.vocab_size, spec.hidden_size) if spec.target_tokens == "own" else None
         self.types = nn.Embedding(spec.token_types, spec.hidden_size) if spec.token_types else None
         self.encoder = Stack(spec.encoder) if spec.encoder else None
         self.decoder = Stack(spec.decoder) if spec.decoder else None
@@ -278,6 +279,12 @@ class Transformer(nn.Module):
         flow = self._flow(self.output_stack, inputs, memory, lengths, None)
         return Trunk(lower_encoder, self._lower(self.output_stack, inputs.values, types, flow, cut, readout))
 
+    def encode(self, sources: Ragged) -> Tensor:
+        """What the encoder of an encoder-decoder makes of its ids: `[M, D]`."""
+        memory, _ = self._memory(sources, None, None)
+        assert memory is not None
+        return memory
+
     def _memory(
         self, sources: Ragged | None, cache: Cache | None, trunk: Trunk | None
     ) -> tuple[Tensor | None, Tensor | None]:
@@ -301,7 +308,7 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Embedding and the blocks below the cut; without autograd where there is a cut."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and cut == 0):
-            x = self.tokens(ids)
+            x = (self.targets if self.targets is not None and stack is self.decoder else self.tokens)(ids)
             if self.types is not None:
                 x = x + (self.types.weight[0] if types is None else self.types(types))
             if torch.is_autocast_enabled(x.device.type):  # the sum of all branches stays wide, whatever the weights are

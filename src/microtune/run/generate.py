@@ -14,6 +14,7 @@ from torch import Tensor
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.transformer import Cache, Transformer
 from microtune.ragged import Ragged
+from microtune.run.decoding import Decoding
 
 
 @torch.inference_mode()
@@ -28,8 +29,12 @@ def generate_ids(
     top_p: float = 1.0,
     seed: int = 0,
     sources: Sequence[int] | None = None,
+    asked: Decoding | None = None,
 ) -> Iterator[int]:
-    """New ids after `prompt`, up to a stop id (not yielded) or `max_new_tokens`."""
+    """New ids after `prompt`, up to a stop id (not yielded) or `max_new_tokens`.
+
+    sources: the ids that an encoder reads; asked: what the model's files ask of its decoder.
+    """
     assert isinstance(model.head, VocabularyHead)
     model.eval()
     device = next(model.parameters()).device
@@ -38,14 +43,20 @@ def generate_ids(
     cache.lengths = cache.lengths.to(device)
     encoder = None if sources is None else Ragged.from_lists([sources]).to(device)
     ids = list(prompt)
-    for _ in range(max_new_tokens):
+    written = list(prompt)
+    for step in range(max_new_tokens):
         inputs = Ragged.from_lists([ids]).to(device)
         last = torch.tensor([len(ids) - 1], device=device)
         hidden = model(inputs, cache=cache, sources=encoder)[last]
-        chosen = pick(model.head(hidden)[0].float().cpu(), temperature, top_k, top_p, generator)
+        scores = model.head(hidden)[0].float().cpu()
+        forced = None if asked is None else asked.forced(step, max_new_tokens)
+        if asked is not None:
+            scores[asked.banned(written)] = float("-inf")
+        chosen = pick(scores, temperature, top_k, top_p, generator) if forced is None else forced
         if chosen in stop_ids:
             return
         yield chosen
+        written.append(chosen)
         ids, encoder = [chosen], None
 
 

@@ -23,6 +23,7 @@ from microtune.nn.shapes import shapes_only
 from microtune.nn.spec import LONGEST, ModelSpec
 from microtune.nn.transformer import Transformer, count_parameters, initialize
 from microtune.ragged import Ragged
+from microtune.run.decoding import Decoding, read_generation, strange_ids
 from microtune.run.generate import generate_ids
 from microtune.run.sources import Place, locate
 from microtune.tasks.base import Task
@@ -40,7 +41,8 @@ EMBED_TOKENS = 4096
 class Model:
     """A network, its tokenizer (where there is one) and its task (after tuning).
 
-    spare: tensors of a label head that came with the files; missing_head: parts of the vocabulary head that did not.
+    config, generation: what stands in config.json and generation_config.json; spare: tensors of a label head that came
+    with the files; missing_head: parts of the vocabulary head that did not.
     """
 
     network: Transformer
@@ -48,6 +50,7 @@ class Model:
     place: Place | None = None
     family: str = "llama"
     config: dict[str, Any] = field(default_factory=dict)
+    generation: dict[str, Any] = field(default_factory=dict)
     spare: dict[str, Tensor] = field(default_factory=dict)
     missing_head: tuple[str, ...] = ()
     normalize: bool = False
@@ -65,6 +68,16 @@ class Model:
         return count_parameters(self.network)[0]
 
     @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether an encoder reads the input and a decoder writes the output."""
+        return self.spec.encoder is not None and self.spec.decoder is not None
+
+    @property
+    def notes(self) -> list[str]:
+        """What is odd in the model's files and does no harm until somebody needs it, a sentence each."""
+        return strange_ids(self.config, self.generation, self.spec.vocab_size)
+
+    @property
     def text(self) -> Tokenizer:
         """The tokenizer, or an InputError where the model has none."""
         if self.tokenizer is None:
@@ -78,11 +91,12 @@ class Model:
         ids: rows of token ids; targets: the decoder's input ids of an encoder-decoder, whose encoder reads `ids`.
         """
         head = self.vocabulary_head()
-        both = self.network.encoder is not None and self.network.decoder is not None
-        if both != (targets is not None):
+        if self.is_encoder_decoder != (targets is not None):
             raise InputError(
                 "`targets` are the decoder's input ids of an encoder-decoder; give them there and only there."
             )
+        if targets is not None and len(targets) != len(ids):
+            raise InputError(f"There are {len(ids)} rows of ids, but {len(targets)} of targets.")
         rows = Ragged.from_lists(self._checked(targets if targets is not None else ids))
         sources = Ragged.from_lists(self._checked(ids)) if targets is not None else None
         self.network.eval()
@@ -92,7 +106,10 @@ class Model:
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """One vector `[B, D]` per text: the mean over its tokens, normalised where the model's files say so."""
+        """One vector `[B, D]` per text: the mean over its tokens, normalised where the model's files say so.
+
+        Of an encoder-decoder, what its encoder makes of the text.
+        """
         limit = min(x for x in (self.max_length, self.spec.max_positions, 4096) if x)
         rows = [self.text.encode_cut(text, limit)[0] for text in texts]
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
@@ -105,7 +122,8 @@ class Model:
                 taken += 1
             piece, order = order[:taken], order[taken:]
             ragged = Ragged.from_lists([rows[i] for i in piece]).to(device)
-            pooled = pool_mean(self.network(ragged), ragged.lengths).float()
+            hidden = self.network.encode(ragged) if self.is_encoder_decoder else self.network(ragged)
+            pooled = pool_mean(hidden, ragged.lengths).float()
             result[piece] = (F.normalize(pooled, dim=-1) if self.normalize else pooled).cpu()
         return result
 
@@ -115,10 +133,13 @@ class Model:
     def generate(self, prompt: str, *, stream: Literal[True], **options: Any) -> Iterator[str]: ...
 
     def generate(self, prompt: str, *, stream: bool = False, **options: Any) -> str | Iterator[str]:
-        """Text that continues `prompt`; `stream=True` gives it piece by piece.
+        """Text that continues `prompt`, or answers it (encoder-decoders); `stream=True` gives it piece by piece.
 
         Options: max_new_tokens (64), temperature (0: greedy), top_k, top_p, seed.
         """
+        if self.is_encoder_decoder:
+            answer = self.continue_ids(self.text.encode(prompt), **options)
+            return answer if stream else "".join(answer)
         bos = self.text.id("bos")
         ids = [
             *([bos] if bos is not None and bos != self.text.id("eos") else []),
@@ -130,23 +151,41 @@ class Model:
         return pieces if stream else "".join(pieces)
 
     def continue_ids(self, ids: Sequence[int], *, max_new_tokens: int = 64, **options: Any) -> Iterator[str]:
-        """Text that continues ready-made ids, piece by piece; whole characters only."""
-        self.vocabulary_head()
-        limit = self.spec.max_positions
-        if limit is not None and len(ids) + max_new_tokens > limit:
-            max_new_tokens = limit - len(ids)
-            if max_new_tokens < 1:
-                raise InputError(f"The prompt has {len(ids)} tokens, but the model has {limit} positions.")
+        """Text that continues ready-made ids (an encoder-decoder answers them), in pieces of whole characters."""
         new: list[int] = []
         shown = ""
-        for chosen in generate_ids(
-            self.network, self._checked([ids])[0], max_new_tokens=max_new_tokens, stop_ids=self.text.stop_ids, **options
-        ):
+        for chosen in self.next_ids(ids, max_new_tokens=max_new_tokens, stop_ids=self.text.stop_ids, **options):
             new.append(chosen)
             text = self.text.decode(new)
             if not text.endswith("\ufffd") and len(text) > len(shown):
                 yield text[len(shown) :]
                 shown = text
+
+    def next_ids(
+        self, ids: Sequence[int], *, max_new_tokens: int = 64, stop_ids: Sequence[int] = (), **options: Any
+    ) -> Iterator[int]:
+        """New ids after `ids`, up to one of `stop_ids`; of an encoder-decoder, the answer to `ids`.
+
+        Where an encoder-decoder begins and ends, and which ids it may not give, is what its files say.
+        """
+        self.vocabulary_head()
+        limit, row = self.spec.max_positions, self._checked([ids])[0]
+        if not self.is_encoder_decoder:
+            if limit is not None and len(row) + max_new_tokens > limit:
+                max_new_tokens = limit - len(row)
+                if max_new_tokens < 1:
+                    raise InputError(f"The prompt has {len(row)} tokens, but the model has {limit} positions.")
+            return generate_ids(self.network, row, max_new_tokens=max_new_tokens, stop_ids=stop_ids, **options)
+        asked = Decoding.of(self.config, self.generation, self.spec.vocab_size)
+        return generate_ids(
+            self.network,
+            [asked.start],
+            max_new_tokens=max_new_tokens if limit is None else min(max_new_tokens, limit - 1),
+            stop_ids=[*stop_ids, *asked.stops],
+            sources=row,
+            asked=asked,
+            **options,
+        )
 
     def vocabulary_head(self) -> VocabularyHead:
         """The head that scores tokens, or an InputError where the model has none."""
@@ -221,6 +260,7 @@ def load_base(place: Place, dtype: str | None) -> Model:
         place=place,
         family=loaded.family,
         config=loaded.config,
+        generation=read_generation(place.path),
         spare=loaded.spare,
         missing_head=loaded.missing_head,
         normalize=bool(pooling and pooling["normalize"]),

@@ -42,6 +42,7 @@ def save_run(run: Path, model: Model, method: Method, attachment: Attachment, ch
         "spec": model.spec.to_dict(),
         "family": model.family,
         "config": model.config,
+        "generation": model.generation,
         "method": method.model_dump(mode="json"),
         "task": task.model_dump(mode="json"),
         "normalize": model.normalize,
@@ -82,6 +83,7 @@ class RunRecord(Section):
     spec: dict[str, Any]
     family: str
     config: dict[str, Any]
+    generation: dict[str, Any] = Field(default_factory=dict)  # a run of an older version has none
     method: Choice
     task: Choice
     normalize: bool
@@ -110,6 +112,7 @@ def load_run(place: Place, dtype: str | None) -> Model:
             _check_fits(folder, spec, task, method, trained, frozen)
         model = _whole(spec, task, method, trained | frozen)
         model.family, model.config, model.normalize = record.family, record.config, record.normalize
+        model.generation = record.generation
     else:
         model = _base(folder, record.base, dtype)
         with named("fits"):
