@@ -59,6 +59,8 @@ class Family:
 
         A spec that this family cannot express is an InputError: the file would describe another model.
         """
+        if head not in self.architectures:
+            raise InputError(f"transformers has no {self.model_type} classifier: save in our own form.")
         kept = {key: value for key, value in (config_in or {}).items() if key not in FOREIGN}
         try:
             config = kept | self.write(spec, kept)
@@ -200,7 +202,7 @@ def _load(family: Family, spec: ModelSpec, config: Config, files: TensorFiles, d
         parts = _fitting(place, name, files, shapes[place.part])
         if _needless(place, spec, found[place.part]):
             continue
-        tensors = files.read(name, parts, dtype, transposed=place.rule.transposed)
+        tensors = files.read(name, parts, dtype, place.rule)
         for ours, tensor in zip(place.ours, tensors, strict=True):
             other = found[place.part].get(ours)
             if other is not None and (place.rule.twin == "none" or not torch.equal(other, tensor)):
@@ -353,7 +355,11 @@ def _meaning(spec: ModelSpec) -> dict[str, Any]:
             flat |= {f"{side}.{name}": value for name, value in asdict(stack).items() if name not in _idle(stack)}
             scale = stack.head_size**-0.5 if stack.attention_scale is None else stack.attention_scale
             flat |= {f"{side}.num_kv_heads": stack.kv_heads, f"{side}.head_dim": stack.head_size}
-            flat[f"{side}.attention_scale"] = scale
+            flat |= {f"{side}.attention_scale": scale}
+            if "L" in stack.pattern:
+                flat[f"{side}.pattern"] = "".join("GL"[stack.windowed(i)] for i in range(stack.num_layers))
+            if stack.positions == "rotary":
+                flat[f"{side}.rotary_dim"] = stack.rotary_size
     return flat
 
 
@@ -361,7 +367,7 @@ def _idle(stack: StackSpec) -> Iterable[str]:
     if stack.positions not in ("learned", "sinusoidal"):
         yield from ("max_positions", "position_offset")
     if stack.positions != "rotary":
-        yield from ("rope_theta", "rope_local_theta")
+        yield from ("rope_theta", "rope_local_theta", "rope_scaling", "rope_layout", "rotary_dim")
     if stack.positions != "relative":
         yield from ("relative_buckets", "relative_max_distance")
     if stack.norm != "rms":
