@@ -130,7 +130,7 @@ MISTAKES: list[tuple[Case, Callable[[ModelSpec], ModelSpec], str]] = [
     (llama(), stack(norm="layer"), "layer norm for RMS norm"),
     (llama(), stack(norm_shift=True), "1 + weight in the norm"),
     (llama(), stack(activation="gelu"), "GELU for SiLU"),
-    (llama(), stack(query_key_norm=True), "norm of queries and keys"),
+    (llama(), stack(query_key_norm="head"), "norm of queries and keys"),
     (llama(head_dim=6), stack(attention_scale=4**-0.5), "scale of another head width"),
     (llama(), stack(embedding_scale=1.001), "scaled embedding"),
     (bert(), stack(activation="gelu_tanh"), "tanh GELU for erf"),

@@ -69,8 +69,13 @@ VALUES = [
     (gpt2(), "layer_norm_epsilon", float("nan"), "layer_norm_epsilon is nan"),
     (gpt2(), "tie_word_embeddings", "no", 'tie_word_embeddings is "no", but must be true or false.'),
     (llama(), "hidden_act", "../x.py", 'hidden_act "../x.py" is not supported.'),
-    (llama(), "rope_scaling", {"type": "linear", "factor": 2.0}, 'rope_type "linear" is not supported; only "default"'),
-    (llama(), "rope_parameters", {"rope_type": "llama3", "rope_theta": 5e5}, 'rope_type "llama3" is not supported'),
+    (
+        llama(),
+        "rope_scaling",
+        {"type": "linear", "factor": 2.0},
+        "rope_scaling and rope_parameters say different things",
+    ),
+    (llama(), "rope_parameters", {"rope_type": "llama4", "rope_theta": 5e5}, 'rope_type "llama4" is not supported.'),
     (
         llama(),
         "rope_parameters",

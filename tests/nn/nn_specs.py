@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from microtune.nn.spec import ModelSpec, StackSpec
+from microtune.nn.spec import ModelSpec, RopeScaling, StackSpec
 from microtune.nn.transformer import Transformer
 from microtune.ragged import Ragged
 
@@ -18,6 +18,7 @@ PLAIN = StackSpec(num_layers=3, hidden_size=16, num_heads=4, intermediate_size=2
 ROTARY = replace(PLAIN, positions="rotary", norm="rms", mlp="gated", activation="silu", num_kv_heads=2, head_dim=6)
 LEARNED = replace(PLAIN, positions="learned", max_positions=16, activation="gelu_tanh")
 RELATIVE = replace(PLAIN, positions="relative", relative_buckets=8, relative_max_distance=6, attention_scale=1.0)
+YARN = RopeScaling(kind="yarn", factor=4.0, original_max_positions=4, attention_factor=1.3, beta_fast=0.5)
 LOCAL = replace(ROTARY, window=3, pattern="LG", rope_local_theta=100.0)
 ENCODER = replace(LEARNED, causal=False, placement="post", final_norm=False, embedding_norm=True)
 
@@ -41,7 +42,14 @@ DECODERS = {
     "windowed": _decoder(LOCAL),
     "windowed relative": _decoder(replace(RELATIVE, window=2, pattern="GLL")),
     "softcap": _decoder(replace(LOCAL, attention_softcap=0.7), logit_softcap=3.0),
-    "qk-norm": _decoder(replace(ROTARY, query_key_norm=True)),
+    "qk-norm": _decoder(replace(ROTARY, query_key_norm="head")),
+    "wide qk-norm": _decoder(replace(ROTARY, query_key_norm="width", num_kv_heads=1)),
+    "partial rotary": _decoder(replace(ROTARY, rotary_dim=4)),
+    "pairs": _decoder(replace(ROTARY, rope_layout="pairs")),
+    "parallel": _decoder(replace(PLAIN, residuals="parallel", positions="rotary")),
+    "norms behind": _decoder(replace(ROTARY, placement="after")),
+    "linear": _decoder(replace(ROTARY, rope_scaling=RopeScaling(kind="linear", factor=3.0))),
+    "yarn": _decoder(replace(ROTARY, rope_scaling=YARN)),
     "sandwich": _decoder(replace(LOCAL, placement="sandwich", norm_shift=True, embedding_scale=4.0)),
     "post": _decoder(replace(LEARNED, placement="post", final_norm=False)),
 }

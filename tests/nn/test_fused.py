@@ -28,6 +28,7 @@ from microtune.nn.transformer import Transformer
 
 READOUT = torch.tensor([1, 4, 7, 8, 9, 13, 21])
 PLAIN_ONLY = {"relative", "windowed relative", "softcap", "qk-norm", "relative encoder", "t5"}  # no fast form (yet)
+PLAIN_ONLY |= {"wide qk-norm", "partial rotary", "pairs", "parallel", "norms behind"}
 FUSED = [name for name in SPECS if name not in PLAIN_ONLY]
 asked = pytest.mark.parametrize("readout", [None, READOUT], ids=["all", "readout"])
 

@@ -206,7 +206,7 @@ def _load(family: Family, spec: ModelSpec, config: Config, files: TensorFiles, d
         if _needless(place, spec, found[place.part]):
             continue
         stored = [(1, *part) for part in parts] if place.rule.row else parts
-        tensors = files.read(name, stored, dtype, transposed=place.rule.transposed)
+        tensors = files.read(name, stored, dtype, place.rule)
         tensors = [tensor[0] for tensor in tensors] if place.rule.row else tensors
         for ours, tensor in zip(place.ours, tensors, strict=True):
             other = found[place.part].get(ours)
@@ -338,7 +338,11 @@ def _meaning(spec: ModelSpec) -> dict[str, Any]:
             flat |= {f"{side}.{name}": value for name, value in asdict(stack).items() if name not in _idle(stack)}
             scale = stack.head_size**-0.5 if stack.attention_scale is None else stack.attention_scale
             flat |= {f"{side}.num_kv_heads": stack.kv_heads, f"{side}.head_dim": stack.head_size}
-            flat[f"{side}.attention_scale"] = scale
+            flat |= {f"{side}.attention_scale": scale}
+            if "L" in stack.pattern:
+                flat[f"{side}.pattern"] = "".join("GL"[stack.windowed(i)] for i in range(stack.num_layers))
+            if stack.positions == "rotary":
+                flat[f"{side}.rotary_dim"] = stack.rotary_size
     return flat
 
 
@@ -348,7 +352,7 @@ def _idle(stack: StackSpec) -> Iterable[str]:
     if stack.positions != "sinusoidal":
         yield "sinusoids"
     if stack.positions != "rotary":
-        yield from ("rope_theta", "rope_local_theta")
+        yield from ("rope_theta", "rope_local_theta", "rope_scaling", "rope_layout", "rotary_dim")
     if stack.positions != "relative":
         yield from ("relative_buckets", "relative_max_distance")
     if stack.norm != "rms":

@@ -50,7 +50,7 @@ class Fields:
         """A whole number, or None where it is absent or null."""
         return None if self.config.get(key) is None else self.integer(key)
 
-    def number(self, key: str, default: float, *, least: float = 0.0, most: float = 1e12) -> float:
+    def number(self, key: str, default: float | None = None, *, least: float = 0.0, most: float = 1e12) -> float:
         """A finite number from `least` to `most`."""
         value = self._value(key, default)
         fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from microtune.data.objects import first_line, read_object
 from microtune.errors import InputError
+from microtune.families.rules import Rule
 from microtune.families.tensorfile import DTYPES, DoubleNameError, TensorFile
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -72,14 +73,12 @@ class TensorFiles:
             raise InputError(f"{self.where(name)} has type {entry.kind}, but only {', '.join(FLOATS)} are read.")
         return entry.shape
 
-    def read(
-        self, name: str, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype | None, *, transposed: bool = False
-    ) -> list[Tensor]:
-        """The parts, of these shapes, of one tensor (see `TensorFile.read_into`), in memory of their own."""
+    def read(self, name: str, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype | None, rule: Rule) -> list[Tensor]:
+        """The parts, of these shapes, of one tensor that `rule` describes, in memory of their own."""
         file = self._handles[self.files[name]]
         parts = [torch.empty(shape, dtype=dtype or DTYPES[file.entries[name].kind], device="cpu") for shape in shapes]
         try:
-            file.read_into(name, parts, transposed=transposed)
+            file.read_into(name, rule.pieces(parts), transposed=rule.transposed)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(f"{self.where(name)} cannot be read ({first_line(error)}).") from None
         return parts

@@ -1,100 +1,85 @@
-"""Llama (Touvron et al., 2023): RMSNorm, rotary positions, gated SiLU, grouped key heads, no biases by default."""
+"""Llama (Touvron et al., 2023), and two that name tensors as it does: Mistral (Jiang et al., 2023), InternLM3 (2025).
+
+RMSNorm, rotary positions, gated SiLU, grouped key heads, no biases by default. Llama 1 to 3, SmolLM, Yi, TinyLlama and
+the Llama distillates of DeepSeek are all `llama` files.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from microtune.errors import InputError
-from microtune.families.base import Family
-from microtune.families.config import ACTIVATIONS, Fields, default_rope_theta, spelling
-from microtune.families.rules import Rules, rename
-from microtune.nn.spec import LONGEST, ModelSpec, StackSpec
+from microtune.families.config import Fields
+from microtune.families.decoder import (
+    biases,
+    classes,
+    decoder_rules,
+    family,
+    form,
+    read_decoder,
+    read_window,
+    write_decoder,
+)
+from microtune.nn.spec import ModelSpec
 
-THEIRS, OURS = "model.layers.{}", "decoder.blocks.{}"
+FORM = form()
+MISTRAL_FORM = form(num_kv_heads=8, max_positions=4096 * 32)
+INTERNLM_FORM = form(num_kv_heads=2, head_dim=128, max_positions=32768, norm_eps=1e-5)
+RULES = decoder_rules()
 
 
 def read(config: dict[str, Any]) -> ModelSpec:
     """config.json -> ModelSpec."""
     fields = Fields(config)
-    heads = fields.integer("num_attention_heads")
-    biased = fields.flag("attention_bias", False)
-    decoder = StackSpec(
-        num_layers=fields.integer("num_hidden_layers"),
-        hidden_size=fields.integer("hidden_size"),
-        num_heads=heads,
-        num_kv_heads=fields.integer("num_key_value_heads", heads),
-        head_dim=fields.optional("head_dim"),
-        intermediate_size=fields.integer("intermediate_size"),
-        causal=True,
-        norm="rms",
-        norm_eps=fields.number("rms_norm_eps", 1e-6, most=1.0),
-        mlp="gated",
-        activation=fields.word("hidden_act", "silu", ACTIVATIONS),
-        positions="rotary",
-        max_positions=fields.integer("max_position_embeddings", 2048, most=LONGEST),
-        rope_theta=default_rope_theta(config),
-        query_bias=biased,
-        key_bias=biased,
-        value_bias=biased,
-        output_bias=biased,
-        mlp_bias=fields.flag("mlp_bias", False),
-    )
-    if decoder.head_size % 2:
-        raise InputError(f"head_dim is {decoder.head_size}, but rotary positions need an even number.")
-    return ModelSpec(
-        vocab_size=fields.integer("vocab_size", most=LONGEST),
-        decoder=decoder,
-        tied=fields.flag("tie_word_embeddings", False),
-        initializer_range=fields.number("initializer_range", 0.02),
-    )
+    biased = biases(fields.flag("attention_bias", False))
+    return read_decoder(config, FORM, biased | {"mlp_bias": fields.flag("mlp_bias", False)})
 
 
 def write(spec: ModelSpec, config: dict[str, Any]) -> dict[str, Any]:
-    """ModelSpec -> the fields of config.json that follow from it; the rotary base in both spellings."""
+    """ModelSpec -> the fields of config.json that follow from it."""
     d = spec.output_stack
-    return {
-        "vocab_size": spec.vocab_size,
-        "hidden_size": d.hidden_size,
-        "intermediate_size": d.intermediate_size,
-        "num_hidden_layers": d.num_layers,
-        "num_attention_heads": d.num_heads,
-        "num_key_value_heads": d.kv_heads,
-        "head_dim": d.head_size,
-        "hidden_act": spelling(ACTIVATIONS, d.activation, config.get("hidden_act")),
-        "max_position_embeddings": d.max_positions or 2048,
-        "rms_norm_eps": d.norm_eps,
-        "rope_theta": d.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": d.rope_theta},
-        **({"rope_scaling": None} if "rope_scaling" in config else {}),
-        "attention_bias": d.query_bias,
-        "mlp_bias": d.mlp_bias,
-        "tie_word_embeddings": spec.tied,
-        "initializer_range": spec.initializer_range,
-    }
+    return write_decoder(spec, config, FORM) | {"attention_bias": d.query_bias, "mlp_bias": d.mlp_bias}
 
 
-def rules(spec: ModelSpec | None) -> Rules:
-    """Names in files; the same for every Llama."""
-    return Rules(
-        model=(
-            *rename("model.embed_tokens", "tokens"),
-            *rename(f"{THEIRS}.input_layernorm", f"{OURS}.attention_residual.norm"),
-            *(rule for n in "qkvo" for rule in rename(f"{THEIRS}.self_attn.{n}_proj", f"{OURS}.attention.{n}")),
-            *rename(f"{THEIRS}.post_attention_layernorm", f"{OURS}.mlp_residual.norm"),
-            *(rule for n in ("gate", "up", "down") for rule in rename(f"{THEIRS}.mlp.{n}_proj", f"{OURS}.mlp.{n}")),
-            *rename("model.norm", "decoder.norm"),
-            *rename("lm_head", "head.out"),
-        ),
-        label=rename("score", "head.out"),
-        ignored=(f"{THEIRS}.self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq"),
-        prefix="model.",
-    )
+def read_mistral(config: dict[str, Any]) -> ModelSpec:
+    """Llama without biases, and with a window in every layer where the file names one."""
+    fields = Fields(config)
+    fields.only("layer_types", None, "layers of this family are all alike")
+    window = read_window(fields, "sliding_window", 4096)
+    return read_decoder(config, MISTRAL_FORM, biases(False) | {"window": window, "pattern": "L" if window else "G"})
 
 
-LLAMA = Family(
-    model_type="llama",
-    read=read,
-    write=write,
-    rules=rules,
-    architectures={"vocabulary": "LlamaForCausalLM", "label": "LlamaForSequenceClassification", "none": "LlamaModel"},
+def write_mistral(spec: ModelSpec, config: dict[str, Any]) -> dict[str, Any]:
+    """ModelSpec -> the fields of config.json that follow from it."""
+    d = spec.output_stack
+    return write_decoder(spec, config, MISTRAL_FORM) | {"sliding_window": d.window if d.windowed(0) else None}
+
+
+def read_internlm(config: dict[str, Any]) -> ModelSpec:
+    """Llama with other words for its biases; transformers computes it where both are alike."""
+    fields = Fields(config)
+    found = [
+        [fields.flag(key, False) for key in keys if config.get(key) is not None]
+        for keys in (("qkv_bias", "attention_bias"), ("bias", "mlp_bias"))
+    ]
+    values = {value for words in found for value in words or [False]}
+    if len(values) > 1:
+        raise InputError("qkv_bias and bias (attention_bias and mlp_bias) must be alike in this family.")
+    biased = values.pop()
+    return read_decoder(config, INTERNLM_FORM, biases(biased) | {"mlp_bias": biased})
+
+
+def write_internlm(spec: ModelSpec, config: dict[str, Any]) -> dict[str, Any]:
+    """ModelSpec -> the fields of config.json that follow from it, in the words that the file used already."""
+    d = spec.output_stack
+    words = {"qkv_bias": d.query_bias, "bias": d.mlp_bias}
+    old = {key: value for key, value in words.items() if key in config}
+    new = {"attention_bias": d.query_bias, "mlp_bias": d.mlp_bias}
+    return write_decoder(spec, config, INTERNLM_FORM) | old | ({} if old.keys() == words.keys() else new)
+
+
+LLAMA = family("llama", read, write, RULES, classes("Llama"))
+MISTRAL = family("mistral", read_mistral, write_mistral, RULES, classes("Mistral"))
+INTERNLM3 = family(
+    "internlm3", read_internlm, write_internlm, RULES, {"vocabulary": "LlamaForCausalLM", "none": "LlamaModel"}
 )

@@ -2,9 +2,9 @@
 
 A rule is one line: their name, our name, and what happens in between. Only `{}` stands for a number, so `layer.0` and
 `layer.1` can mean different things. Where their tensor is several of ours end to end along the output dimension, our
-side is a tuple; where they store a linear weight transposed (GPT-2), the rule is marked. Nothing else is needed for
-the families we know, and nothing computes: ours -> theirs -> ours is bit-exact. The idea of a table instead of a
-conversion script is litgpt's and torchtitan's (`from_hf_map`).
+side is a tuple; where they store a linear weight transposed (GPT-2), or the parts head by head (GPT-NeoX), the rule is
+marked. Nothing else is needed for the families we know, and nothing computes: ours -> theirs -> ours is bit-exact. The
+idea of a table instead of a conversion script is litgpt's and torchtitan's (`from_hf_map`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Rule:
     twin: whether this is a second name for a tensor that another rule already places. Either is read when it stands
     alone. `equal`: both in one file must agree, and only the first is written. `copied`: the same, but both are
     written. `dead`: their code never reads the twin, but expects it: it is written, and passed over where the first is
-    present. row: their tensor has one dimension more, of 1, in front.
+    present. row: their tensor has one dimension more, of 1, in front. heads: where it is not 1, the parts stand not
+    whole one after the other, but in so many slices: a slice of each part, then the next slice of each.
     """
 
     theirs: str
@@ -37,6 +38,7 @@ class Rule:
     transposed: bool = False
     twin: Twin = "none"
     row: bool = False
+    heads: int = 1
 
     def shape(self, parts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
         """Shape in their file of the tensor that holds our `parts`."""
@@ -44,9 +46,15 @@ class Rule:
         shape = (*((1,) if self.row else ()), sum(part[0] for part in parts), *parts[0][1:])
         return shape[::-1] if self.transposed else shape
 
+    def pieces(self, parts: list[Tensor]) -> list[Tensor]:
+        """Views of our parts in the order in which their tensor holds them along its output dimension."""
+        if self.heads == 1:
+            return parts
+        return [piece for slices in zip(*(part.chunk(self.heads) for part in parts), strict=True) for piece in slices]
+
     def join(self, parts: list[Tensor]) -> Tensor:
         """Our parts -> their tensor, as `TensorFile.read_into` takes it apart again."""
-        tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
+        tensor = torch.cat(self.pieces(parts)) if len(parts) > 1 else parts[0]
         tensor = tensor[None] if self.row else tensor
         return tensor.t().contiguous() if self.transposed else tensor
 
@@ -61,11 +69,11 @@ class Place:
     ours: tuple[str, ...]
 
 
-def rename(theirs: str, ours: str | tuple[str, ...], *, transposed: bool = False) -> tuple[Rule, Rule]:
+def rename(theirs: str, ours: str | tuple[str, ...], *, transposed: bool = False, heads: int = 1) -> tuple[Rule, Rule]:
     """Rules for `weight` and `bias` of a layer; a layer without a bias simply never asks for the second."""
     names = (ours,) if isinstance(ours, str) else ours
-    weight = Rule(f"{theirs}.weight", tuple(f"{name}.weight" for name in names), transposed)
-    return weight, Rule(f"{theirs}.bias", tuple(f"{name}.bias" for name in names))
+    weight = Rule(f"{theirs}.weight", tuple(f"{name}.weight" for name in names), transposed, heads=heads)
+    return weight, Rule(f"{theirs}.bias", tuple(f"{name}.bias" for name in names), heads=heads)
 
 
 @dataclass(frozen=True)

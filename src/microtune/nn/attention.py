@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from microtune.nn.layers import make_norm
 from microtune.nn.positions import RelativeBias, rotary_angles, rotate
-from microtune.nn.spec import StackSpec
+from microtune.nn.spec import RopeScaling, StackSpec
+from microtune.ragged import Ragged
 
 FUSED_FROM = 512 * 512  # scores per head above which the fused kernel of torch wins on a CPU
 
@@ -44,8 +45,9 @@ class Layout:
     key_order: Tensor | None
     causal: bool
     repeats: bool = False  # whether a key stands in the sorted order more than once
+    totals: Tensor | None = None  # [N]: how long the row of each token will be; only where rotary angles follow it
     masks: dict[tuple[int, int | None], Tensor | None] = field(default_factory=dict)
-    rotary: dict[float, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    rotary: dict[tuple[float, RopeScaling | None], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def mask(self, index: int, window: int | None, dtype: torch.dtype) -> Tensor | None:
         """[G or 1, T, S] of 0 and -inf for group `index`, or None where every query sees every key."""
@@ -69,12 +71,14 @@ def make_layout(
     causal: bool,
     aligned: bool,
     shared: int = 0,
+    totals: Tensor | None = None,
 ) -> Layout:
     """Sort sequences by shape.
 
     query_lengths, key_lengths: [B]; query_positions: [Nq]. key_starts: [B], where the keys of each sequence begin in
     their storage (default: end to end). aligned: sequences of one shape have the same query positions. shared: keys of
-    the first sequence that all others see before their own (`Ragged.shared`; key_lengths are without them).
+    the first sequence that all others see before their own (`Ragged.shared`; key_lengths are without them). totals: see
+    `Layout`.
     """
     device = query_positions.device
     seen = [own + (shared if row else 0) for row, own in enumerate(key_lengths.tolist())]
@@ -101,7 +105,7 @@ def make_layout(
         groups.append(Group(size, queries, keys, positions[:1] if aligned else positions, key_positions))
         done, first_query, first_key = done + size, queries.stop, keys.stop
     back = None if query_order is None else torch.argsort(query_order)
-    return Layout(groups, query_order, back, key_order, causal, bool(shared))
+    return Layout(groups, query_order, back, key_order, causal, bool(shared), totals)
 
 
 def _token_order(starts: Tensor, lengths: Tensor, order: list[int]) -> Tensor:
@@ -117,6 +121,15 @@ def _shared_order(starts: Tensor, lengths: Tensor, order: list[int], shared: int
     beginning = torch.arange(shared, device=starts.device)
     own = [torch.arange(a, a + n, device=starts.device) for a, n in zip(starts.tolist(), lengths.tolist(), strict=True)]
     return torch.cat([part for row in order for part in ((beginning, own[row]) if row else (beginning,))])
+
+
+def row_totals(spec: StackSpec, inputs: Ragged, final: Tensor | None) -> Tensor | None:
+    """[N]: how long the row of each token is, or will be in the end (`final [B]`), where rotary angles follow it."""
+    if not spec.turns_by_row:
+        return None
+    if inputs.shared:
+        raise ValueError("rows of several lengths share no beginning where rotary angles follow the length")
+    return (inputs.lengths if final is None else final.to(inputs.lengths.device))[inputs.rows]
 
 
 class KeyValueCache:
@@ -148,8 +161,9 @@ class Attention(nn.Module):
         self.k = nn.Linear(D, K * E, bias=spec.key_bias)
         self.v = nn.Linear(D, K * E, bias=spec.value_bias)
         self.o = nn.Linear(H * E, D, bias=spec.output_bias)
-        self.q_norm = make_norm(spec, E) if spec.query_key_norm else None
-        self.k_norm = make_norm(spec, E) if spec.query_key_norm else None
+        self.wide_norm = wide = spec.query_key_norm == "width"
+        self.q_norm = None if spec.query_key_norm == "none" else make_norm(spec, H * E if wide else E)
+        self.k_norm = None if spec.query_key_norm == "none" else make_norm(spec, K * E if wide else E)
         self.heads, self.kv_heads, self.head_size = H, K, E
         self.scale = spec.attention_scale if spec.attention_scale is not None else E**-0.5
         self.softcap = spec.attention_softcap
@@ -159,6 +173,8 @@ class Attention(nn.Module):
         self.theta = None
         if spec.positions == "rotary" and not cross:
             self.theta = spec.rope_local_theta if local else spec.rope_theta
+        self.scaling = None if local else spec.rope_scaling
+        self.rotary_size, self.rope_layout = spec.rotary_size, spec.rope_layout
 
     def forward(
         self,
@@ -178,13 +194,12 @@ class Attention(nn.Module):
         where keys and values are kept and which rows of it the new ones take.
         """
         source = x if memory is None else memory
-        q = self.q(x if readout is None else x[readout]).unflatten(-1, (self.heads, self.head_size))
+        q = self._heads(self.q(x if readout is None else x[readout]), self.heads, self.q_norm)
         k, v = self._keys_values(source, cache, memory is not None)
-        q = q if self.q_norm is None else self.q_norm(q)
         if self.theta is not None and positions is not None:
             cos, sin = self.angles(layout, positions, q.dtype)
-            q = rotate(q, cos, sin) if readout is None else rotate(q, cos[readout], sin[readout])
-            k = rotate(k, cos, sin)
+            own = (cos, sin) if readout is None else (cos[readout], sin[readout])
+            q, k = rotate(q, *own, self.rope_layout), rotate(k, cos, sin, self.rope_layout)
         if cache is not None and places is not None:
             k, v = cache.append(k, v, places)
         if cache is not None and memory is not None:
@@ -194,16 +209,28 @@ class Attention(nn.Module):
     def _keys_values(self, source: Tensor, cache: KeyValueCache | None, cross: bool) -> tuple[Tensor, Tensor]:
         if cross and cache is not None and cache.keys is not None and cache.values is not None:
             return cache.keys, cache.values
-        k = self.k(source).unflatten(-1, (self.kv_heads, self.head_size))
-        v = self.v(source).unflatten(-1, (self.kv_heads, self.head_size))
-        return (k if self.k_norm is None else self.k_norm(k)), v
+        k = self._heads(self.k(source), self.kv_heads, self.k_norm)
+        return k, self._heads(self.v(source), self.kv_heads, None)
+
+    def _heads(self, x: Tensor, heads: int, norm: nn.Module | None) -> Tensor:
+        """[N, H E] -> [N, H, E], normed over the whole width or over each head."""
+        if norm is not None and self.wide_norm:
+            return norm(x).unflatten(-1, (heads, self.head_size))
+        x = x.unflatten(-1, (heads, self.head_size))
+        return x if norm is None else norm(x)
 
     def angles(self, layout: Layout, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosines and sines `[N, E]` of the rotary positions of a batch, computed once per layout."""
+        """Cosines and sines `[N, rotary size]` of the rotary positions of a batch, computed once per layout."""
         assert self.theta is not None
-        if self.theta not in layout.rotary:
-            layout.rotary[self.theta] = rotary_angles(positions, self.head_size, self.theta, dtype)
-        return layout.rotary[self.theta]
+        key = (self.theta, self.scaling)
+        if key not in layout.rotary:
+            layout.rotary[key] = rotary_angles(
+                *(positions, self.rotary_size, self.theta, dtype),
+                scaling=self.scaling,
+                lengths=layout.totals,
+                layout=self.rope_layout,
+            )
+        return layout.rotary[key]
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, layout: Layout, bias: RelativeBias | None) -> Tensor:
         if layout.query_order is not None:

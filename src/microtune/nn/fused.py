@@ -38,10 +38,9 @@ ATTENTION = ("q", "k", "v", "o")
 
 def fusible(block: Block, flow: Flow, x: Tensor) -> bool:
     """Whether the fast path can compute this block here, and is worth it: something trains, or was prepared."""
-    attention = block.attention
     if x.is_cuda or block.cross is not None or flow.caches is not None or flow.bias is not None:
         return False
-    if attention.softcap is not None or attention.q_norm is not None:
+    if _beyond(block):
         return False
     roles = role_parts(block)
     if roles is None or any(_slotted(residual) for residual in (block.attention_residual, block.mlp_residual)):
@@ -52,6 +51,17 @@ def fusible(block: Block, flow: Flow, x: Tensor) -> bool:
         return False
     prepared = any(isinstance(m, FrozenLinear) for m in block.modules())
     return prepared or (torch.is_grad_enabled() and bool(trainables(block, roles)))
+
+
+def _beyond(block: Block) -> bool:
+    """Whether the block computes something that has no fast form."""
+    attention = block.attention
+    if attention.theta is not None and (
+        attention.rope_layout != "halves" or attention.rotary_size != attention.head_size
+    ):
+        return True
+    capped = attention.softcap is not None or attention.q_norm is not None
+    return capped or block.parallel or block.attention_residual.placement == "after"
 
 
 def role_parts(block: Block) -> dict[str, Parts] | None:

@@ -1,4 +1,4 @@
-"""Where a token stands: learned and sinusoidal tables, rotary angles, relative bias.
+"""Where a token stands: learned and sinusoidal tables, rotary angles and their scalings, relative bias.
 
 Everything is computed from integer positions that the caller hands over, never from `arange`: caches, windows and
 virtual tokens all depend on it.
@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from microtune.nn.spec import Sinusoids, StackSpec
+from microtune.nn.spec import RopeLayout, RopeScaling, Sinusoids, StackSpec
 
 
 def sinusoidal_table(rows: int, size: int, kind: Sinusoids = "paper") -> Tensor:
@@ -26,19 +26,80 @@ def sinusoidal_table(rows: int, size: int, kind: Sinusoids = "paper") -> Tensor:
     return torch.cat((angles.sin(), angles[:, : size // 2].cos()), -1).float()
 
 
-def rotary_angles(positions: Tensor, head_size: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines `[N, E]` for `positions [N]` (Su et al., 2021, in Llama's half-split layout)."""
+def rotary_angles(
+    positions: Tensor,
+    size: int,
+    theta: float,
+    dtype: torch.dtype,
+    *,
+    scaling: RopeScaling | None = None,
+    lengths: Tensor | None = None,
+    layout: RopeLayout = "halves",
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines `[N, size]` for `positions [N]` (Su et al., 2021), as `rotate` with the same layout wants them.
+
+    lengths: [N], of each token the length of its row; only for scalings that depend on it (`RopeScaling.by_row`).
+    """
     wide = torch.promote_types(dtype, torch.float32)
-    exponents = torch.arange(0, head_size, 2, dtype=torch.int64, device=positions.device).to(wide) / head_size
-    angles = positions.to(wide)[:, None] / theta**exponents
-    angles = torch.cat((angles, angles), -1)
-    return angles.cos(), angles.sin()
+    exponents = torch.arange(0, size, 2, dtype=torch.int64, device=positions.device).to(wide) / size
+    periods = _periods(exponents, size, theta, scaling, lengths)
+    angles = positions.to(wide)[:, None] / periods
+    angles = torch.cat((angles, angles), -1) if layout == "halves" else angles.repeat_interleave(2, -1)
+    cos, sin = angles.cos(), angles.sin()
+    if scaling is not None and scaling.attention_factor != 1.0:
+        cos, sin = cos * scaling.attention_factor, sin * scaling.attention_factor
+    return cos, sin
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn queries or keys `x [N, H, E]` by the angles of their positions."""
-    first, second = x.chunk(2, -1)
-    turned = torch.cat((-second, first), -1)
+def _periods(exponents: Tensor, size: int, theta: float, scaling: RopeScaling | None, lengths: Tensor | None) -> Tensor:
+    """Tokens per radian of each angle, `[size / 2]`, or `[N, size / 2]` where rows differ."""
+    if scaling is None:
+        return theta**exponents
+    factor, original = scaling.factor, scaling.original_max_positions or 1
+    if scaling.by_row:
+        assert lengths is not None
+        rows = lengths[:, None]
+        if scaling.kind == "longrope":
+            short, long = (exponents.new_tensor(f) for f in (scaling.short_factor, scaling.long_factor))
+            return torch.where(rows > original, long, short) * theta**exponents
+        longer = factor * rows.clamp(min=original).to(exponents.dtype) / original - (factor - 1)
+        return (theta * longer ** (size / (size - 2))) ** exponents
+    periods = theta**exponents
+    if scaling.kind == "linear":
+        return periods * factor
+    kept = _kept(periods, size, theta, scaling, original)
+    return 1 / (kept / periods + (1 - kept) / (factor * periods))
+
+
+def _kept(periods: Tensor, size: int, theta: float, scaling: RopeScaling, original: int) -> Tensor:
+    """How much of each angle stays as it is, from 0 (all of it shrinks) to 1; llama3 and yarn."""
+    if scaling.kind == "llama3":
+        turns = original / (2 * math.pi * periods)  # within the original length
+        low, high = scaling.low_freq_factor, scaling.high_freq_factor
+        return ((turns - low) / (high - low)).clamp(0, 1)
+    bounds = [
+        size * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(theta))
+        for turns in (scaling.beta_fast, scaling.beta_slow)
+    ]
+    low, high = (math.floor(bounds[0]), math.ceil(bounds[1])) if scaling.truncate else bounds
+    low, high = max(low, 0), min(high, size - 1)
+    places = torch.arange(len(periods), dtype=periods.dtype, device=periods.device)
+    return 1 - ((places - low) / (high - low if high != low else 0.001)).clamp(0, 1)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, layout: RopeLayout = "halves") -> Tensor:
+    """Turn queries or keys `x [N, H, E]` by the angles of their positions, as far as there are any.
+
+    Together turn the numbers i and i + half (Llama) or the neighbours 2i and 2i + 1 (GLM) of the first `cos.shape[-1]`.
+    """
+    size = cos.shape[-1]
+    if size < x.shape[-1]:
+        return torch.cat((rotate(x[..., :size], cos, sin, layout), x[..., size:]), -1)
+    if layout == "halves":
+        first, second = x.chunk(2, -1)
+        turned = torch.cat((-second, first), -1)
+    else:
+        turned = torch.stack((-x[..., 1::2], x[..., 0::2]), -1).flatten(-2)
     return (x * cos[:, None].to(x.dtype)) + (turned * sin[:, None].to(x.dtype))
 
 

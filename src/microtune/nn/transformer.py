@@ -17,13 +17,15 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from microtune.nn.attention import Attention, KeyValueCache, Layout, make_layout
+from microtune.nn.attention import Attention, KeyValueCache, Layout, make_layout, row_totals
 from microtune.nn.fused import fusible, run_block
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.layers import MLP, dropout, make_norm
 from microtune.nn.positions import RelativeBias, sinusoidal_table
 from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.ragged import Ragged
+
+Branch = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Flow:
             causal=self.causal,
             aligned=False,
             shared=self.shared,
+            totals=self.layout.totals,
         )
         across = None
         if self.memory_lengths is not None:
@@ -86,31 +89,39 @@ class Flow:
 
 
 class Cache:
-    """Keys and values of all blocks of the output stack, for generation."""
+    """Keys and values of all blocks of the output stack, for generation.
 
-    def __init__(self, spec: ModelSpec, batch: int, capacity: int) -> None:
+    totals: [B], how long each row will be in the end (default: `capacity`). Some rotary scalings follow it (DESIGN,
+    section 4): a row is generated with the angles of its final length, so that earlier keys never have to turn again.
+    """
+
+    def __init__(self, spec: ModelSpec, batch: int, capacity: int, totals: Tensor | None = None) -> None:
         layers = range(spec.output_stack.num_layers)  # of each: its own keys, and those of cross-attention
         self.layers = [(KeyValueCache(batch, capacity), KeyValueCache(batch, capacity)) for _ in layers]
         self.capacity = capacity
         self.lengths = torch.zeros(batch, dtype=torch.int64)
+        self.totals = torch.full((batch,), capacity) if totals is None else totals
         self.memory: Tensor | None = None
         self.memory_lengths: Tensor | None = None
 
 
 class Residual(nn.Module):
-    """x -> x + f(x), with the norm before f, after the sum, or on both sides of f."""
+    """x -> x + f(x), with the norm before f, after the sum, on both sides of f, or after f alone."""
 
     def __init__(self, spec: StackSpec) -> None:
         super().__init__()
         self.placement = spec.placement
         self.dropout = spec.dropout
-        self.norm = make_norm(spec)
-        self.after = make_norm(spec) if spec.placement == "sandwich" else nn.Identity()
+        self.norm = nn.Identity() if spec.placement == "after" else make_norm(spec)
+        self.after = make_norm(spec) if spec.placement in ("sandwich", "after") else nn.Identity()
         self.slot = nn.Identity()
 
-    def forward(self, x: Tensor, branch: Callable[[Tensor], Tensor], readout: Tensor | None = None) -> Tensor:
-        """[N, D] -> [N, D], or [R, D] where `readout` selects; `branch` selects by itself."""
-        kept = x if readout is None else x[readout]
+    def forward(self, x: Tensor, branch: Branch, readout: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
+        """[N, D] -> [N, D], or [R, D] where `readout` selects; `branch` selects by itself.
+
+        onto: what the branch is added to instead of the x that it reads (parallel residuals).
+        """
+        kept = onto if onto is not None else x if readout is None else x[readout]
         inner = branch(x if self.placement == "post" else self.norm(x))
         if self.dropout and self.training:
             inner = dropout(inner, self.dropout)
@@ -127,6 +138,7 @@ class Block(nn.Module):
         self.layer = layer
         self.attention = Attention(spec, layer)
         self.attention_residual = Residual(spec)
+        self.parallel = spec.residuals == "parallel"
         self.cross = Attention(spec, layer, cross=True) if spec.cross_attention else None
         self.cross_residual = Residual(spec) if spec.cross_attention else None
         self.mlp = MLP(spec)
@@ -153,7 +165,10 @@ class Block(nn.Module):
                 places=flow.places,
             )
 
-        x = self.attention_residual(x, attend, flow.readout)
+        attended = self.attention_residual(x, attend, flow.readout)
+        if self.parallel:
+            return self.mlp_residual(x if flow.readout is None else x[flow.readout], self.mlp, onto=attended)
+        x = attended
         if self.cross is not None and self.cross_residual is not None:
             cross, layout, memory = self.cross, flow.memory_layout, flow.memory
             x = self.cross_residual(x, lambda h: cross(h, layout, memory=memory, cache=other))
@@ -229,8 +244,9 @@ class Transformer(nn.Module):
 
     @property
     def is_causal(self) -> bool:
-        """Whether no token depends on one that follows it: a decoder alone."""
-        return self.encoder is None and self.decoder is not None and self.decoder.spec.causal
+        """Whether no token depends on one that follows it, nor on how many follow: a decoder alone."""
+        spec = self.decoder.spec if self.encoder is None and self.decoder is not None else None
+        return spec is not None and spec.causal and not spec.turns_by_row
 
     def forward(
         self,
@@ -329,8 +345,14 @@ class Transformer(nn.Module):
                 raise ValueError(f"{int(key_lengths.max())} tokens do not fit into a cache for {cache.capacity}")
             starts, places = offsets, offsets[inputs.rows] + positions
         shared = inputs.shared
+        totals = row_totals(stack.spec, inputs, None if cache is None else cache.totals)
         layout = make_layout(
-            inputs.lengths, positions, key_lengths, key_starts=starts, causal=causal, aligned=True, shared=shared
+            *(inputs.lengths, positions, key_lengths),
+            key_starts=starts,
+            causal=causal,
+            aligned=True,
+            shared=shared,
+            totals=totals,
         )
         across = None
         if memory_lengths is not None:

@@ -22,6 +22,7 @@ from microtune.adapt.lora import LoRA, LoRALinear
 from microtune.errors import InputError, RunError, named
 from microtune.families.base import families, module_name, roles
 from microtune.families.files import read_json
+from microtune.families.rules import Rule
 from microtune.nn.heads import LabelHead
 from microtune.nn.transformer import Transformer
 from microtune.run.disk import read_tensors, write_json, write_tensors
@@ -105,22 +106,38 @@ def _by_module(model: Model) -> dict[str, dict[int, LoRALinear]]:
 
 
 def _joined(model: Model, module: str, parts: Mapping[int, LoRALinear]) -> Update:
-    """Several updates of one fused module as one: stacked A, block-diagonal B; ratios of scales go into B."""
+    """Several updates of one fused module as one: stacked A, block-diagonal B; ratios of scales go into B.
+
+    Where the module holds its parts head by head, so does B: its rows are those of the fused weight.
+    """
     members = roles(model.family, module, spec=model.spec)
     scale = next(iter(parts.values())).scale
     if len(members) == 1:
         return Update(parts[0].lora_A, parts[0].lora_B, scale)
-    sizes = [_linear(model.network, role).out_features for role in members]
     ranks = [parts[i].lora_A.shape[0] if i in parts else 0 for i in range(len(members))]
-    B = torch.zeros(sum(sizes), sum(ranks), dtype=next(iter(parts.values())).lora_B.dtype)
+    dtype = next(iter(parts.values())).lora_B.dtype
+    rows = [torch.zeros(_linear(model.network, role).out_features, sum(ranks), dtype=dtype) for role in members]
     for i, update in parts.items():
-        row, column = sum(sizes[:i]), sum(ranks[:i])
+        column = sum(ranks[:i])
         block = update.lora_B.detach().cpu()
-        B[row : row + sizes[i], column : column + ranks[i]] = (
-            block if update.scale == scale else block * (update.scale / scale)
-        )
+        rows[i][:, column : column + ranks[i]] = block if update.scale == scale else block * (update.scale / scale)
     A = torch.cat([parts[i].lora_A.detach().cpu() for i in sorted(parts)])
-    return Update(A, B, scale)
+    return Update(A, torch.cat(_rule(model, module).pieces(rows)), scale)
+
+
+def _rule(model: Model, module: str) -> Rule:
+    place = families[model.family].rules(model.spec).place(f"{module}.weight")
+    assert place is not None
+    return place.rule
+
+
+def _split(rule: Rule, B: Tensor, sizes: list[int]) -> list[Tensor]:
+    """The rows of B that belong to each part of a fused module, in memory of their own."""
+    parts = [B.new_empty(size, B.shape[1]) for size in sizes]
+    pieces = rule.pieces(parts)
+    for piece, rows in zip(pieces, torch.split(B, [len(piece) for piece in pieces]), strict=True):
+        piece.copy_(rows)
+    return parts
 
 
 def _their_head(model: Model) -> dict[str, Tensor]:
@@ -280,7 +297,7 @@ def _attach(folder: Path, model: Model, config: AdapterConfig, updates: dict[str
             if list(tensor.shape) != shape:
                 where = f'{path}: tensor "{PREFIX}{name}.lora_{letter}.weight"'
                 raise InputError(f"{where} has shape {list(tensor.shape)}, but the base and {CONFIG} ask for {shape}.")
-        for role, linear, part in zip(members, linears, torch.split(B, sizes), strict=True):
+        for role, linear, part in zip(members, linears, _split(_rule(model, name), B, sizes), strict=True):
             set_module(model.network, role, _update(linear, A, part, scale))
 
 
