@@ -15,10 +15,14 @@ from microtune.families.base import (
     save_folder,
 )
 from microtune.families.bert import BERT
+from microtune.families.distilbert import DISTILBERT
+from microtune.families.electra import ELECTRA
 from microtune.families.gpt2 import GPT2
 from microtune.families.llama import LLAMA
+from microtune.families.modernbert import MODERNBERT
+from microtune.families.roberta import ROBERTA, XLM_ROBERTA
 
-for _family in (BERT, GPT2, LLAMA):
+for _family in (BERT, DISTILBERT, ELECTRA, GPT2, LLAMA, MODERNBERT, ROBERTA, XLM_ROBERTA):
     families.add(_family.model_type, _family)
 
 __all__ = [

@@ -17,7 +17,7 @@ MLPKind = Literal["plain", "gated"]
 Activation = Literal["relu", "gelu", "gelu_tanh", "silu"]
 Positions = Literal["none", "learned", "sinusoidal", "rotary", "relative"]
 Pooling = Literal["first", "last", "mean"]
-LabelHeadKind = Literal["linear", "tanh_pooler", "normalized"]
+LabelHeadKind = Literal["linear", "tanh_pooler", "normalized", "tanh_dense", "gelu_dense", "relu_dense", "transform"]
 
 WIDEST = 2**20  # layers, heads, widths: beyond any model, and products of three still fit into 64 bits
 LONGEST = 2**24  # vocabulary, positions
@@ -32,6 +32,7 @@ class StackSpec:
 
     num_layers: int
     hidden_size: int
+    embedding_size: int | None = None  # None: hidden_size; else a projection stands after the embedding norm (ELECTRA)
     num_heads: int
     intermediate_size: int
     num_kv_heads: int | None = None  # None: as many as num_heads
@@ -41,7 +42,9 @@ class StackSpec:
     norm: Norm = "layer"
     norm_eps: float = 1e-5
     norm_shift: bool = False  # multiply by (1 + weight), as Gemma does
+    norm_bias: bool = True  # of layer norms
     placement: Placement = "pre"
+    first_norm: bool = True  # false: the first attention reads the embedding without a norm of its own (ModernBERT)
     final_norm: bool = True
     mlp: MLPKind = "plain"
     activation: Activation = "gelu"
@@ -79,6 +82,13 @@ class StackSpec:
             raise InputError('A pattern with "L" layers needs a `window`.')
         if self.positions in ("learned", "sinusoidal") and not self.max_positions:
             raise InputError(f"positions: {self.positions} needs `max_positions`.")
+        if not self.first_norm and self.placement != "pre":
+            raise InputError(f"first_norm: false needs placement: pre, not {self.placement}.")
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of token, type and position embeddings."""
+        return self.embedding_size or self.hidden_size
 
     @property
     def kv_heads(self) -> int:
@@ -105,6 +115,8 @@ class ModelSpec:
     token_types: int = 0
     tied: bool = True  # the vocabulary head shares the token embedding
     head_transform: bool = False  # BERT: dense + activation + norm before the vocabulary head
+    head_activation: Activation | None = None  # of the transform; None: that of the blocks
+    head_transform_bias: bool = True  # of the transform's dense layer
     head_bias: bool = False
     logit_scale: float = 1.0  # multiplies the hidden states before the vocabulary head (T5)
     logit_softcap: float | None = None
@@ -119,6 +131,11 @@ class ModelSpec:
         _check_values(self)
         if self.encoder is None and self.decoder is None:
             raise InputError("A model needs an encoder, a decoder or both.")
+        widths = {stack.embedding_width for stack in (self.encoder, self.decoder) if stack}
+        if len(widths) > 1:
+            raise InputError(f"encoder and decoder share the embedding, but are {sorted(widths)} wide.")
+        if self.output_stack.embedding_width != self.hidden_size and not self.head_transform:
+            raise InputError("An embedding_size other than hidden_size needs head_transform, which leads back to it.")
 
     @property
     def output_stack(self) -> StackSpec:
@@ -168,10 +185,18 @@ def _build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
 
 def _check_literals(spec: StackSpec | ModelSpec) -> None:
     for name, hint in get_type_hints(type(spec)).items():
-        choices = get_args(hint)
         value = getattr(spec, name)
-        if choices and all(isinstance(c, str) for c in choices) and value not in choices:
+        choices = _words(hint, value)
+        if choices and value not in choices:
             raise InputError(f'{name}: unknown value "{value}". {suggest(str(value), choices)}')
+
+
+def _words(hint: Any, value: object) -> tuple[str, ...]:
+    """The words of a Literal, and of one that may be None; nothing where `value` is that None."""
+    choices = get_args(hint)
+    if type(None) in choices:
+        choices = () if value is None else get_args(choices[0])
+    return choices if all(isinstance(c, str) for c in choices) else ()
 
 
 def _check_values(spec: StackSpec | ModelSpec) -> None:
