@@ -20,6 +20,7 @@ LEARNED = replace(PLAIN, positions="learned", max_positions=16, activation="gelu
 RELATIVE = replace(PLAIN, positions="relative", relative_buckets=8, relative_max_distance=6, attention_scale=1.0)
 LOCAL = replace(ROTARY, window=3, pattern="LG", rope_local_theta=100.0)
 ENCODER = replace(LEARNED, causal=False, placement="post", final_norm=False, embedding_norm=True)
+NEIGHBOURS = replace(LOCAL, causal=False)
 
 
 def _decoder(stack: StackSpec, **other: object) -> ModelSpec:
@@ -48,7 +49,17 @@ DECODERS = {
 ENCODERS = {
     "bert": ModelSpec(vocab_size=VOCAB, encoder=ENCODER, token_types=2, head_transform=True, head_bias=True),
     "relative encoder": ModelSpec(vocab_size=VOCAB, encoder=replace(RELATIVE, causal=False)),
-    "windowed encoder": ModelSpec(vocab_size=VOCAB, encoder=replace(LOCAL, causal=False)),
+    "windowed encoder": ModelSpec(vocab_size=VOCAB, encoder=NEIGHBOURS),
+    "electra": ModelSpec(
+        vocab_size=VOCAB, encoder=replace(ENCODER, embedding_size=10), token_types=2, head_transform=True
+    ),
+    "modernbert": ModelSpec(
+        vocab_size=VOCAB,
+        encoder=replace(NEIGHBOURS, norm="layer", norm_bias=False, first_norm=False, embedding_norm=True),
+        head_transform=True,
+        head_activation="relu",
+        head_transform_bias=False,
+    ),
 }
 BOTH = {
     "t5": _both(RELATIVE, logit_scale=0.25),
