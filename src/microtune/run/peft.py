@@ -33,6 +33,7 @@ from microtune.tasks.classification import Classification
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 PICKLE = "adapter_model.bin"
+WHOLE = ("classifier", "score")  # modules that PEFT itself saves of a SEQ_CLS model, with all that is inside
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> N
         "target_modules": _targets(model, list(updates)),
         "rank_pattern": _pattern(model, ranks, rank),
         "alpha_pattern": _pattern(model, alphas, alpha),
-        "modules_to_save": sorted({name.rpartition(".")[0] for name in head}) or None,
+        "modules_to_save": _saved_modules(head),
         "fan_in_fan_out": any(_transposed(model, module) for module in updates),
         "bias": "none",
         "use_rslora": False,
@@ -83,6 +84,13 @@ def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> N
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, {name: t.detach().cpu() for name, t in tensors.items()}, {"format": "pt"})
     write_json(folder / CONFIG, config)
+
+
+def _saved_modules(head: Mapping[str, Tensor]) -> list[str] | None:
+    """The modules that hold a label head; a part of one that PEFT takes whole must not be named beside it."""
+    modules = {name.rpartition(".")[0] for name in head}
+    outer = {name: name.partition(".")[0] for name in modules}
+    return sorted({outer[name] if outer[name] in WHOLE else name for name in modules}) or None
 
 
 def has_peft_form(model: Model) -> bool:
