@@ -107,7 +107,7 @@ def test_help_shows_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     ("kind", "names"),
     [
         ("models", ["sprout", "minilm"]),
-        ("families", ["bert", "gpt2", "llama"]),
+        ("families", ["bert", "distilbert", "electra", "gpt2", "llama", "modernbert", "roberta", "xlm-roberta"]),
         ("methods", ["full", "head", "lora:K", "reinit:K", "top:K"]),
         ("tasks", ["classification", "instruction", "language-modelling"]),
         ("checks", ["stop-token", "no-effect", "after two steps", "(warn or stop)"]),

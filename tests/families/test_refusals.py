@@ -97,7 +97,7 @@ VALUES = [
     (bert(), "position_embedding_type", "relative_key", 'position_embedding_type is "relative_key"'),
     (bert(), "pruned_heads", {"0": [1]}, "pruned_heads is {'0': [1]}"),
     (bert(), "model_type", "mamba", 'model_type "mamba" is not supported.'),
-    (bert(), "model_type", "brt", f'Did you mean "bert"? Known: {", ".join(sorted(families))}.'),
+    (bert(), "model_type", "brt", f'Did you mean "bert"? Known: {", ".join(families)}.'),
     (bert(), "model_type", None, 'model_type "None" is not supported.'),
 ]
 

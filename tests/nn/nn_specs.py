@@ -21,6 +21,7 @@ RELATIVE = replace(PLAIN, positions="relative", relative_buckets=8, relative_max
 YARN = RopeScaling(kind="yarn", factor=4.0, original_max_positions=4, attention_factor=1.3, beta_fast=0.5)
 LOCAL = replace(ROTARY, window=3, pattern="LG", rope_local_theta=100.0)
 ENCODER = replace(LEARNED, causal=False, placement="post", final_norm=False, embedding_norm=True)
+NEIGHBOURS = replace(LOCAL, causal=False)
 
 
 def _decoder(stack: StackSpec, **other: object) -> ModelSpec:
@@ -56,7 +57,17 @@ DECODERS = {
 ENCODERS = {
     "bert": ModelSpec(vocab_size=VOCAB, encoder=ENCODER, token_types=2, head_transform=True, head_bias=True),
     "relative encoder": ModelSpec(vocab_size=VOCAB, encoder=replace(RELATIVE, causal=False)),
-    "windowed encoder": ModelSpec(vocab_size=VOCAB, encoder=replace(LOCAL, causal=False)),
+    "windowed encoder": ModelSpec(vocab_size=VOCAB, encoder=NEIGHBOURS),
+    "electra": ModelSpec(
+        vocab_size=VOCAB, encoder=replace(ENCODER, embedding_size=10), token_types=2, head_transform=True
+    ),
+    "modernbert": ModelSpec(
+        vocab_size=VOCAB,
+        encoder=replace(NEIGHBOURS, norm="layer", norm_bias=False, first_norm=False, embedding_norm=True),
+        head_transform=True,
+        head_activation="relu",
+        head_transform_bias=False,
+    ),
 }
 BOTH = {
     "t5": _both(RELATIVE, logit_scale=0.25),

@@ -81,8 +81,8 @@ class Loaded:
 
     state: by our names, ready for `Transformer(spec).load_state_dict` (the tied head included, as the same tensor),
     without the names in missing_head. spare: tensors of a label head or a pooler, as `LabelHead` names them
-    (`head.out.weight`, `head.pooler.bias`). head: `label` where a whole label head is there, else `vocabulary` where
-    that head is whole (a tied one always is), else `none`.
+    (`head.out.weight`, `head.pooler.bias`), those that both heads share included. head: `label` where a whole label
+    head is there, else `vocabulary` where that head is whole (a tied one always is), else `none`.
     """
 
     family: str
@@ -148,7 +148,7 @@ def save_folder(
         if TOKENS in given and not _same(given[OUT], given[TOKENS]):
             raise InputError(f"{OUT} differs from {TOKENS}, but spec.tied promises one tensor: set tied=False.")
         del given[OUT]
-    _check_complete(given, spec, head)
+    _check_complete(given, spec, head, rules)
     top = {name: given.pop(name) for name in list(given) if head != "vocabulary" and name.startswith("head.")}
     theirs = rules.to_theirs(given) | rules.to_theirs(top, "label")
     if head == "none":
@@ -198,7 +198,8 @@ def _load(family: Family, spec: ModelSpec, config: Config, files: TensorFiles, d
     shapes: dict[Part, dict[str, tuple[int, ...]]] = {"model": expected_shapes(spec)}
     label_shapes = expected_shapes(spec, rows[0] if rows else 1)
     shapes["label"] = {name: shape for name, shape in label_shapes.items() if name.startswith("head.")}
-    found: dict[Part, dict[str, Tensor]] = {"model": {}, "label": {}}
+    shapes["spare"] = _spare_shapes(family.rules(spec), spec)
+    found: dict[Part, dict[str, Tensor]] = {"model": {}, "label": {}, "spare": {}}
     sources: dict[tuple[Part, str], str] = {}
     for name in sorted(places, key=lambda n: (places[n].rule.twin != "none", OUT in places[n].ours)):
         place = places[name]  # a twin, or a tied head, comes after what it repeats
@@ -216,7 +217,8 @@ def _load(family: Family, spec: ModelSpec, config: Config, files: TensorFiles, d
                 )
             found[place.part].setdefault(ours, tensor)
             sources.setdefault((place.part, ours), name)
-    state, spare = found["model"], found["label"]
+    state, spare = found["model"], found["label"] | found["spare"]
+    spare |= {name: state[name] for name in shapes["label"] if name in state and name.startswith("head.transform.")}
     _tie(spec, state)
     fill_absent(spec, family.rules(spec), shapes["model"], state, dtype)
     missing = [name for name in shapes["model"] if name not in state]
@@ -279,18 +281,25 @@ def _label_names(labels: Sequence[str] | None, count: int) -> list[str]:
     return names
 
 
-def _check_complete(given: Mapping[str, Tensor], spec: ModelSpec, head: Head) -> None:
+def _check_complete(given: Mapping[str, Tensor], spec: ModelSpec, head: Head, rules: Rules) -> None:
     """Refuse to write a state that is not the model which the spec describes."""
     rows = given[OUT].shape[0] if head == "label" and OUT in given else None
     shapes = expected_shapes(spec, rows if rows is not None or head == "vocabulary" else 1)
     if spec.tied and head == "vocabulary":
         del shapes[OUT]
     if head == "none":
+        shapes |= _spare_shapes(rules, spec)
         shapes = {n: s for n, s in shapes.items() if not n.startswith("head.") or (".pooler." in n and n in given)}
     wrong = sorted(set(shapes) ^ set(given)) or [n for n, shape in shapes.items() if tuple(given[n].shape) != shape]
     if wrong:
         kind = "missing" if wrong[0] not in given else "unexpected" if wrong[0] not in shapes else "of the wrong shape"
         raise InputError(f'The state to save does not fit its spec: "{wrong[0]}" is {kind}.')
+
+
+def _spare_shapes(rules: Rules, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """Of tensors that no model of ours has: weight and bias of square layers."""
+    names = [name for rule in rules.spare for name in rule.ours]
+    return {n: (spec.hidden_size,) * (2 if n.endswith(".weight") else 1) for n in names}
 
 
 def _same(first: Tensor, second: Tensor) -> bool:
@@ -333,16 +342,21 @@ def _differences(wanted: ModelSpec, got: ModelSpec, *, labels: bool) -> list[str
 def _meaning(spec: ModelSpec) -> dict[str, Any]:
     """The fields of a spec, flat, with defaults spelled out and without those that do nothing."""
     flat = {name: value for name, value in asdict(spec).items() if name not in ("encoder", "decoder")}
+    flat["head_activation"] = spec.head_activation or spec.output_stack.activation
+    for name in () if spec.head_transform else ("head_activation", "head_transform_bias"):
+        del flat[name]
     for side, stack in (("encoder", spec.encoder), ("decoder", spec.decoder)):
         if stack is not None:
             flat |= {f"{side}.{name}": value for name, value in asdict(stack).items() if name not in _idle(stack)}
             scale = stack.head_size**-0.5 if stack.attention_scale is None else stack.attention_scale
             flat |= {f"{side}.num_kv_heads": stack.kv_heads, f"{side}.head_dim": stack.head_size}
-            flat |= {f"{side}.attention_scale": scale}
+            flat |= {f"{side}.attention_scale": scale, f"{side}.embedding_size": stack.embedding_width}
             if "L" in stack.pattern:
                 flat[f"{side}.pattern"] = "".join("GL"[stack.windowed(i)] for i in range(stack.num_layers))
             if stack.positions == "rotary":
                 flat[f"{side}.rotary_dim"] = stack.rotary_size
+            if "L" in stack.pattern and stack.positions == "rotary":
+                flat[f"{side}.rope_local_theta"] = stack.rope_local_theta or stack.rope_theta
     return flat
 
 
@@ -355,7 +369,6 @@ def _idle(stack: StackSpec) -> Iterable[str]:
         yield from ("rope_theta", "rope_local_theta", "rope_scaling", "rope_layout", "rotary_dim")
     if stack.positions != "relative":
         yield from ("relative_buckets", "relative_max_distance")
-    if stack.norm != "rms":
-        yield "norm_shift"
+    yield "norm_bias" if stack.norm == "rms" else "norm_shift"
     if "L" not in stack.pattern:
         yield from ("window", "pattern", "rope_local_theta")

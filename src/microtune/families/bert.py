@@ -1,4 +1,8 @@
-"""BERT (Devlin et al., 2019): an encoder with post-norm, token types, an embedding norm and a transformed head."""
+"""BERT (Devlin et al., 2019): an encoder with post-norm, token types, an embedding norm and a transformed head.
+
+RoBERTa and ELECTRA are told as differences from it: their blocks have the same fields and, behind a prefix, the same
+names.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,9 @@ from microtune.families.config import ACTIVATIONS, Fields, spelling
 from microtune.families.rules import Rule, Rules, rename
 from microtune.nn.spec import LONGEST, ModelSpec, StackSpec
 
-THEIRS, OURS = "bert.encoder.layer.{}", "encoder.blocks.{}"
-EMBEDDINGS, PREDICTIONS = "bert.embeddings", "cls.predictions"
+OURS = "encoder.blocks.{}"
+PREDICTIONS = "cls.predictions"
+RESPELLED = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
 
 
 def read(config: dict[str, Any]) -> ModelSpec:
@@ -70,39 +75,53 @@ def write(spec: ModelSpec, config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def rules(spec: ModelSpec | None) -> Rules:
-    """Names in files; they differ by which of two bias tensors of the vocabulary head is the live one."""
+def trunk(base: str) -> tuple[Rule, ...]:
+    """Names of the embedding and the blocks; `base` is the name of the model that holds them, such as `bert`."""
+    embeddings, layer = f"{base}.embeddings", base + ".encoder.layer.{}"
     attention = (("query", "q"), ("key", "k"), ("value", "v"))
-    return Rules(
-        model=(
-            *rename(f"{EMBEDDINGS}.word_embeddings", "tokens"),
-            *rename(f"{EMBEDDINGS}.position_embeddings", "encoder.positions"),
-            *rename(f"{EMBEDDINGS}.token_type_embeddings", "types"),
-            *rename(f"{EMBEDDINGS}.LayerNorm", "encoder.embedding_norm"),
-            *(r for t, o in attention for r in rename(f"{THEIRS}.attention.self.{t}", f"{OURS}.attention.{o}")),
-            *rename(f"{THEIRS}.attention.output.dense", f"{OURS}.attention.o"),
-            *rename(f"{THEIRS}.attention.output.LayerNorm", f"{OURS}.attention_residual.norm"),
-            *rename(f"{THEIRS}.intermediate.dense", f"{OURS}.mlp.up"),
-            *rename(f"{THEIRS}.output.dense", f"{OURS}.mlp.down"),
-            *rename(f"{THEIRS}.output.LayerNorm", f"{OURS}.mlp_residual.norm"),
-            *rename(f"{PREDICTIONS}.transform.dense", "head.transform.dense"),
-            *rename(f"{PREDICTIONS}.transform.LayerNorm", "head.transform.norm"),
-            Rule(f"{PREDICTIONS}.decoder.weight", ("head.out.weight",)),
-            *_bias(tied=spec is None or spec.tied),
-        ),
-        label=(*rename("bert.pooler.dense", "head.pooler"), *rename("classifier", "head.out")),
-        ignored=(f"{EMBEDDINGS}.position_ids", "cls.seq_relationship.weight", "cls.seq_relationship.bias"),
-        prefix="bert.",
-        respelled=((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias")),
+    return (
+        *rename(f"{embeddings}.word_embeddings", "tokens"),
+        *rename(f"{embeddings}.position_embeddings", "encoder.positions"),
+        *rename(f"{embeddings}.token_type_embeddings", "types"),
+        *rename(f"{embeddings}.LayerNorm", "encoder.embedding_norm"),
+        *(r for t, o in attention for r in rename(f"{layer}.attention.self.{t}", f"{OURS}.attention.{o}")),
+        *rename(f"{layer}.attention.output.dense", f"{OURS}.attention.o"),
+        *rename(f"{layer}.attention.output.LayerNorm", f"{OURS}.attention_residual.norm"),
+        *rename(f"{layer}.intermediate.dense", f"{OURS}.mlp.up"),
+        *rename(f"{layer}.output.dense", f"{OURS}.mlp.down"),
+        *rename(f"{layer}.output.LayerNorm", f"{OURS}.mlp_residual.norm"),
     )
 
 
-def _bias(*, tied: bool) -> tuple[Rule, Rule]:
-    """Tied, the outer bias is written and the inner one a copy; untied, transformers 5 adds the inner one only."""
-    inner, outer = f"{PREDICTIONS}.decoder.bias", f"{PREDICTIONS}.bias"
-    if tied:
+def predictions(spec: ModelSpec | None) -> tuple[Rule, ...]:
+    """Names of the vocabulary head."""
+    return (
+        *rename(f"{PREDICTIONS}.transform.dense", "head.transform.dense"),
+        *rename(f"{PREDICTIONS}.transform.LayerNorm", "head.transform.norm"),
+        Rule(f"{PREDICTIONS}.decoder.weight", ("head.out.weight",)),
+        *output_bias(f"{PREDICTIONS}.decoder.bias", f"{PREDICTIONS}.bias", spec),
+    )
+
+
+def output_bias(inner: str, outer: str, spec: ModelSpec | None) -> tuple[Rule, Rule]:
+    """Two names of one bias. Tied: the outer is written, the inner a copy; untied, transformers 5 adds the inner one.
+
+    So files differ by which of the two is the live one.
+    """
+    if spec is None or spec.tied:
         return Rule(outer, ("head.out.bias",)), Rule(inner, ("head.out.bias",), twin="equal")
     return Rule(inner, ("head.out.bias",)), Rule(outer, ("head.out.bias",), twin="dead")
+
+
+def rules(spec: ModelSpec | None) -> Rules:
+    """Names in files."""
+    return Rules(
+        model=(*trunk("bert"), *predictions(spec)),
+        label=(*rename("bert.pooler.dense", "head.pooler"), *rename("classifier", "head.out")),
+        ignored=("bert.embeddings.position_ids", "cls.seq_relationship.weight", "cls.seq_relationship.bias"),
+        prefix="bert.",
+        respelled=RESPELLED,
+    )
 
 
 BERT = Family(

@@ -39,11 +39,11 @@ class Fields:
         self.only("is_encoder_decoder", encoder_decoder, both if encoder_decoder else "")
         self.only("pruned_heads", {})
 
-    def integer(self, key: str, default: int | None = None, *, most: int = WIDEST) -> int:
-        """A whole number from 1 to `most`."""
+    def integer(self, key: str, default: int | None = None, *, least: int = 1, most: int = WIDEST) -> int:
+        """A whole number from `least` to `most`."""
         value = self._value(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise InputError(f"{key} is {_show(value)}, but must be a whole number from 1 to {most}.")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise InputError(f"{key} is {_show(value)}, but must be a whole number from {least} to {most}.")
         return value
 
     def optional(self, key: str) -> int | None:

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Part = Literal["model", "label"]
+Part = Literal["model", "label", "spare"]
 Twin = Literal["none", "equal", "copied", "dead"]
 
 
@@ -80,13 +80,16 @@ def rename(theirs: str, ours: str | tuple[str, ...], *, transposed: bool = False
 class Rules:
     """All rules of a family.
 
-    model: the language model; label: what its `ForSequenceClassification` puts on top; ignored: known tensors that hold
+    model: the language model; label: what its `ForSequenceClassification` puts on top; spare: what files of the bare
+    base model hold and no head here reads, kept to be written back (RoBERTa's pooler); ignored: known tensors that hold
     no weights or serve nothing here; prefix: what files of the bare base model leave out; respelled: older endings of
-    names and today's; absent: our names that a file may lack, and ours whose copy then stands there (None: zeros).
+    names and today's; absent: our names that a file may lack, and ours whose copy then stands there (None: zeros). A
+    name under `model` and under `label` belongs to both heads (ModernBERT).
     """
 
     model: tuple[Rule, ...]
     label: tuple[Rule, ...] = ()
+    spare: tuple[Rule, ...] = ()
     ignored: tuple[str, ...] = ()
     prefix: str = ""
     respelled: tuple[tuple[str, str], ...] = ()
@@ -107,7 +110,7 @@ class Rules:
 
     def locate(self, ours: str, part: Part = "model") -> Place | None:
         """Our name -> the tensor of theirs that holds it, or None."""
-        for rule in self.label if part == "label" else self.model:
+        for rule in self.model if part == "model" else self.label + self.spare:
             for name in rule.ours if rule.twin == "none" else ():
                 numbers = _numbers(name, ours)
                 if numbers is not None:
@@ -124,7 +127,7 @@ class Rules:
                 raise KeyError(name)
             if place.theirs not in out:
                 out[place.theirs] = place.rule.join([state[ours] for ours in place.ours])
-            for twin in (rule for _, rule in self._all() if rule.twin in ("copied", "dead")):
+            for twin in (r for kind, r in self._all() if kind == part and r.twin in ("copied", "dead")):
                 if place.rule.twin == "none" and twin.ours == place.rule.ours:
                     out[twin.theirs] = out[place.theirs].clone()
         return out
@@ -132,6 +135,7 @@ class Rules:
     def _all(self) -> Iterable[tuple[Part, Rule]]:
         yield from (("model", rule) for rule in self.model)
         yield from (("label", rule) for rule in self.label)
+        yield from (("spare", rule) for rule in self.spare)
 
     def _spellings(self, theirs: str) -> Iterable[str]:
         for old, new in self.respelled:

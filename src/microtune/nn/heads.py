@@ -7,7 +7,7 @@ in plain torch). Soft-capping, T5's scale, BART's bias and BERT's transform live
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,23 +15,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from microtune.nn.layers import ACTIVATIONS, dropout, make_norm
-from microtune.nn.spec import ModelSpec
+from microtune.nn.spec import LabelHeadKind, ModelSpec
 
 CHUNK_ELEMENTS = 8_000_000  # logits that exist at one time, 32 MB in float32; half as many cost a fifth of the rate
 
 
 class HeadTransform(nn.Module):
-    """BERT's dense layer, activation and norm before the vocabulary."""
+    """BERT's dense layer, activation and norm before the vocabulary, at the width of the embedding."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         stack = spec.output_stack
-        self.dense = nn.Linear(stack.hidden_size, stack.hidden_size)
-        self.norm = make_norm(stack)
-        self.activation = ACTIVATIONS[stack.activation]
+        self.dense = nn.Linear(stack.hidden_size, stack.embedding_width, bias=spec.head_transform_bias)
+        self.norm = make_norm(stack, stack.embedding_width)
+        self.activation = ACTIVATIONS[spec.head_activation or stack.activation]
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """[R, D] -> [R, D]."""
+        """[R, D] -> [R, embedding_width]."""
         return self.norm(self.activation(self.dense(hidden)))
 
 
@@ -41,7 +41,7 @@ class VocabularyHead(nn.Module):
     def __init__(self, spec: ModelSpec, tokens: nn.Embedding | None) -> None:
         super().__init__()
         self.transform = HeadTransform(spec) if spec.head_transform else None
-        self.out = nn.Linear(spec.hidden_size, spec.vocab_size, bias=spec.head_bias)
+        self.out = nn.Linear(spec.output_stack.embedding_width, spec.vocab_size, bias=spec.head_bias)
         if tokens is not None:
             self.out.weight = tokens.weight
         self.logit_scale = spec.logit_scale
@@ -228,6 +228,15 @@ def _capped_gradients(
     return total, [grad, *sums]
 
 
+INNER: dict[LabelHeadKind, Callable[[Tensor], Tensor]] = {  # what stands between pooling and scores
+    "tanh_pooler": torch.tanh,  # came with the model (BERT)
+    "tanh_dense": torch.tanh,  # is new (RoBERTa)
+    "gelu_dense": F.gelu,  # ELECTRA
+    "relu_dense": F.relu,  # DistilBERT
+}
+DROPPED_TWICE = ("tanh_dense", "gelu_dense")  # dropout before the dense layer, too
+
+
 class LabelHead(nn.Module):
     """Pooled hidden states -> one score per label, as the architecture's `ForSequenceClassification` does it.
 
@@ -236,29 +245,42 @@ class LabelHead(nn.Module):
 
     def __init__(self, spec: ModelSpec, num_labels: int) -> None:
         super().__init__()
-        D = spec.hidden_size
+        D, kind = spec.hidden_size, spec.label_head
         self.pooling = spec.pooling
-        self.kind = spec.label_head
+        self.kind = kind
         self.dropout = spec.label_dropout
-        self.pooler = nn.Linear(D, D) if spec.label_head == "tanh_pooler" else None
-        self.out = nn.Linear(D, num_labels, bias=spec.label_bias)
-        nn.init.normal_(self.out.weight, 0.0, spec.initializer_range)
-        if self.out.bias is not None:
-            nn.init.zeros_(self.out.bias)
-        if self.pooler is not None:
-            nn.init.normal_(self.pooler.weight, 0.0, spec.initializer_range)
-            nn.init.zeros_(self.pooler.bias)
+        self.pooler = nn.Linear(D, D) if kind == "tanh_pooler" else None
+        self.dense = nn.Linear(D, D) if kind in INNER and kind != "tanh_pooler" else None
+        self.transform = HeadTransform(spec) if kind == "transform" else None
+        width = spec.output_stack.embedding_width if kind == "transform" else D
+        self.out = nn.Linear(width, num_labels, bias=spec.label_bias)
+        below = (m for m in self.modules() if isinstance(m, nn.Linear) and m is not self.out)
+        for part in (self.out, *below):  # the order in which a seed draws
+            nn.init.normal_(part.weight, 0.0, spec.initializer_range)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
 
     def forward(self, hidden: Tensor, counts: Tensor) -> Tensor:
         """Hidden states [R, D] of B sequences with `counts [B]` positions each -> scores [B, labels]."""
         x = pool_mean(hidden, counts) if self.pooling == "mean" else hidden
         if self.kind == "normalized":  # unit root mean square, so that one learning rate serves every model
             x = F.normalize(x, dim=-1) * x.shape[-1] ** 0.5
-        if self.pooler is not None:
-            x = torch.tanh(self.pooler(x))
-        if self.dropout and self.training:
-            x = dropout(x, self.dropout)
-        return self.out(x)
+        inner = self.pooler if self.dense is None else self.dense
+        if inner is not None:
+            x = self._dropped(x) if self.kind in DROPPED_TWICE else x
+            x = INNER[self.kind](inner(x))
+        if self.transform is not None:
+            x = self.transform(x)
+        return self.out(self._dropped(x))
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return dropout(x, self.dropout) if self.dropout and self.training else x
+
+    def take(self, spare: Mapping[str, Tensor]) -> None:
+        """Everything below the scores from what came with the model's files (`Loaded.spare`), if all of it did."""
+        below = [name for name in self.state_dict() if not name.startswith("out.")]
+        if all(f"head.{name}" in spare for name in below):
+            self.load_state_dict({name: spare[f"head.{name}"] for name in below}, strict=False)
 
 
 def pool_mean(hidden: Tensor, counts: Tensor) -> Tensor:

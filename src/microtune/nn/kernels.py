@@ -27,7 +27,7 @@ def add_grad(grads: Grads, parameter: Tensor | None, value: Tensor) -> None:
 
 
 class NormPass:
-    """RMS or layer norm of `x [N, D]`, computed in at least float32."""
+    """RMS or layer norm of `x [N, D]`, computed in at least float32; or no norm (the first one of ModernBERT)."""
 
     def __init__(self, norm: nn.Module, dtype: torch.dtype) -> None:
         self.norm, self.dtype = norm, dtype
@@ -37,8 +37,10 @@ class NormPass:
         """[N, D] -> [N, D] in `out` (default: the type of products)."""
         norm, wide = self.norm, torch.promote_types(x.dtype, torch.float32)
         self.x = x = x.to(wide)
+        if isinstance(norm, nn.Identity):
+            return self.again(out)
         if isinstance(norm, LayerNorm):
-            weight, bias = norm.weight.to(wide), norm.bias.to(wide)
+            weight, bias = _affine(norm, wide)
             y, self.centre, self.stats = torch.native_layer_norm(x, [x.shape[-1]], weight, bias, norm.eps)
             return y.to(out or self.dtype)
         assert isinstance(norm, RMSNorm)
@@ -48,9 +50,12 @@ class NormPass:
 
     def again(self, out: torch.dtype | None = None) -> Tensor:
         """The output once more, from what was kept."""
+        if isinstance(self.norm, nn.Identity):
+            return self.x.to(out or self.dtype)
         if isinstance(self.norm, LayerNorm):
-            weight, bias = self.norm.weight.to(self.x.dtype), self.norm.bias.to(self.x.dtype)
-            return torch.addcmul(bias, (self.x - self.centre).mul_(self.stats), weight).to(out or self.dtype)
+            weight, bias = _affine(self.norm, self.x.dtype)
+            unit = (self.x - self.centre).mul_(self.stats)
+            return (unit.mul_(weight) if bias is None else torch.addcmul(bias, unit, weight)).to(out or self.dtype)
         return (self.x * self.stats).mul_(self._rms_weight()).to(out or self.dtype)
 
     def _rms_weight(self) -> Tensor:
@@ -62,9 +67,11 @@ class NormPass:
         """Gradient in the output -> gradient in the input, in the wide type."""
         norm, x = self.norm, self.x
         dy = dy.to(x.dtype)
+        if isinstance(norm, nn.Identity):
+            return dy
         if isinstance(norm, LayerNorm):
-            wanted = [True, norm.weight.requires_grad, norm.bias.requires_grad]
-            weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
+            wanted = [True, norm.weight.requires_grad, norm.bias is not None and norm.bias.requires_grad]
+            weight, bias = _affine(norm, x.dtype)
             dx, dw, db = aten.native_layer_norm_backward(
                 dy, x, [x.shape[-1]], self.centre, self.stats, weight, bias, wanted
             )
@@ -80,6 +87,11 @@ class NormPass:
         dz = dy * self._rms_weight()
         along = (dz * unit).sum(-1, keepdim=True).div_(-x.shape[-1])
         return dz.addcmul_(unit, along).mul_(self.stats)
+
+
+def _affine(norm: LayerNorm, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of a layer norm in the type that it computes in."""
+    return norm.weight.to(dtype), None if norm.bias is None else norm.bias.to(dtype)
 
 
 class DropoutPass:

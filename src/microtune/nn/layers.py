@@ -40,18 +40,18 @@ class RMSNorm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Layer norm (Ba, Kiros and Hinton, 2016)."""
+    """Layer norm (Ba, Kiros and Hinton, 2016), with or without a bias."""
 
-    def __init__(self, size: int, eps: float) -> None:
+    def __init__(self, size: int, eps: float, *, bias: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(size))
-        self.bias = nn.Parameter(torch.zeros(size))
+        self.bias = nn.Parameter(torch.zeros(size)) if bias else None
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""
         wide = torch.promote_types(x.dtype, torch.float32)
-        weight, bias = self.weight.to(wide), self.bias.to(wide)
+        weight, bias = self.weight.to(wide), None if self.bias is None else self.bias.to(wide)
         return F.layer_norm(x.to(wide), weight.shape, weight, bias, self.eps).to(x.dtype)
 
 
@@ -80,7 +80,7 @@ def make_norm(spec: StackSpec, size: int | None = None) -> nn.Module:
     size = size or spec.hidden_size
     if spec.norm == "rms":
         return RMSNorm(size, spec.norm_eps, shift=spec.norm_shift)
-    return LayerNorm(size, spec.norm_eps)
+    return LayerNorm(size, spec.norm_eps, bias=spec.norm_bias)
 
 
 class MLP(nn.Module):

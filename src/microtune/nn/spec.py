@@ -23,7 +23,7 @@ RopeLayout = Literal["halves", "pairs"]
 RopeKind = Literal["linear", "dynamic", "llama3", "yarn", "longrope"]
 QueryKeyNorm = Literal["none", "head", "width"]
 Pooling = Literal["first", "last", "mean"]
-LabelHeadKind = Literal["linear", "tanh_pooler", "normalized"]
+LabelHeadKind = Literal["linear", "tanh_pooler", "normalized", "tanh_dense", "gelu_dense", "relu_dense", "transform"]
 
 WIDEST = 2**20  # layers, heads, widths: beyond any model, and products of three still fit into 64 bits
 LONGEST = 2**24  # vocabulary, positions
@@ -77,6 +77,7 @@ class StackSpec:
 
     num_layers: int
     hidden_size: int
+    embedding_size: int | None = None  # None: hidden_size; else a projection stands after the embedding norm (ELECTRA)
     num_heads: int
     intermediate_size: int
     num_kv_heads: int | None = None  # None: as many as num_heads
@@ -86,8 +87,10 @@ class StackSpec:
     norm: Norm = "layer"
     norm_eps: float = 1e-5
     norm_shift: bool = False  # multiply by (1 + weight), as Gemma does
+    norm_bias: bool = True  # of layer norms
     placement: Placement = "pre"  # of norms: before a branch, after the sum, on both sides of it, or after it alone
     residuals: Residuals = "sequential"  # parallel: the MLP reads what attention reads, and both are added
+    first_norm: bool = True  # false: the first attention reads the embedding without a norm of its own (ModernBERT)
     final_norm: bool = True
     mlp: MLPKind = "plain"
     activation: Activation = "gelu"
@@ -139,6 +142,8 @@ class StackSpec:
             raise InputError("residuals: parallel goes with norms before the branches and without cross-attention.")
         if self.positions == "rotary":
             self._check_rotary()
+        if not self.first_norm and self.placement != "pre":
+            raise InputError(f"first_norm: false needs placement: pre, not {self.placement}.")
 
     def _check_rotary(self) -> None:
         size, scaling = self.rotary_size, self.rope_scaling
@@ -157,6 +162,11 @@ class StackSpec:
             count = len(getattr(scaling, name))
             if count != size // 2:
                 raise InputError(f"rope_scaling: {name} has {count} numbers, but {size // 2} angles need one each.")
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of token, type and position embeddings."""
+        return self.embedding_size or self.hidden_size
 
     @property
     def kv_heads(self) -> int:
@@ -202,6 +212,8 @@ class ModelSpec:
     tied: bool = True  # the vocabulary head shares the token embedding
     target_tokens: TargetTokens = "shared"  # the embedding that a decoder under an encoder reads
     head_transform: bool = False  # BERT: dense + activation + norm before the vocabulary head
+    head_activation: Activation | None = None  # of the transform; None: that of the blocks
+    head_transform_bias: bool = True  # of the transform's dense layer
     head_bias: bool = False
     logit_scale: float = 1.0  # multiplies the hidden states before the vocabulary head (T5)
     logit_softcap: float | None = None
@@ -220,6 +232,11 @@ class ModelSpec:
             raise InputError("The encoder and the decoder need the same hidden_size.")
         if self.target_tokens == "own" and (self.tied or self.encoder is None or self.decoder is None):
             raise InputError("target_tokens: own needs an encoder, a decoder and a head of its own (tied: false).")
+        widths = {stack.embedding_width for stack in (self.encoder, self.decoder) if stack}
+        if len(widths) > 1:
+            raise InputError(f"encoder and decoder share the embedding, but are {sorted(widths)} wide.")
+        if self.output_stack.embedding_width != self.hidden_size and not self.head_transform:
+            raise InputError("An embedding_size other than hidden_size needs head_transform, which leads back to it.")
 
     @property
     def output_stack(self) -> StackSpec:
@@ -284,10 +301,18 @@ def _build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
 
 def _check_literals(spec: RopeScaling | StackSpec | ModelSpec) -> None:
     for name, hint in get_type_hints(type(spec)).items():
-        choices = get_args(hint)
         value = getattr(spec, name)
-        if choices and all(isinstance(c, str) for c in choices) and value not in choices:
+        choices = _words(hint, value)
+        if choices and value not in choices:
             raise InputError(f'{name}: unknown value "{value}". {suggest(str(value), choices)}')
+
+
+def _words(hint: Any, value: object) -> tuple[str, ...]:
+    """The words of a Literal, and of one that may be None; nothing where `value` is that None."""
+    choices = get_args(hint)
+    if type(None) in choices:
+        choices = () if value is None else get_args(choices[0])
+    return choices if all(isinstance(c, str) for c in choices) else ()
 
 
 def _check_values(spec: RopeScaling | StackSpec | ModelSpec) -> None:
@@ -309,7 +334,7 @@ def _check_values(spec: RopeScaling | StackSpec | ModelSpec) -> None:
             number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e12
             fits, wanted = number and (value > 0 if field.name in POSITIVE else value >= 0), "a number from 0 to 1e12"
         else:
-            kind = tuple(k for k in kinds if isinstance(k, type)) or (str,)  # one of the words of a Literal
+            kind = tuple(k for k in kinds if isinstance(k, type) and k is not type(None)) or (str,)  # a word
             fits, wanted = isinstance(value, kind), "of another type"
         if not fits:
             raise InputError(f"{field.name} is {str(value)[:60]}, but must be {wanted}.")

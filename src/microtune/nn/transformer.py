@@ -108,11 +108,11 @@ class Cache:
 class Residual(nn.Module):
     """x -> x + f(x), with the norm before f, after the sum, on both sides of f, or after f alone."""
 
-    def __init__(self, spec: StackSpec) -> None:
+    def __init__(self, spec: StackSpec, *, normed: bool = True) -> None:
         super().__init__()
         self.placement = spec.placement
         self.dropout = spec.dropout
-        self.norm = nn.Identity() if spec.placement == "after" else make_norm(spec)
+        self.norm = make_norm(spec) if normed and spec.placement != "after" else nn.Identity()
         self.after = make_norm(spec) if spec.placement in ("sandwich", "after") else nn.Identity()
         self.slot = nn.Identity()
 
@@ -137,7 +137,7 @@ class Block(nn.Module):
         super().__init__()
         self.layer = layer
         self.attention = Attention(spec, layer)
-        self.attention_residual = Residual(spec)
+        self.attention_residual = Residual(spec, normed=spec.first_norm or layer > 0)
         self.parallel = spec.residuals == "parallel"
         self.cross = Attention(spec, layer, cross=True) if spec.cross_attention else None
         self.cross_residual = Residual(spec) if spec.cross_attention else None
@@ -181,27 +181,31 @@ class Stack(nn.Module):
     def __init__(self, spec: StackSpec) -> None:
         super().__init__()
         self.spec = spec
+        width = spec.embedding_width
         self.positions: nn.Embedding | None = None
         if spec.positions in ("learned", "sinusoidal"):
             assert spec.max_positions is not None
-            self.positions = nn.Embedding(spec.max_positions, spec.hidden_size)
+            self.positions = nn.Embedding(spec.max_positions, width)
             if spec.positions == "sinusoidal":
-                self.positions.weight.data.copy_(sinusoidal_table(spec.max_positions, spec.hidden_size, spec.sinusoids))
+                self.positions.weight.data.copy_(sinusoidal_table(spec.max_positions, width, spec.sinusoids))
                 self.positions.weight.requires_grad_(False)
         self.relative_bias = RelativeBias(spec) if spec.positions == "relative" else None
-        self.embedding_norm = make_norm(spec) if spec.embedding_norm else None
+        self.embedding_norm = make_norm(spec, width) if spec.embedding_norm else None
+        self.projection = nn.Linear(width, spec.hidden_size) if width != spec.hidden_size else None
         self.blocks = nn.ModuleList(Block(spec, layer) for layer in range(spec.num_layers))
         self.norm = make_norm(spec) if spec.final_norm else nn.Identity()
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Token embeddings [N, D] and their positions [N] -> input of the first block [N, D]."""
+        """Token embeddings (embedding_width each) and their positions [N] -> input of the first block [N, D]."""
         if self.spec.embedding_scale != 1.0:
             x = x * torch.tensor(self.spec.embedding_scale, dtype=x.dtype)  # rounded to the weights' type, as in HF
         if self.positions is not None:
             x = x + self.positions(positions + self.spec.position_offset)
         if self.embedding_norm is not None:
             x = self.embedding_norm(x)
-        return dropout(x, self.spec.dropout) if self.spec.dropout and self.training else x
+        if self.spec.dropout and self.training:
+            x = dropout(x, self.spec.dropout)
+        return x if self.projection is None else self.projection(x).to(x.dtype)  # which autocast would narrow
 
     def run(self, x: Tensor, flow: Flow, first: int, last: int, readout: Tensor | None) -> Tensor:
         """Blocks first..last-1; the very last block of the stack shortens to `readout`."""
@@ -218,9 +222,10 @@ class Transformer(nn.Module):
         super().__init__()
         self.spec = spec
         self._cut = Cut()
-        self.tokens = nn.Embedding(spec.vocab_size, (spec.encoder or spec.output_stack).hidden_size)
+        width = spec.output_stack.embedding_width
+        self.tokens = nn.Embedding(spec.vocab_size, width)
         self.targets = nn.Embedding(spec.vocab_size, spec.hidden_size) if spec.target_tokens == "own" else None
-        self.types = nn.Embedding(spec.token_types, spec.hidden_size) if spec.token_types else None
+        self.types = nn.Embedding(spec.token_types, width) if spec.token_types else None
         self.encoder = Stack(spec.encoder) if spec.encoder else None
         self.decoder = Stack(spec.decoder) if spec.decoder else None
         self.head: nn.Module = VocabularyHead(spec, self.tokens if spec.tied else None)

@@ -34,6 +34,7 @@ from microtune.tasks.classification import Classification
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 PICKLE = "adapter_model.bin"
+WHOLE = ("classifier", "score")  # modules that PEFT itself saves of a SEQ_CLS model, with all that is inside
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> N
         "target_modules": _targets(model, list(updates)),
         "rank_pattern": _pattern(model, ranks, rank),
         "alpha_pattern": _pattern(model, alphas, alpha),
-        "modules_to_save": sorted({name.rpartition(".")[0] for name in head}) or None,
+        "modules_to_save": _saved_modules(head),
         "fan_in_fan_out": any(_transposed(model, module) for module in updates),
         "bias": "none",
         "use_rslora": False,
@@ -84,6 +85,13 @@ def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> N
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, {name: t.detach().cpu() for name, t in tensors.items()}, {"format": "pt"})
     write_json(folder / CONFIG, config)
+
+
+def _saved_modules(head: Mapping[str, Tensor]) -> list[str] | None:
+    """The modules that hold a label head; a part of one that PEFT takes whole must not be named beside it."""
+    modules = {name.rpartition(".")[0] for name in head}
+    outer = {name: name.partition(".")[0] for name in modules}
+    return sorted({outer[name] if outer[name] in WHOLE else name for name in modules}) or None
 
 
 def has_peft_form(model: Model) -> bool:
@@ -318,20 +326,22 @@ def _linear(network: Transformer, role: str) -> nn.Linear:
 
 
 def _attach_label_head(folder: Path, model: Model, config: AdapterConfig, tensors: dict[str, Tensor]) -> None:
-    """The label head that PEFT saved with `modules_to_save`; a pooler that it did not save is the base's."""
+    """The label head that PEFT saved with `modules_to_save`; what it lacks below the scores is the base's."""
     family, path = families[model.family], folder / WEIGHTS
     spec = family.to_spec(model.config)
+    rules = family.rules(spec)
     given: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        place = family.rules(spec).place(name)
-        if place is None or place.part != "label":
+        place = rules.place(name)
+        home = None if place is None else rules.locate(place.ours[0], "label")
+        if place is None or home is None or home.theirs != place.theirs:
             raise InputError(f'{path}: tensor "{PREFIX}{name}" is neither LoRA nor label head; it cannot be read.')
         given[place.ours[0].removeprefix("head.")] = tensor
     if "out.weight" not in given:
         raise InputError(f"{path}: holds no label head, which task_type SEQ_CLS promises; save the adapter again.")
     head = LabelHead(spec, len(given["out.weight"]))
-    poolers = {n.removeprefix("head."): t for n, t in model.spare.items() if n.startswith("head.pooler.")}
-    state = {name: tensor for name, tensor in (poolers | given).items() if name in head.state_dict() or name in given}
+    below = {n.removeprefix("head."): t for n, t in model.spare.items() if not n.startswith("head.out.")}
+    state = {name: tensor for name, tensor in (below | given).items() if name in head.state_dict() or name in given}
     for name, tensor in head.state_dict().items():
         if name not in state:
             raise InputError(f'{path}: "{name}" of the label head is neither in the adapter nor in its base.')

@@ -156,8 +156,8 @@ def _attach(recipe: Recipe, model: Model, task: Task) -> tuple[Method, Attachmen
     head = task.make_head(model.spec)
     if head is not None:
         model.network.head = head
-        if isinstance(head, LabelHead) and head.pooler is not None and "head.pooler.weight" in model.spare:
-            head.pooler.load_state_dict({k: model.spare[f"head.pooler.{k}"] for k in ("weight", "bias")})
+        if isinstance(head, LabelHead):
+            head.take(model.spare)
     elif model.missing_head:
         raise InputError(f"The files of this model hold no vocabulary head, which the task {task.name} needs.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
