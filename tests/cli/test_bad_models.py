@@ -221,10 +221,10 @@ def test_links_inside_the_folder_are_followed(good: Path, model: Path) -> None:
 
 
 TEMPLATES = {
-    "raises": ("{{ raise_exception('Only user roles are supported!') }}", "Only user roles are supported!"),
+    "raises": ("{{ raise_exception('Roles must alternate.') }}", "Roles must alternate."),
     "loops": (
-        "{% for i in range(10**9) %}{% for j in range(10**9) %}{% endfor %}{% endfor %}",
-        "limits.template_steps",
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "The chat template takes more than ",
     ),
     "is broken": ("{% for m in messages %}", ""),
 }
@@ -235,8 +235,9 @@ def test_templates(name: str, model: Path, tmp_path: Path, capsys: pytest.Captur
     template, part = TEMPLATES[name]
     path = model / "tokenizer_config.json"
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"chat_template": template}))
-    turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "好的"}]
-    answer = tune(capsys, tmp_path, model, [{"messages": turns}] * 8, "instruction")
+    asked = [{"role": "user", "content": f"hello {i}"} for i in range(30)]
+    data = [{"messages": [one, {"role": "assistant", "content": "好的"}]} for one in asked]
+    answer = tune(capsys, tmp_path, model, data, "instruction")
     check(answer, model, [part, "template"])
 
 
