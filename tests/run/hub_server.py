@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
+import pytest
+from huggingface_hub import constants, file_download
+from torch import Tensor
+
+from microtune.errors import InputError
+from microtune.run.load import Model, load
+
 Files = dict[str, bytes]
+NAME = "owner/tiny"
+IDS = [[1, 2, 3]]
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+WANTED = ["config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json"]
 
 
 class Hub:
@@ -189,3 +200,46 @@ def in_storage(file: str) -> bool:
 def blob_hash(data: bytes) -> str:
     """How git names a file."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def point_at(server: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What HF_ENDPOINT, HF_HOME and a missing HF_TOKEN do before the client is imported."""
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
+    monkeypatch.setattr(file_download.time, "sleep", lambda _: None)  # between its retries
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def logits(model: Model) -> Tensor:
+    return model.logits(IDS)[0]
+
+
+def refused(source: str, *parts: str) -> str:
+    """The one sentence with which loading ends."""
+    with pytest.raises(InputError) as caught:
+        load(source)
+    message = str(caught.value)
+    assert message.isprintable()
+    assert message.endswith((".", "?"))
+    for part in parts:
+        assert part in message, message
+    return message
+
+
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+
+def other_weights(folder: Path) -> dict[str, bytes]:
+    """The same model with one value changed."""
+    files = files_of(folder)
+    data = bytearray(files[WEIGHTS])
+    data[-2] ^= 1
+    return files | {WEIGHTS: bytes(data)}
