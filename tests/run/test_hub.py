@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from hub_server import NAME, WANTED, WEIGHTS, Hub, blob_hash, files_of, logits, offline, other_weights, refused
 from huggingface_hub import constants
 
+from microtune.run import hub_cache
 from microtune.run.load import load
 
 # ------------------------------------------------------------------------------------------------- first and second use
@@ -205,3 +207,19 @@ def test_a_file_that_changes_in_the_cache(hub: Hub, monkeypatch: pytest.MonkeyPa
     refused(NAME, f"is not the {WEIGHTS} that the hub publishes")
     real.write_bytes(real.read_bytes()[:-3])
     refused(NAME, f"but {WEIGHTS} has")
+
+
+def test_a_copy_of_the_cache_is_hashed_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other times of files, same content: looked at again, and then known."""
+    place = load(NAME).place
+    assert place is not None
+    os.utime((place.path / WEIGHTS).resolve(), (1, 1))
+    seen: list[str] = []
+    checked = hub_cache.check
+    monkeypatch.setattr(
+        hub_cache, "check", lambda path, file, published: seen.append(file) or checked(path, file, published)
+    )
+    offline(monkeypatch)
+    for _ in range(2):
+        load(NAME)
+        assert seen == [WEIGHTS]

@@ -133,6 +133,7 @@ def recall(repository: Path, asked: str) -> Snapshot | None:
     except InputError:
         return None
     snapshot = repository / "snapshots" / commit
+    changed = False
     for name, known in files.items():
         path = snapshot / name
         if not plain(name) or not path.is_file():
@@ -140,6 +141,9 @@ def recall(repository: Path, asked: str) -> Snapshot | None:
         state = path.stat()
         if (state.st_size, state.st_mtime_ns) != (known.size, known.modified):
             check(path, name, Published(known.size, known.sha256, known.blob))
+            changed = True  # a copy of the cache, for instance
+    if changed:
+        remember(snapshot, {name: Published(one.size, one.sha256, one.blob) for name, one in files.items()})
     return Snapshot(snapshot, commit, weights_of(files))
 
 
