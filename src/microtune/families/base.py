@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from microtune.errors import InputError, RunError, suggest
-from microtune.families.files import CONFIG, WEIGHTS, TensorFiles, read_json
+from microtune.families.files import CONFIG, WEIGHTS, TensorFiles, foreign_code, read_json
 from microtune.families.rules import Part, Place, Rules
 from microtune.families.twins import OUT, TOKENS, fill_absent, find_places, settle_embeddings
 from microtune.nn.heads import LabelHead
@@ -99,23 +99,34 @@ class Loaded:
 families: Registry[Family] = Registry("family")  # by model_type; filled in families/__init__.py
 
 
-def load_folder(path: str | Path, dtype: torch.dtype | None = None) -> Loaded:
-    """Read a model in Hugging Face form. dtype: of the tensors returned (default: as in the file).
-
-    Raises InputError, with file and tensor, for whatever does not fit together.
-    """
-    folder = Path(path)
+def read_spec(folder: Path) -> tuple[Family, Config, ModelSpec]:
+    """What the config.json of a folder describes; an unknown family or value is an InputError."""
     place = folder / CONFIG
     config = read_json(place)
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or model_type not in families:
-        raise InputError(f'{place}: model_type "{model_type}" is not supported. {suggest(str(model_type), families)}')
+        code = f" {foreign_code(config)}" if foreign_code(config) else ""
+        raise InputError(
+            f'{place}: model_type "{model_type}" is not supported.{code} {suggest(str(model_type), families)}'
+        )
     family = families[model_type]
     try:
-        spec = family.to_spec(config)
+        return family, config, family.to_spec(config)
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
-    with TensorFiles(folder) as files:
+
+
+def load_folder(path: str | Path, dtype: torch.dtype | None = None, *, weights: str | None = None) -> Loaded:
+    """Read a model in Hugging Face form. dtype: of the tensors returned (default: as in the file).
+
+    weights: one safetensors file of the folder that holds them all (default: model.safetensors, or its index).
+
+    Raises InputError, with file and tensor, for whatever does not fit together.
+    """
+    folder = Path(path)
+    family, config, spec = read_spec(folder)
+    place = folder / CONFIG
+    with TensorFiles(folder, weights) as files:
         layers = sum(stack.num_layers for stack in (spec.encoder, spec.decoder) if stack)
         if layers > len(files):  # before anything is built from a number in a file
             raise InputError(f"{place}: promises {layers} layers, but the weights are {len(files)} tensors.")

@@ -52,8 +52,17 @@ class RunFolder:
         self._lock = filelock.FileLock(self.path / "run.lock", blocking=False)
         self.notes: list[str] = []  # what a reader should be told, such as a checkpoint that was passed over
 
-    def open(self, recipe: Recipe, data_hashes: Mapping[str, str], *, overwrite: bool) -> None:
+    def open(
+        self,
+        recipe: Recipe,
+        data_hashes: Mapping[str, str],
+        *,
+        overwrite: bool,
+        revisions: Mapping[str, str] | None = None,
+    ) -> None:
         """Take the folder: make it, resume it, or refuse with the reason.
+
+        revisions: hub ids -> commits, for the record.
 
         `overwrite` replaces a finished or a different run; an unfinished one of the same recipe is resumed all the
         same, so that the same command always continues what it began.
@@ -67,12 +76,14 @@ class RunFolder:
             with explained(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
                 self._acquire()
-                self._take(recipe, data_hashes, overwrite)
+                self._take(recipe, data_hashes, overwrite, revisions or {})
         except BaseException:
             self.close()
             raise
 
-    def _take(self, recipe: Recipe, data_hashes: Mapping[str, str], overwrite: bool) -> None:
+    def _take(
+        self, recipe: Recipe, data_hashes: Mapping[str, str], overwrite: bool, revisions: Mapping[str, str]
+    ) -> None:
         """With the lock held: tidy up after a dead process, then resume, replace, begin or refuse."""
         remove_leftovers(self.path)
         if self.finished:
@@ -85,7 +96,7 @@ class RunFolder:
                 self._clear()
             elif self._begun:
                 raise RunError(f"{self.path}: {refusal}")
-        write_json(self.path / "environment.json", environment(recipe, data_hashes))
+        write_json(self.path / "environment.json", environment(recipe, data_hashes, revisions))
         write_text(self.path / "recipe.yaml", to_yaml(recipe))
 
     def close(self) -> None:
@@ -285,8 +296,10 @@ def default_name(recipe: Recipe, data_name: str) -> str:
     return f"{clean}-{recipe.task.name}-{recipe.method.name}-{digest}"
 
 
-def environment(recipe: Recipe, data_hashes: Mapping[str, str]) -> dict[str, Any]:
-    """Versions, machine, seed and data hashes: an allow-list, never the process's variables."""
+def environment(
+    recipe: Recipe, data_hashes: Mapping[str, str], revisions: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Versions, machine, seed, data hashes and hub revisions: an allow-list, never the process's variables."""
     import numpy
     import tokenizers
     import torch
@@ -304,6 +317,7 @@ def environment(recipe: Recipe, data_hashes: Mapping[str, str]) -> dict[str, Any
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "seed": recipe.seed,
         "data": dict(data_hashes),
+        "revisions": dict(revisions or {}),
     }
 
 

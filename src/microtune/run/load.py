@@ -35,6 +35,7 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
 }
 EMBED_TOKENS = 4096
+LONELY_ROWS = 2  # embeddings are padded, published ones by 4 % at most; with a half too many, the vocabulary is another
 
 
 @dataclass
@@ -217,7 +218,9 @@ def load(
     weights: Literal["pretrained", "random"] = "pretrained",
     seed: int = 0,
 ) -> Model:
-    """Load a model by name, folder, run folder, PEFT adapter folder or hub id.
+    """Load a model by name, folder, safetensors file, run folder, PEFT adapter folder or hub id.
+
+    A hub id is `owner/name` or `owner/name@revision`, one of ModelScope `modelscope:owner/name`.
 
     dtype: float64 | float32 | float16 | bfloat16 (default: float32). weights="random": the same network from scratch.
     """
@@ -242,7 +245,8 @@ def load(
 def load_base(place: Place, dtype: str | None) -> Model:
     """A folder in Hugging Face form."""
     tokenizer = Tokenizer.load(place.path)  # first: what reading it takes is free again before the weights come
-    loaded = load_folder(place.path, DTYPES[dtype or "float32"])
+    single = place.weights[0] if len(place.weights) == 1 else None
+    loaded = load_folder(place.path, DTYPES[dtype or "float32"], weights=single)
     pooling = sentence_pooling(place.path)
     spec = loaded.spec
     if pooling:
@@ -307,9 +311,14 @@ def sentence_pooling(folder: Path) -> dict[str, Any] | None:
 
 
 def check_ids(tokenizer: Tokenizer | None, spec: ModelSpec, folder: Path) -> None:
-    """The tokenizer gives no id for which the model has no row."""
+    """The tokenizer gives no id for which the model has no row, and does not leave most rows without an id."""
     if tokenizer is not None and len(tokenizer) > spec.vocab_size:
         raise InputError(
             f"{folder}: the tokenizer can give ids up to {len(tokenizer) - 1}, but the model's embedding ends at "
             f"{spec.vocab_size - 1}; the two do not belong together."
+        )
+    if tokenizer is not None and len(tokenizer) * LONELY_ROWS < spec.vocab_size:
+        raise InputError(
+            f"{folder}: the tokenizer has {len(tokenizer)} ids, but the model's embedding has {spec.vocab_size} rows; "
+            "the two do not belong together. Put the tokenizer of this model into the folder."
         )

@@ -26,6 +26,8 @@ from microtune.families.rules import Rule
 from microtune.nn.heads import LabelHead
 from microtune.nn.transformer import Transformer
 from microtune.run.disk import read_tensors, write_json, write_tensors
+from microtune.run.foreign_adapters import refuse_tensors
+from microtune.run.hub import is_id
 from microtune.run.load import Model, load_base
 from microtune.run.peft_config import AdapterConfig, adapter_config
 from microtune.run.sources import Place, locate
@@ -220,17 +222,14 @@ def _base_place(place: Place, config: AdapterConfig) -> Place:
         )
     try:
         beside = (place.path / name).resolve()
-        found = locate(str(beside) if beside.is_dir() else name)
+        pinned = f"{name}@{config.revision}" if config.revision and is_id(name) and not Path(name).exists() else name
+        found = locate(str(beside) if beside.is_dir() else pinned)
     except (OSError, ValueError) as error:
         raise InputError(f'{path}: base_model_name_or_path "{name[:80]}" is not a usable name ({error}).') from None
     except InputError as error:
         raise InputError(f"{path}: the base of this adapter cannot be found: {error}") from None
     if found.kind in ("run", "adapter"):
         raise InputError(f'{path}: the base "{name}" is a folder with an adapter or a run; name a plain model.')
-    if found.kind == "hub" and config.revision not in (None, "main"):
-        raise InputError(
-            f'{path}: revision "{config.revision}" of the base is asked for; download it and name its folder.'
-        )
     return found
 
 
@@ -247,6 +246,7 @@ def _read(folder: Path) -> dict[str, Tensor]:
         tensors = read_tensors(path)
     except RunError as error:
         raise InputError(str(error)) from None
+    refuse_tensors(tensors, path)
     for name, tensor in tensors.items():
         if not name.startswith(PREFIX):
             raise InputError(

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from microtune.errors import InputError
 from microtune.recipe import validated
+from microtune.run.foreign_adapters import refuse_schema
 
 # These say nothing about what the adapter computes, or only how it was initialised with the base left as it is.
 HARMLESS = (
@@ -105,9 +106,7 @@ class AdapterConfig(BaseModel):
 
 def adapter_config(values: Mapping[str, Any], path: Path) -> AdapterConfig:
     """Check the contents of an `adapter_config.json`; an option that would change the result is an InputError."""
-    kind = values.get("peft_type")
-    if kind != "LORA":
-        raise InputError(f'{path}: peft_type "{str(kind)[:40]}" is not supported; only LORA adapters are read.')
+    refuse_schema(values, path)
     given = {key: value for key, value in values.items() if value is not None}
     if not given.get("target_modules"):
         raise InputError(

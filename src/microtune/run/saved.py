@@ -158,7 +158,7 @@ def _base(folder: Path, base: BaseRecord, dtype: str | None) -> Model:
     copy = folder / "base"
     place = Place("embedded", base.name, copy) if copy.is_dir() else locate(base.source)
     model = load_base(place, dtype)
-    if not copy.is_dir() and weights_digest(place.path) != base.digest:
+    if not copy.is_dir() and weights_digest(place) != base.digest:
         raise RunError(
             f"{folder}: the base model {base.name} has changed since this run; put the old files back or tune again.",
             check="same-base",
@@ -201,22 +201,22 @@ def _base_record(model: Model, choice: ModelChoice, method: Method, seed: int) -
     if place is None:
         return {"name": "memory", "source": "", "digest": ""}
     needed = method.name != "full" and choice.weights == "pretrained"
-    source = str(place.path.resolve()) if place.kind == "folder" else place.name
     return {
         "name": place.name,
         "kind": place.kind,
-        "source": source,
+        "source": place.source,
         "revision": place.revision,
         "weights": choice.weights,
         "seed": seed,
-        "digest": weights_digest(place.path) if needed else "",
+        "digest": weights_digest(place) if needed else "",
     }
 
 
-def weights_digest(folder: Path) -> str:
-    """SHA-256 over the safetensors files of a folder."""
+def weights_digest(place: Place) -> str:
+    """SHA-256 over the safetensors files of a model."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    named = [place.path / name for name in place.weights]
+    for path in named or sorted(place.path.glob("*.safetensors")):
         with open(path, "rb") as source:
             while block := source.read(1 << 20):
                 digest.update(block)

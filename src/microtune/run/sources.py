@@ -1,4 +1,4 @@
-"""Where a model comes from: an embedded base, an installed package, a folder, a run, a hub id.
+"""Where a model comes from: an embedded base, an installed package, a folder, a file, a run, a hub id.
 
 A name is looked at in that order, and what was found is written down exactly (version, revision, hash of the weights),
 so that a run can be reloaded and a changed base is noticed.
@@ -7,16 +7,18 @@ so that a run can be reloaded and a changed base is noticed.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 from microtune.errors import InputError, suggest
+from microtune.families.files import CONFIG, INDEX, WEIGHTS, read_index
 from microtune.registry import Registry
+from microtune.run import hub, modelscope
 
-HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "1_Pooling/*"]
+READ = (".json", ".safetensors", ".jinja", ".txt", ".model", ".spm")  # endings of files that are read of a folder
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,25 @@ class Base:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a model stands and what to call it in a run's record."""
+    """Where a model stands and what to call it in a run's record.
+
+    revision: of a hub. weights: its safetensors files, where not all of the folder count.
+    """
 
     kind: Literal["embedded", "folder", "run", "adapter", "hub"]
     name: str
     path: Path
     revision: str = ""
+    weights: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """What `locate` finds exactly this by, from any working directory."""
+        if self.kind == "hub":
+            return f"{self.name}@{self.revision}"
+        if self.kind == "folder":
+            return str(self.path.resolve().joinpath(*self.weights))
+        return self.name
 
 
 def _sprout() -> Path | None:
@@ -87,10 +102,19 @@ def locate(source: str) -> Place:
     if folder:
         return _folder(path)
     if file:
-        raise InputError(f"{source}: a file; give the folder that holds config.json and the weights.")
-    if source.count("/") == 1 and not source.startswith((".", "/", "~")) and "\\" not in source:
-        return _hub(source)
-    raise InputError(f'There is no model or folder "{source}". {suggest(source, bases)}')
+        return _file(path)
+    return _elsewhere(source)
+
+
+def _elsewhere(source: str) -> Place:
+    """A model of a hub, fetched or found in its cache."""
+    scheme = modelscope.SCHEME if source.startswith(modelscope.SCHEME) else ""
+    name, _, revision = source.removeprefix(scheme).partition("@")
+    if not hub.is_id(source.removeprefix(scheme)):
+        raise InputError(f'There is no model or folder "{source}". {suggest(source, bases)}')
+    found = (modelscope if scheme else hub).fetch(name, revision)
+    kind: Literal["hub", "adapter"] = "adapter" if (found.path / hub.ADAPTER).is_file() else "hub"
+    return Place(kind, scheme + name, found.path, found.commit, found.weights)
 
 
 def _folder(path: Path) -> Place:
@@ -98,22 +122,57 @@ def _folder(path: Path) -> Place:
         if not (path / "model" / "manifest.json").is_file():
             raise InputError(f"{path}: this run has no model yet; run its command again to finish it.")
         return Place("run", str(path), path)
+    check_links(path)
     if (path / "adapter_config.json").is_file():
         return Place("adapter", str(path), path)
-    if (path / "config.json").is_file():
+    if (path / CONFIG).is_file():
         return Place("folder", str(path), path)
+    if any((path / name).is_file() for name in (WEIGHTS, INDEX)):
+        raise InputError(
+            f"{path}: holds no model: there is no {CONFIG}, which says what its weights are; copy it there."
+        )
     raise InputError(f"{path}: holds no model: there is no config.json, adapter_config.json or recipe.yaml in it.")
 
 
-def _hub(name: str) -> Place:
-    """Download (or find in the cache) a repository of the Hugging Face hub; only known kinds of files are taken."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+def _file(path: Path) -> Place:
+    """One safetensors file, with its config.json beside it."""
+    folder = path.parent
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: a file; give the folder that holds config.json and the weights.")
+    check_links(folder)
+    if path.name == hub.ADAPTER_WEIGHTS and (folder / hub.ADAPTER).is_file():
+        return Place("adapter", str(folder), folder)
+    if not (folder / CONFIG).is_file():
+        raise InputError(
+            f"{path}: there is no {CONFIG} beside this file, which says what its tensors are; put it there."
+        )
+    if (folder / INDEX).is_file() and path.name in read_index(folder / INDEX).values():
+        raise InputError(f"{path}: one of several shards of a model; give the folder that holds them all.")
+    return Place("folder", str(path), folder, weights=(path.name,))
 
-    try:
-        path = Path(snapshot_download(name, allow_patterns=HUB_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise InputError(f'"{name}" is neither a folder here nor to be had from the hub: {first}') from error
-    adapter = (path / "adapter_config.json").is_file() and not (path / "config.json").is_file()
-    return Place("adapter" if adapter else "hub", name, path, revision=path.name)
+
+def check_links(folder: Path) -> None:
+    """No file of a model is a link that leads out of its folder; the cache of a hub, which is all links, excepted."""
+    home = folder.resolve()
+    inside = [home]
+    if home.parent.name == "snapshots":  # <cache>/models--owner--name/snapshots/<commit>; blobs may be shared by models
+        inside += [home.parents[1] / "blobs", home.parents[2] / "blobs"]
+    for path in _read_files(folder):
+        try:
+            target = path.resolve()
+        except (OSError, RuntimeError):  # a link to itself
+            target = Path("/")
+        if not any(target.is_relative_to(place) for place in inside):
+            raise InputError(
+                f"{path}: a link that leads out of the folder of the model; put a copy of the file in its place."
+            )
+
+
+def _read_files(folder: Path) -> Iterator[Path]:
+    for place in (folder, folder / "1_Pooling", folder / "additional_chat_templates"):
+        try:
+            yield from (path for path in sorted(place.iterdir()) if path.suffix in READ)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise InputError(f"{place}: cannot be looked into ({error.strerror}).") from error

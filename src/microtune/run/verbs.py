@@ -24,6 +24,7 @@ from microtune.run.evaluate import Score
 from microtune.run.folder import RunFolder, default_name
 from microtune.run.load import Model, load
 from microtune.run.prepare import hashes
+from microtune.run.revisions import pin
 from microtune.run.saved import weights_digest
 from microtune.run.session import stoppable
 from microtune.run.sources import locate
@@ -138,21 +139,22 @@ def tune(
 def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[Any], None] | None = None) -> Run:
     """`tune` with a ready recipe."""
     recipe, data = tuning.without_memory(recipe)
-    data_hashes = hashes(data) | base_hash(recipe)
     name = Path(str(recipe.data.train)).name.partition(".")[0] if recipe.data.train != "<memory>" else "memory"
     folder = RunFolder(recipe.out or Path("runs") / default_name(recipe, name or "data"))
+    pinned, revisions = pin(recipe, folder.path, fresh=overwrite and folder.finished)
+    data_hashes = hashes(data) | base_hash(pinned)
     created = not folder.path.exists()
     trackers = Trackers(recipe.train.track, folder.notes)
-    folder.open(recipe, data_hashes, overwrite=overwrite)
+    folder.open(recipe, data_hashes, overwrite=overwrite, revisions=revisions)
     trackers.start(folder.path, recipe)
-    return _drain(folder, tuning.tune(recipe, folder, data), trackers, on_event, created)
+    return _drain(folder, tuning.tune(pinned, folder, data), trackers, on_event, created)
 
 
 def base_hash(recipe: Recipe) -> dict[str, str]:
     """Hash of the base's weights, by which a run notices that its base has changed."""
     if recipe.model.source is None or recipe.model.weights == "random":
         return {}
-    return {"base model": weights_digest(locate(recipe.model.source).path)}
+    return {"base model": weights_digest(locate(recipe.model.source))}
 
 
 def pretrain(
