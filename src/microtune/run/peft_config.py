@@ -105,6 +105,9 @@ class AdapterConfig(BaseModel):
 
 def adapter_config(values: Mapping[str, Any], path: Path) -> AdapterConfig:
     """Check the contents of an `adapter_config.json`; an option that would change the result is an InputError."""
+    tool = _other_tool(values)
+    if tool is not None:
+        raise InputError(f"{path}: an adapter of {tool}, not of peft; its tensors mean something else. Merge it there.")
     kind = values.get("peft_type")
     if kind != "LORA":
         raise InputError(f'{path}: peft_type "{str(kind)[:40]}" is not supported; only LORA adapters are read.')
@@ -133,6 +136,18 @@ def adapter_config(values: Mapping[str, Any], path: Path) -> AdapterConfig:
         raise InputError(f'{path}: task_type "{str(config.task_type)[:40]}" is not supported; known are {known}.')
     _check_patterns(config, path)
     return config
+
+
+def _other_tool(values: Mapping[str, Any]) -> str | None:
+    """Who else calls a file adapter_config.json: known by fields that peft does not write."""
+    if "peft_type" in values:
+        return None
+    if "lora_parameters" in values or "fine_tune_type" in values:
+        return "mlx-lm"
+    inner = values.get("config")
+    if isinstance(inner, dict) and ("architecture" in inner or "mh_adapter" in inner or "config_id" in values):
+        return "the library adapters (AdapterHub)"
+    return None
 
 
 def _check_patterns(config: AdapterConfig, path: Path) -> None:
