@@ -24,7 +24,9 @@ NAMES = [
     "RunError",
     "StackSpec",
     "__version__",
+    "export",
     "load",
+    "merge",
     "pretrain",
     "tune",
 ]

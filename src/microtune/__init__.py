@@ -24,6 +24,7 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 if TYPE_CHECKING:
     from microtune.nn.spec import ModelSpec, StackSpec
     from microtune.recipe import Recipe
+    from microtune.run.export import export, merge
     from microtune.run.load import Model, load
     from microtune.run.verbs import Run, pretrain, tune
 
@@ -39,7 +40,9 @@ __all__ = [
     "RunError",
     "StackSpec",
     "__version__",
+    "export",
     "load",
+    "merge",
     "pretrain",
     "tune",
 ]
@@ -50,7 +53,9 @@ _LAZY = {
     "Recipe": "microtune.recipe",
     "Run": "microtune.run.verbs",
     "StackSpec": "microtune.nn.spec",
+    "export": "microtune.run.export",
     "load": "microtune.run.load",
+    "merge": "microtune.run.export",
     "pretrain": "microtune.run.verbs",
     "tune": "microtune.run.verbs",
 }

@@ -1,7 +1,8 @@
 """LoRA: a low-rank update beside frozen linear layers (Hu et al., 2021), scaled by alpha / rank.
 
-By default every linear role inside the blocks is adapted; A starts as in PEFT (Kaiming uniform), B at zero, so the
-output is unchanged at the start.
+`rslora` scales by alpha / sqrt(rank), so that a larger rank learns no more slowly (Kalajdzievski, 2023). By default
+every linear role inside the blocks is adapted; A starts as in PEFT (Kaiming uniform), B at zero, so the output is
+unchanged at the start.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class LoRA(Method):
     name: Literal["lora"] = "lora"
     rank: int = Field(default=8, ge=1, le=2**16, description="rank of the update")
     alpha: float | None = Field(default=None, gt=0, description="scale is alpha / rank; default: 2 x rank")
+    variant: Literal["plain", "rslora"] = Field(default="plain", description="rslora: scale is alpha / sqrt(rank)")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="on the input of the update")
     roles: list[str] | None = Field(default=None, description="such as [q, v, up]; default: all linear ones in blocks")
     first_block: int = Field(default=0, ge=0, description="adapt only blocks from this one upwards")
@@ -76,11 +78,16 @@ class LoRA(Method):
         freeze(model)
         replaced: dict[str, tuple[nn.Module, nn.Module]] = {}
         for role, linear in targets.items():
-            update = LoRALinear(linear, self.rank, self.alpha or 2.0 * self.rank, self.dropout)
+            update = LoRALinear(linear, self.rank, self._alpha(), self.dropout)
             set_module(model, role, update)
             replaced[role] = (linear, update)
         train_task_head(model)
         return Attachment(model, cut=self._cut(model, list(targets)), replaced=replaced, merge=lambda: _merge(replaced))
+
+    def _alpha(self) -> float:
+        """What LoRALinear divides by the rank: alpha, times sqrt(rank) where the scale is alpha / sqrt(rank)."""
+        alpha = self.alpha or 2.0 * self.rank
+        return alpha * math.sqrt(self.rank) if self.variant == "rslora" else alpha
 
     def _targets(self, model: Transformer) -> dict[str, nn.Linear]:
         found = {

@@ -262,7 +262,10 @@ class LabelHead(nn.Module):
 
     def forward(self, hidden: Tensor, counts: Tensor) -> Tensor:
         """Hidden states [R, D] of B sequences with `counts [B]` positions each -> scores [B, labels]."""
-        x = pool_mean(hidden, counts) if self.pooling == "mean" else hidden
+        return self.scores(pool_mean(hidden, counts) if self.pooling == "mean" else hidden)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Pooled states [B, D] -> scores [B, labels]."""
         if self.kind == "normalized":  # unit root mean square, so that one learning rate serves every model
             x = F.normalize(x, dim=-1) * x.shape[-1] ** 0.5
         inner = self.pooler if self.dense is None else self.dense

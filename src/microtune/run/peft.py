@@ -8,6 +8,7 @@ a place.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,7 +64,9 @@ def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> N
         tensors[f"{PREFIX}{module}.lora_B.weight"] = update.B
     ranks = {module: len(update.A) for module, update in updates.items()}
     rank = Counter(ranks.values()).most_common(1)[0][0]
-    alphas = {module: _number(update.scale * ranks[module]) for module, update in updates.items()}
+    stable = method.variant == "rslora"
+    sizes = {module: math.sqrt(r) if stable else r for module, r in ranks.items()}
+    alphas = {module: _number(update.scale * sizes[module]) for module, update in updates.items()}
     alpha = Counter(alphas[module] for module, r in ranks.items() if r == rank).most_common(1)[0][0]
     label = isinstance(model.network.head, LabelHead)
     config = {
@@ -80,7 +83,7 @@ def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> N
         "modules_to_save": _saved_modules(head),
         "fan_in_fan_out": any(_transposed(model, module) for module in updates),
         "bias": "none",
-        "use_rslora": False,
+        "use_rslora": stable,
         "use_dora": False,
         "init_lora_weights": True,
     }
@@ -201,7 +204,7 @@ def load_adapter(place: Place, dtype: str | None) -> Model:
     """The base that an adapter folder names, with the adapter in place; whatever does not fit is an InputError."""
     config = adapter_config(read_json(place.path / CONFIG), place.path / CONFIG)
     tensors = _read(place.path)
-    model = load_base(_base_place(place, config), dtype)
+    model = load_base(adapter_base(place, config), dtype)
     model.place = place
     with named("fits"):
         _attach(place.path, model, config, _take_updates(place.path, tensors))
@@ -214,7 +217,8 @@ def load_adapter(place: Place, dtype: str | None) -> Model:
     return model
 
 
-def _base_place(place: Place, config: AdapterConfig) -> Place:
+def adapter_base(place: Place, config: AdapterConfig) -> Place:
+    """The plain model that an adapter names, a folder beside it first; an adapter or a run there is an InputError."""
     name, path = config.base_model_name_or_path, place.path / CONFIG
     if not name:
         raise InputError(

@@ -1,0 +1,65 @@
+"""`microtune export` and `microtune merge`: a model for other tools."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from microtune.cli.console import err, out, plain
+
+Folder = Annotated[str, typer.Option("--out", help="folder to write")]
+Overwrite = Annotated[bool, typer.Option(help="replace an earlier export")]
+AsJson = Annotated[bool, typer.Option("--json", help="the report as JSON on stdout")]
+
+
+def export(
+    source: Annotated[str, typer.Argument(metavar="RUN_OR_MODEL", help="run, adapter folder, model folder, name")],
+    folder: Folder,
+    form: Annotated[str, typer.Option("--format", help="hf, peft, gguf or onnx")],
+    dtype: Annotated[
+        str | None, typer.Option(help="hf: float32, bfloat16, float16; gguf: float16, float32, q8_0")
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model for other tools, and have one of them read it back."""
+    from microtune.run.export import export as run_export
+
+    _show(run_export(source, format=form, out=folder, dtype=dtype, overwrite=overwrite), as_json)
+
+
+def merge(
+    source: Annotated[str, typer.Argument(metavar="RUN", help="run or adapter folder")],
+    folder: Folder,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 [default: float32]")] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fold an adapter into its base, and write the whole model in Hugging Face form."""
+    from microtune.run.export import merge as run_merge
+
+    _show(run_merge(source, out=folder, dtype=dtype, overwrite=overwrite), as_json)
+
+
+def _show(made: Any, as_json: bool) -> None:
+    parity = made.parity
+    if as_json:
+        print(json.dumps({"path": str(made.path), **parity.record(), **made.facts}, ensure_ascii=False))
+        return
+    if parity.note:
+        err.print(f"note: {plain(parity.note)}", style="yellow", soft_wrap=True)
+    facts = made.facts
+    if "merge_gap" in facts:
+        text = f"{facts['merged_updates']} updates merged; outputs moved by at most {facts['merge_gap']:.2g}"
+        out.print(f"{text} (allowed: {facts['merge_bound']:.2g})", soft_wrap=True)
+        for name, old in facts.get("test_before", {}).items():
+            out.print(f"  test {plain(name)}: {old:.4f} before, {facts['test_after'][name]:.4f} after", soft_wrap=True)
+        if "test" in facts:
+            out.print(f"  test split {plain(facts['test'])}", soft_wrap=True)
+    text = f"{parity.compared} of {parity.rows} rows, read by {parity.reader}: largest difference {parity.gap:.2g}"
+    out.print(plain(f"{text} (allowed: {parity.bound:.2g}, {parity.reason})"), soft_wrap=True)
+    for name, value in parity.facts:
+        out.print(f"  {plain(name.replace('_', ' '))}: {plain(value)}", soft_wrap=True)
+    out.print(f"saved: {plain(made.path)}")

@@ -1,0 +1,167 @@
+"""`microtune export` and `microtune merge`: write a model in the form of other tools, and have them read it.
+
+Everything is written beside its place and renamed at the end. Before that, a reader that is not ours opens the files
+and its answers for stored prompts are compared with ours; what came of it stands in parity.json beside them. A failed
+check leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from microtune.errors import InputError, RunError, suggest
+from microtune.run.disk import write_folder, write_json
+from microtune.run.load import DTYPES, Model, load
+from microtune.run.merge import fold, merged
+from microtune.run.parity import Parity, outputs, run_items, stored_rows
+
+Format = Literal["hf", "peft", "gguf", "onnx"]
+KINDS: dict[str, tuple[str, ...]] = {  # format -> number formats of its weights, the usual one first
+    "hf": ("float32", "bfloat16", "float16"),
+    "peft": ("float32",),
+    "gguf": ("float16", "float32", "q8_0"),
+    "onnx": ("float32",),
+}
+REPORT = "parity.json"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported folder, and what came of reading it."""
+
+    path: Path
+    parity: Parity
+    facts: dict[str, Any]
+
+
+def export(
+    source: str | Path,
+    *,
+    format: str,
+    out: str | Path,
+    dtype: str | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Write a model, a run or an adapter for other tools, and check with one of them what was written.
+
+    format: hf (transformers, sentence-transformers), peft (the adapter alone), gguf (llama.cpp), onnx. dtype: number
+    format of the weights: hf float32 | bfloat16 | float16, gguf float16 | float32 | q8_0. overwrite: replace an earlier
+    export. InputError where the form cannot express the model, CheckError where a reader computes something else.
+    """
+    kind = _number_format(format, dtype)
+    target = _target(out, overwrite)
+    model = load(source, dtype="float32")
+    if format == "peft":
+        return _export_peft(model, target)
+    rows = stored_rows(model, run_items(model)[0])
+    updates = fold(model.network)
+    return _write(model, format, kind, target, rows, {"merged_updates": updates} if updates else {})
+
+
+def merge(source: str | Path, *, out: str | Path, dtype: str | None = None, overwrite: bool = False) -> Exported:
+    """Fold the adapter of a run or of an adapter folder into its base, and write the whole model in Hugging Face form.
+
+    Refused (CheckError) where outputs, or the score of the run's test split, move by more than rounding explains.
+    """
+    kind = _number_format("hf", dtype)
+    target = _target(out, overwrite)
+    made = merged(source)
+    return _write(made.model, "hf", kind, target, made.rows, made.record())
+
+
+def _number_format(format: str, dtype: str | None) -> str:
+    if format not in KINDS:
+        raise InputError(f'format: unknown value "{format}". {suggest(format, KINDS)}')
+    if dtype is not None and dtype not in KINDS[format]:
+        raise InputError(f'dtype: {format} files are not written in "{dtype}"; known are {", ".join(KINDS[format])}.')
+    return dtype or KINDS[format][0]
+
+
+def _target(out: str | Path, overwrite: bool) -> Path:
+    """The folder to write, which must be new, empty, or with `overwrite` an earlier export."""
+    path = Path(out)
+    if path.is_dir() and any(path.iterdir()):
+        if not (path / REPORT).is_file():
+            raise RunError(f"{path}: exists and is not an export; choose another folder with --out.")
+        if not overwrite:
+            raise RunError(f"{path}: holds an export already; choose another folder, or replace it with --overwrite.")
+    elif path.exists() and not path.is_dir():
+        raise RunError(f"{path}: exists and is not a folder; choose another with --out.")
+    return path
+
+
+def _write(
+    model: Model, format: str, kind: str, target: Path, rows: list[list[int]], facts: dict[str, Any]
+) -> Exported:
+    write, check = _writers(format, model, kind, rows)
+    return _finish(target, write, check, facts)
+
+
+def _finish(
+    target: Path, write: Callable[[Path], None], check: Callable[[Path], Parity], facts: dict[str, Any]
+) -> Exported:
+    """Write into a working folder, check there, and let the folder appear only when the check has passed."""
+    found: list[Parity] = []
+
+    def fill(work: Path) -> None:
+        write(work)
+        found.append(check(work).require())
+        write_json(work / REPORT, {**found[0].record(), **facts})
+
+    write_folder(target, fill)
+    return Exported(target, found[0], facts)
+
+
+def _writers(
+    format: str, model: Model, kind: str, rows: list[list[int]]
+) -> tuple[Callable[[Path], None], Callable[[Path], Parity]]:
+    """How to write one of the forms of a whole model, and how to check it."""
+    if format == "gguf":
+        from microtune.run.gguf_check import check_gguf
+        from microtune.run.gguf_file import write_gguf
+
+        return (lambda work: write_gguf(work, model, kind)), (lambda work: check_gguf(work, model, kind, rows))
+    if format == "onnx":
+        from microtune.run.onnx_file import check_onnx, write_onnx
+
+        return (lambda work: write_onnx(work, model)), (lambda work: check_onnx(work, model, rows))
+    from microtune.run.hf_folder import write_hf
+    from microtune.run.readers import check_hf
+
+    number = DTYPES[kind]
+
+    def check(work: Path) -> Parity:
+        return check_hf(work, model, rows, _as_stored(model, rows, number))
+
+    return (lambda work: write_hf(work, model, number)), check
+
+
+@torch.no_grad()
+def _as_stored(model: Model, rows: list[list[int]], number: torch.dtype) -> list[Tensor]:
+    """The outputs of the weights as the file keeps them, so that only the reading is compared, not the rounding."""
+    if number == torch.float32:
+        return outputs(model, rows)
+    for tensor in (*model.network.parameters(), *model.spare.values()):
+        tensor.copy_(tensor.to(number))
+    return outputs(model, rows)
+
+
+def _export_peft(model: Model, target: Path) -> Exported:
+    from microtune.run.peft_folder import base_of, write_adapter
+    from microtune.run.readers import check_peft
+
+    assert model.place is not None
+    base = base_of(model.place)
+    rows = stored_rows(model, run_items(model)[0])
+    return _finish(
+        target,
+        lambda work: write_adapter(work, model, base),
+        lambda work: check_peft(work, base.path if not base.inside else work / base.name, model, rows),
+        {"base": base.name},
+    )

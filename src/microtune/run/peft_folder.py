@@ -1,0 +1,77 @@
+"""The adapter of a run as a folder for `peft`: its updates, its label head, its tokenizer, and where its base is.
+
+An embedded base has no name that other tools know, so it is copied into the folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from microtune.adapt.base import make_method
+from microtune.adapt.lora import LoRA
+from microtune.data.objects import read_object
+from microtune.errors import InputError, RunError
+from microtune.recipe import validated
+from microtune.run.load import Model
+from microtune.run.peft import CONFIG, adapter_base, write_peft
+from microtune.run.peft_config import adapter_config
+from microtune.run.saved import RunRecord
+from microtune.run.sources import Place, locate
+
+COPIED = (".json", ".safetensors", ".jinja", ".txt", ".model")
+
+
+@dataclass(frozen=True)
+class Base:
+    """What an adapter stands on: the name that its file gives, where it is now, and the method's options.
+
+    inside: the base is copied into the adapter's folder, and `name` is its place there.
+    """
+
+    name: str
+    path: Path
+    method: LoRA
+    inside: bool = False
+
+
+def base_of(place: Place) -> Base:
+    """The base of a run or of an adapter folder; InputError where there is no adapter or no base of its own."""
+    if place.kind == "adapter":
+        config = adapter_config(read_object(place.path / CONFIG), place.path / CONFIG)
+        found = adapter_base(place, config)
+        name = found.name if found.kind in ("hub", "embedded") else str(found.path.resolve())
+        return _from(found, name, LoRA(variant="rslora" if config.use_rslora else "plain"))
+    if place.kind != "run":
+        raise InputError(f"{place.name}: a whole model, not an adapter; write it with --format hf.")
+    file = place.path / "model" / "model.json"
+    record = validated(RunRecord, read_object(file, error=RunError), str(file))
+    method = make_method(record.method)
+    if not isinstance(method, LoRA):
+        raise InputError(f"{place.name}: tuned with {method.name}, which has no PEFT form; use --format hf.")
+    if record.base.weights == "random" or not record.base.source:
+        raise InputError(f"{place.name}: its base has random weights that no file holds; use --format hf.")
+    copy = place.path / "model" / "base"
+    if copy.is_dir():
+        return Base("base", copy, method, inside=True)
+    return _from(locate(record.base.source), record.base.source, method)
+
+
+def _from(place: Place, name: str, method: LoRA) -> Base:
+    if place.kind == "embedded":
+        return Base("base", place.path, method, inside=True)
+    return Base(name, place.path, method)
+
+
+def write_adapter(work: Path, model: Model, base: Base) -> None:
+    """Adapter, tokenizer and, where it travels along, the base, into the folder `work`."""
+    write_peft(work, model, base.method, base_name=base.name)
+    if model.tokenizer is not None:
+        model.tokenizer.save(work)
+    if base.inside:
+        for path in sorted(base.path.rglob("*")):
+            if path.is_file() and path.suffix in COPIED and path.name != "manifest.json":
+                target = work / base.name / path.relative_to(base.path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
