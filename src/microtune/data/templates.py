@@ -20,10 +20,10 @@ from typing import Any
 
 from jinja2 import TemplateError, Undefined, nodes, pass_context
 from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from microtune.data.generation_tag import GenerationTag
 from microtune.errors import InputError, LimitError
 from microtune.recipe import Limits
 
@@ -222,6 +222,16 @@ def render(
     return text
 
 
+class _Generation(Extension):
+    """`{% generation %}` marks the assistant's words for transformers; here it marks nothing, and they stay."""
+
+    tags = {"generation"}  # noqa: RUF012 - declared by Jinja as a field of each extension
+
+    def parse(self, parser: Any) -> nodes.Node:  # noqa: D102
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)
+
+
 @lru_cache(maxsize=8)
 def _compile(template: str) -> Any:
     if len(template) > LONGEST_TEMPLATE:
@@ -229,7 +239,7 @@ def _compile(template: str) -> Any:
     environment = _Environment(
         trim_blocks=True,
         lstrip_blocks=True,
-        extensions=["jinja2.ext.loopcontrols", GenerationTag],
+        extensions=["jinja2.ext.loopcontrols", _Generation],
         optimized=False,  # nothing is computed while compiling
         finalize=_finalize,
     )
