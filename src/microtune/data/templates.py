@@ -227,7 +227,7 @@ class _Generation(Extension):
 
     tags = {"generation"}  # noqa: RUF012 - declared by Jinja as a field of each extension
 
-    def parse(self, parser: Any) -> nodes.Node:  # noqa: D102
+    def parse(self, parser: Any) -> nodes.Node:
         line = next(parser.stream).lineno
         return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)
 
