@@ -20,6 +20,7 @@ from typing import Any
 
 from jinja2 import TemplateError, Undefined, nodes, pass_context
 from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
@@ -191,14 +192,23 @@ class _Metered(NodeTransformer):
 
 
 def render(
-    template: str, messages: Sequence[dict[str, Any]], *, prompt: bool, names: dict[str, str], limits: Limits
+    template: str,
+    messages: Sequence[dict[str, Any]],
+    *,
+    prompt: bool,
+    names: dict[str, str],
+    limits: Limits,
+    tools: Sequence[dict[str, Any]] | None = None,
 ) -> str:
     """`template` filled with `messages`; a template that fails, loops or grows without end is an InputError."""
     compiled = _compile(template)
+    tools = None if tools is None else list(tools)
+    given: dict[str, Any] = {"messages": list(messages), "tools": tools, "documents": None}
+    given |= {"add_generation_prompt": prompt, **names}
     token = _budget.set(_Budget(limits))
     parts, size = [], 0
     try:
-        for part in compiled.generate({"messages": list(messages), "add_generation_prompt": prompt, **names}):
+        for part in compiled.generate(given):
             size += len(part)
             if size > limits.template_characters:
                 raise _too_long(limits.template_characters)
@@ -212,6 +222,16 @@ def render(
     return text
 
 
+class _Generation(Extension):
+    """`{% generation %}` marks the assistant's words for transformers; here it marks nothing, and they stay."""
+
+    tags = {"generation"}  # noqa: RUF012 - declared by Jinja as a field of each extension
+
+    def parse(self, parser: Any) -> nodes.Node:
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)
+
+
 @lru_cache(maxsize=8)
 def _compile(template: str) -> Any:
     if len(template) > LONGEST_TEMPLATE:
@@ -219,7 +239,7 @@ def _compile(template: str) -> Any:
     environment = _Environment(
         trim_blocks=True,
         lstrip_blocks=True,
-        extensions=["jinja2.ext.loopcontrols"],
+        extensions=["jinja2.ext.loopcontrols", _Generation],
         optimized=False,  # nothing is computed while compiling
         finalize=_finalize,
     )
@@ -339,10 +359,20 @@ def _trim(value: Any, chars: str | None = None) -> str:
     return _join("", [value]).strip(chars)
 
 
-def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """JSON with the arguments, in the order, that transformers gives this filter; no character is escaped for HTML."""
     if _has_weight(value):
         _budget.get().weigh(value)
-    return json.dumps(value, ensure_ascii=False, indent=None if indent is None else min(max(int(indent), 0), 8))
+    if separators is not None and any(len(str(part)) > 8 for part in separators):
+        raise SecurityError("separators of more than 8 characters")
+    indent = None if indent is None else min(max(int(indent), 0), 8)
+    return json.dumps(value, ensure_ascii=bool(ensure_ascii), indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _range(*arguments: int) -> range:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,17 @@ from typing import Any
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
-from microtune.data.objects import first_line, read_object
-from microtune.data.templates import LONGEST_TEMPLATE, render
-from microtune.data.tokenizer_file import largest_id, read_backend, sound
-from microtune.errors import InputError
+from microtune.data.chat_files import MORE, read_stops, read_templates
+from microtune.data.sentencepiece_tokens import HIDDEN
+from microtune.data.special_tokens import read_settings
+from microtune.data.templates import render
+from microtune.data.tokenizer_file import largest_id, sound, without_prefix
+from microtune.data.tokenizer_folder import TARGET, Found, read_tokenizer
+from microtune.data.vocabulary_files import QWEN2_PATTERN
+from microtune.errors import InputError, MicrotuneError
 from microtune.recipe import Limits
 
-# The pre-tokenizer pattern of Qwen2: contractions, words, single digits, punctuation, line breaks, blanks.
-QWEN2_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+PROBE = "qzxv"  # an answer that no template writes by itself
 CORE_TOKENS = {
     "bos": "<|bos|>",
     "eos": "<|eos|>",
@@ -53,7 +53,9 @@ class Tokenizer:
     """Text <-> ids, with the special ids and the chat template that belong to a model.
 
     special: names ("bos", "eos", "pad", "mask", "cls", "sep", "unk") -> token strings. stops: further tokens that end
-    an answer, such as the end-of-turn mark.
+    an answer, such as the end-of-turn mark. templates: further chat templates by name; "tool_use" is taken for
+    conversations with tools. target: the tokenizer of the texts to write, where a model has another one for them.
+    known: ids from here on are no token of the model and become that of "unk" (Marian).
     """
 
     def __init__(
@@ -62,20 +64,27 @@ class Tokenizer:
         special: dict[str, str],
         *,
         chat_template: str | None = None,
+        templates: Mapping[str, str] | None = None,
         stops: Sequence[str] = (),
+        target: Tokenizer | None = None,
+        known: int | None = None,
     ) -> None:
         backend.no_padding()
         backend.no_truncation()
         self.backend = backend
         self.special = {name: token for name, token in special.items() if backend.token_to_id(token) is not None}
         self.chat_template = chat_template
+        self.templates = dict(templates or {})
+        self.target = target or self
+        self.known = known
         self.limits = Limits()  # of the chat template; a recipe may raise them
         self.stops = tuple(token for token in stops if backend.token_to_id(token) is not None)
 
     def __len__(self) -> int:
         """Number of ids that it can give, added ones included."""
         with sound("The tokenizer fails"):
-            return largest_id(self.backend) + 1
+            size = largest_id(self.backend) + 1
+        return size if self.known is None else min(size, self.known)
 
     def id(self, name: str) -> int | None:
         """The id of a special token ("bos", "eos" ...), or None where the tokenizer has none."""
@@ -85,18 +94,48 @@ class Tokenizer:
     @property
     def stop_ids(self) -> list[int]:
         """Ids that end a generated answer; the first one is what training appends to a plain completion."""
-        ids = [self.id("eos"), *(self.backend.token_to_id(token) for token in self.stops)]
+        ids = [self.backend.token_to_id(token) for token in self.stop_tokens]
         return list(dict.fromkeys(i for i in ids if i is not None))
 
-    def encode(self, text: str, *, special: bool = True, parse: bool = False) -> list[int]:
+    @property
+    def stop_tokens(self) -> list[str]:
+        """The same as text: eos, the further stops of the files, and what the chat template writes after an answer."""
+        return list(dict.fromkeys(t for t in (self.special.get("eos"), *self.stops, self._turn_end) if t))
+
+    @cached_property
+    def marks(self) -> list[str]:
+        """Special tokens, and others that end an answer, that a text could spell."""
+        tokens = self.backend.get_added_tokens_decoder().values()
+        own = {self.special.get("eos"), *self.stops}
+        return [t.content for t in tokens if (t.special or t.content in own) and len(t.content) > 1]
+
+    @cached_property
+    def _turn_end(self) -> str | None:
+        """The special token that the chat template writes after an answer; None where there is none."""
+        if self.chat_template is None:
+            return None
+        asked = {"role": "user", "content": "a"}
+        try:
+            text = self.chat([asked, {"role": "assistant", "content": PROBE}], prompt=False)
+        except MicrotuneError:  # the template will say so again when it is used
+            return None
+        after = text.rpartition(PROBE)[2].lstrip() if PROBE in text else ""
+        return max((token for token in self.marks if after.startswith(token)), key=len, default=None)
+
+    def encode(self, text: str, *, special: bool = True, parse: bool = False, behind: bool = False) -> list[int]:
         """Ids of `text`; `special` adds what the model expects around a text ([CLS] ... [SEP], a leading bos).
 
         Text is data: "<|end|>" inside it is encoded letter by letter unless `parse` says that it is a rendered
-        template.
+        template. behind: other text stands before it, so that no space is put there.
         """
-        self.backend.encode_special_tokens = not parse
+        backend = self._behind if behind else self.backend
+        backend.encode_special_tokens = not parse
         with sound("The tokenizer cannot read a text"):
-            return self.backend.encode(text, add_special_tokens=special).ids
+            return self._ours(backend.encode(text, add_special_tokens=special))
+
+    @cached_property
+    def _behind(self) -> tokenizers.Tokenizer:
+        return without_prefix(self.backend)
 
     def encode_cut(self, text: str, max_length: int) -> tuple[list[int], bool]:
         """`encode`, with the text cut so that all special tokens still fit; and whether it was cut."""
@@ -106,37 +145,58 @@ class Tokenizer:
         with sound("The tokenizer cannot read a text"):
             encoding = self.backend.encode(text, add_special_tokens=False)
             encoding.truncate(max(max_length - self.backend.num_special_tokens_to_add(False), 0))
-            return self.backend.post_process(encoding).ids[:max_length], True
+            return self._ours(self.backend.post_process(encoding))[:max_length], True
 
     def encode_pair(self, first: str, second: str) -> tuple[list[int], list[int]]:
         """Ids and token types of two texts as one input."""
         self.backend.encode_special_tokens = True
         with sound("The tokenizer cannot read a text"):
             encoding = self.backend.encode(first, second)
-        return encoding.ids, encoding.type_ids
+        return self._ours(encoding), encoding.type_ids
 
     def encode_many(self, texts: Sequence[str], *, special: bool = True, parse: bool = False) -> list[list[int]]:
         """`encode` for many texts at once, in parallel."""
         self.backend.encode_special_tokens = not parse
         with sound("The tokenizer cannot read a text"):
-            return [e.ids for e in self.backend.encode_batch_fast(list(texts), add_special_tokens=special)]
+            found = self.backend.encode_batch_fast(list(texts), add_special_tokens=special)
+        return [self._ours(encoding) for encoding in found]
+
+    def _ours(self, encoding: tokenizers.Encoding) -> list[int]:
+        """Ids of the model: pieces without a row are unknown, and what no piece covers may be a token as it stands."""
+        unknown = self.id("unk")
+        if self.known is None or unknown is None:
+            return encoding.ids
+        ids = []
+        for i, text in zip(encoding.ids, encoding.tokens, strict=True):
+            hidden = self.backend.token_to_id(HIDDEN + text) if i == unknown else None
+            ids.append(hidden if hidden is not None else i if i < self.known else unknown)
+        return ids
 
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
         """Text of `ids`; special tokens are left out unless asked for."""
         with sound("The tokenizer cannot write a text"):
             return self.backend.decode(list(ids), skip_special_tokens=not special)
 
-    def chat(self, messages: Sequence[dict[str, Any]], *, prompt: bool) -> str:
-        """Messages in the model's chat format; `prompt` adds the opening of the assistant's next turn."""
-        if self.chat_template is None:
+    def chat(
+        self, messages: Sequence[dict[str, Any]], *, prompt: bool, tools: Sequence[dict[str, Any]] | None = None
+    ) -> str:
+        """Messages in the model's chat format; `prompt` adds the opening of the assistant's next turn.
+
+        tools: what the assistant may call, as JSON schemas of functions.
+        """
+        template = self.chat_template if tools is None else self.templates.get("tool_use", self.chat_template)
+        if template is None:
             raise InputError("This model has no chat template; give `prompt` and `completion` fields instead.")
         names = {f"{name}_token": token for name, token in self.special.items()}
-        return render(self.chat_template, messages, prompt=prompt, names=names, limits=self.limits)
+        return render(template, messages, prompt=prompt, tools=tools, names=names, limits=self.limits)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of everything that decides ids: vocabulary, merges, rules, special tokens, template."""
-        parts = (self.backend.to_str(), json.dumps(self.special, sort_keys=True), str(self.chat_template))
+        parts = [self.backend.to_str(), json.dumps(self.special, sort_keys=True), str(self.chat_template)]
+        if self.templates or self.known is not None or self.target is not self:
+            parts += [json.dumps(self.templates, sort_keys=True), str(self.known)]
+            parts += [self.target.digest] if self.target is not self else []
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def save(self, folder: str | Path) -> None:
@@ -150,6 +210,13 @@ class Tokenizer:
             config["stop_tokens"] = list(self.stops)
         if self.chat_template:
             config["chat_template"] = self.chat_template
+        if self.known is not None:
+            config["known_ids"] = self.known
+        for name, template in self.templates.items():
+            (folder / MORE).mkdir(exist_ok=True)
+            (folder / MORE / f"{name}.jinja").write_text(template, encoding="utf-8", newline="\n")
+        if self.target is not self:
+            self.target.save(folder / TARGET)
         text = json.dumps(config, ensure_ascii=False, indent=1, sort_keys=True)
         (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
 
@@ -157,24 +224,23 @@ class Tokenizer:
     def load(cls, folder: str | Path) -> Tokenizer | None:
         """The tokenizer of a model folder, or None where the folder holds none."""
         folder = Path(folder)
-        path = folder / "tokenizer.json"
-        if not path.is_file():
+        config = read_settings(folder)
+        found = read_tokenizer(folder, config)
+        if found is None:
             return None
-        backend = read_backend(path)
-        config: dict[str, Any] = {}
-        for name in ("special_tokens_map.json", "tokenizer_config.json"):
-            config |= read_object(folder / name) if (folder / name).is_file() else {}
-        special = {}
-        for key, value in config.items():
-            token = value.get("content") if isinstance(value, dict) else value
-            if key.endswith("_token") and isinstance(token, str):
-                special[key.removesuffix("_token")] = token
-        template = config.get("chat_template")
-        if (folder / "chat_template.jinja").is_file():
-            template = _template(folder / "chat_template.jinja")
-        listed = config.get("stop_tokens")
-        stops = [token for token in listed if isinstance(token, str)] if isinstance(listed, list) else []
-        return cls(backend, special, chat_template=template if isinstance(template, str) else None, stops=stops)
+        return cls._of(found, read_templates(folder, config), read_stops(folder, config, found.backend))
+
+    @classmethod
+    def _of(cls, found: Found, templates: Mapping[str, str], stops: Sequence[str]) -> Tokenizer:
+        return cls(
+            found.backend,
+            found.special,
+            chat_template=templates.get("default"),
+            templates={name: text for name, text in templates.items() if name != "default"},
+            stops=stops,
+            target=None if found.target is None else cls._of(found.target, {}, stops),
+            known=found.known,
+        )
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -200,12 +266,3 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     backend.train_from_iterator(texts, trainer)
     special = {name: token for name, token in CORE_TOKENS.items() if name in ("bos", "eos", "pad", "mask")}
     return Tokenizer(backend, special, chat_template=CHAT_TEMPLATE, stops=[CORE_TOKENS["end"]])
-
-
-def _template(path: Path) -> str:
-    try:
-        if path.stat().st_size > 4 * LONGEST_TEMPLATE:
-            raise InputError(f"{path}: too long; a chat template has at most {LONGEST_TEMPLATE} characters.")
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({first_line(error)}).") from error

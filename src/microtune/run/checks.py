@@ -138,8 +138,8 @@ _add(
 _add(
     "prompt-ids",
     _BEFORE,
-    "stop",
-    "a row whose prompt has other ids in training than generation would give it",
+    "warn or stop",
+    "a row whose prompt has other ids in training than generation would give it; a note if it was parted to have them",
     "trl PR #3856, Soup#781: training and inference see other ids",
 )
 _add(

@@ -122,7 +122,7 @@ def check_tied(network: Transformer) -> None:
 
 
 def report_lengths(name: str, encoded: Encoded, rows: Sequence[Row], limit: int, ledger: Ledger) -> list[str]:
-    """Notes about the rows of a split that were cut or left out for their length."""
+    """Notes about the rows of a split that were cut, left out for their length, or parted at a turn."""
     report, notes = encoded.report, []
     if report.truncated:
         share = f"{report.truncated} of {report.rows}"
@@ -136,6 +136,13 @@ def report_lengths(name: str, encoded: Encoded, rows: Sequence[Row], limit: int,
             f"left out with {report.lost_targets} answer tokens. First: {where}."
         )
         notes.append(ledger.warned("answer-cut", sentence))
+    if report.parted:
+        where = places(rows, report.apart, total=report.parted)
+        sentence = (
+            f"{report.parted} of {report.rows} conversations of the {name} split were parted where a turn begins or "
+            f"ends, as generation will part them; read as one text, a token would reach over it. First: {where}."
+        )
+        notes.append(ledger.warned("prompt-ids", sentence))
     return notes
 
 

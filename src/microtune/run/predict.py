@@ -17,7 +17,8 @@ from microtune.run.load import Model
 from microtune.run.prepare import max_items_length
 from microtune.tasks.base import Prediction, Task
 from microtune.tasks.classification import Classification, label_of
-from microtune.tasks.instruction import Instruction, chat_prompt, messages_of
+from microtune.tasks.conversation import chat_prompt, messages_of, tools_of
+from microtune.tasks.instruction import Instruction
 
 UNSURE = "unsure"
 ROWS_AT_ONCE = 1024
@@ -75,7 +76,7 @@ def prompt_ids(model: Model, task: Instruction, row: Row) -> list[int]:
     if task.form == "messages":
         messages = messages_of(row, task.messages_field or "messages")
         asked = messages[:-1] if messages[-1]["role"] == "assistant" else messages
-        return chat_prompt(asked, model.text)
+        return chat_prompt(asked, model.text, tools_of(row))
     prompt = task.prompt_of(row)
     if task.template:
         return chat_prompt([{"role": "user", "content": prompt}], model.text)

@@ -31,8 +31,8 @@ NAMED_ROWS = 3  # rows that a report keeps by name
 class EncodingReport:
     """What happened to the rows on their way to ids; shown before the first step.
 
-    `cut`, `left_out` and `whole` are the first rows that were truncated, that were dropped, and of which every token is
-    supervised.
+    `cut`, `left_out`, `whole` and `apart` are the first rows that were truncated, that were dropped, of which every
+    token is supervised, and that were parted at a turn although a token of their text reaches over it.
     """
 
     rows: int = 0
@@ -46,6 +46,8 @@ class EncodingReport:
     cut: list[int] = field(default_factory=list)
     left_out: list[int] = field(default_factory=list)
     whole: list[int] = field(default_factory=list)
+    parted: int = 0
+    apart: list[int] = field(default_factory=list)
 
     def add(self, item: Item) -> None:
         """Count one item."""
@@ -61,6 +63,12 @@ class EncodingReport:
         self.truncated += 1
         if len(self.cut) < NAMED_ROWS:
             self.cut.append(row)
+
+    def part(self, row: int) -> None:
+        """Count a conversation that was parted at a turn, as generation parts it."""
+        self.parted += 1
+        if len(self.apart) < NAMED_ROWS:
+            self.apart.append(row)
 
     def drop(self, row: int, targets: int) -> None:
         """Count a row that was left out, with its targets."""

@@ -1,15 +1,14 @@
 """Instruction tuning: an answer is learnt, the prompt is only read.
 
-Rows are `prompt` and `completion`, joined as they stand, or `messages` in the model's chat template. Ids are built from
-segments, so the loss mask needs no search in token ids: each segment is encoded by itself and knows whether it is
-supervised. The last target is a stop token; without it the model would never learn to stop.
+Rows are `prompt` and `completion`, joined as they stand, or `messages` in the model's chat template (conversation.py).
+Ids come in segments, each of which knows whether it is supervised. The last target is a stop token; without it the
+model would never learn to stop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -20,18 +19,11 @@ from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
 from microtune.tasks.base import EncodingReport, tasks
+from microtune.tasks.conversation import Segment as Segment
+from microtune.tasks.conversation import chat_prompt as chat_prompt
+from microtune.tasks.conversation import chat_segments, tools_of
+from microtune.tasks.conversation import messages_of as messages_of
 from microtune.tasks.language_modelling import LikelihoodTask
-
-BREAK = "\ufdd0"  # a code point that is no character: it parts what stands beside it, and is never encoded
-ROLES = ("system", "user", "assistant", "tool")
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A piece of text that is encoded by itself."""
-
-    ids: Sequence[int]
-    supervised: bool
 
 
 class Instruction(LikelihoodTask):
@@ -67,6 +59,8 @@ class Instruction(LikelihoodTask):
     ) -> Item | None:
         """Ids and targets; a row whose answer would be cut is dropped and counted."""
         segments = self.segments(row, tokenizer)
+        if any(segment.parted for segment in segments):
+            report.part(index)
         ids = [i for segment in segments for i in segment.ids]
         mask = [segment.supervised for segment in segments for _ in segment.ids]
         targets = [place for place in range(1, len(ids)) if mask[place]]
@@ -90,7 +84,8 @@ class Instruction(LikelihoodTask):
         """The row's text in pieces: what is read, what is learnt."""
         where = f"{at(row.path, row.line)}: "
         if self.form == "messages":
-            return chat_segments(messages_of(row, self.messages_field or "messages"), tokenizer, where)
+            messages = messages_of(row, self.messages_field or "messages")
+            return chat_segments(messages, tokenizer, where, tools_of(row))
         prompt = self.prompt_of(row)
         completion = text_of(row, self.completion_field or "completion")
         if self.template:
@@ -113,103 +108,6 @@ class Instruction(LikelihoodTask):
         bos = tokenizer.id("bos")
         first = [bos] if bos is not None and bos != tokenizer.id("eos") else []
         return [*first, *tokenizer.encode(prompt, special=False)]
-
-
-def chat_segments(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer, where: str = "") -> list[Segment]:
-    """Messages in the chat template, cut where the assistant's turns begin and end.
-
-    The template is rendered for growing prefixes of the conversation, and each new stretch is one segment; the
-    assistant's turns, their end mark included, are supervised. where: the row's place, for what has to be said of it.
-    """
-    messages = _guarded(messages, tokenizer)
-    segments: list[Segment] = []
-    done = ""
-
-    def add(text: str, supervised: bool) -> None:
-        nonlocal done
-        if not text.startswith(done):
-            raise InputError(
-                f"{where}The chat template changes earlier turns when a later one is added; it cannot be trained on.",
-                check="prompt-ids",
-            )
-        if piece := text[len(done) :]:
-            segments.append(Segment(_encoded(piece, tokenizer), supervised))
-        done = text
-
-    for number, message in enumerate(messages):
-        if message["role"] == "assistant":
-            add(tokenizer.chat(messages[:number], prompt=True), False)
-            add(_to_stop(tokenizer.chat(messages[: number + 1], prompt=False), tokenizer), True)
-    if not segments:
-        raise InputError(f"{where}A conversation without an assistant's turn teaches nothing.", check="no-target")
-    return segments
-
-
-def chat_prompt(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> list[int]:
-    """Ids up to the opening of the assistant's next turn, encoded piece by piece as in training."""
-    messages = _guarded(messages, tokenizer)
-    done, ids = "", []
-    cuts = [n + 1 for n, message in enumerate(messages) if message["role"] == "assistant"]
-    texts = []
-    for end in cuts:
-        texts.append(tokenizer.chat(messages[: end - 1], prompt=True))
-        texts.append(_to_stop(tokenizer.chat(messages[:end], prompt=False), tokenizer))
-    texts.append(tokenizer.chat(messages, prompt=True))
-    for text in texts:
-        ids += _encoded(text[len(done) :], tokenizer)
-        done = text
-    return ids
-
-
-def _guarded(messages: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Messages whose contents cannot play a special token: text is data, and only the template writes "<|end|>"."""
-    special = [
-        t.content for t in tokenizer.backend.get_added_tokens_decoder().values() if t.special and len(t.content) > 1
-    ]
-
-    def guarded(text: str) -> str:
-        for token in special:
-            text = text.replace(token, token[0] + BREAK + token[1:])
-        return text
-
-    return [{**message, "content": guarded(message["content"].replace(BREAK, ""))} for message in messages]
-
-
-def _encoded(text: str, tokenizer: Tokenizer) -> list[int]:
-    """Ids of a stretch of a rendered template."""
-    return [i for part in text.split(BREAK) for i in tokenizer.encode(part, special=False, parse=True)]
-
-
-def _to_stop(text: str, tokenizer: Tokenizer) -> str:
-    """Leave out what a template writes after the end mark of the last turn (a line break, say)."""
-    for token in (*tokenizer.stops, tokenizer.special.get("eos", "")):
-        if token and text.rstrip().endswith(token):
-            return text.rstrip()
-    return text
-
-
-def messages_of(row: Row, field: str) -> list[dict[str, Any]]:
-    """Checked messages of a row: a list of {role, content}; ShareGPT's {from, value} is understood."""
-    value = row.data.get(field)
-    if not isinstance(value, list) or not value:
-        raise InputError(f'{at(row.path, row.line)}: "{field}" must be a list of messages.')
-    names = {"human": "user", "gpt": "assistant", "bot": "assistant"}
-    messages = []
-    for turn in value:
-        if not isinstance(turn, dict):
-            raise InputError(
-                f'{at(row.path, row.line)}: every message of "{field}" is an object with role and content.'
-            )
-        role = turn.get("role", turn.get("from"))
-        content = turn.get("content", turn.get("value"))
-        role = names.get(str(role), role)
-        if role not in ROLES or not isinstance(content, str):
-            raise InputError(
-                f"{at(row.path, row.line)}: a message needs a role ({', '.join(ROLES)}) and a text as content, "
-                f'not role "{str(role)[:40]}" with {type(content).__name__}.'
-            )
-        messages.append({"role": role, "content": content})
-    return messages
 
 
 tasks.add("instruction", Instruction)
