@@ -6,7 +6,7 @@ import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from torch.testing import assert_close
 import microtune as mt
 from microtune.errors import CheckError, InputError
 from microtune.nn.heads import LabelHead
-from microtune.nn.spec import ModelSpec, StackSpec
+from microtune.nn.spec import LabelHeadKind, ModelSpec, RopeScaling, StackSpec
 from microtune.nn.transformer import Transformer
 from microtune.run import onnx_file, onnx_network, parity
 from microtune.run.load import Model
@@ -37,7 +37,17 @@ STACKS: dict[str, StackSpec] = {
     "sandwich, shifted norms, soft cap": replace(
         ROTARY, **TINY, placement="sandwich", norm_shift=True, attention_softcap=5.0, embedding_scale=3.0
     ),
-    "query and key norm, width of its own": replace(ROTARY, **TINY, query_key_norm=True, head_dim=6),
+    "query and key norm, width of its own": replace(ROTARY, **TINY, query_key_norm="head", head_dim=6),
+    "norms behind the branches, of the whole width": replace(ROTARY, **TINY, placement="after", query_key_norm="width"),
+    "parallel, part of a head turns": replace(LEARNED, **TINY, positions="rotary", residuals="parallel", rotary_dim=2),
+    "neighbours turn, yarn": replace(
+        ROTARY, **TINY, rope_layout="pairs", rope_scaling=RopeScaling(kind="yarn", factor=4.0, original_max_positions=4)
+    ),
+    "dynamic, by the length of each row": replace(
+        ROTARY, **TINY, rope_scaling=RopeScaling(kind="dynamic", factor=2.0, original_max_positions=4)
+    ),
+    "first block without a norm, norms without bias": replace(LEARNED, **TINY, first_norm=False, norm_bias=False),
+    "narrow embedding": replace(BERT_STACK, **TINY, embedding_size=6),
     "sinusoidal, offset, ReLU": replace(LEARNED, **TINY, positions="sinusoidal", position_offset=2, activation="relu"),
     "no positions, exact scale": replace(LEARNED, **TINY, positions="none", attention_scale=0.3),
 }
@@ -50,6 +60,8 @@ HEADS: dict[str, dict[str, Any]] = {
 def model_of(stack: StackSpec, *, labels: int = 0, **fields: Any) -> Model:
     """A random model without files."""
     side = "decoder" if stack.causal else "encoder"
+    if stack.embedding_size is not None:
+        fields["head_transform"] = True
     spec = ModelSpec(vocab_size=41, **{side: stack}, **fields)  # type: ignore[arg-type]
     network = Transformer(spec)
     if labels:
@@ -84,7 +96,7 @@ def test_heads_of_a_vocabulary(name: str) -> None:
 
 
 @pytest.mark.parametrize("behind", [True, False], ids=["pads behind", "pads in front"])
-@pytest.mark.parametrize("kind", ["linear", "tanh_pooler", "normalized"])
+@pytest.mark.parametrize("kind", get_args(LabelHeadKind))
 @pytest.mark.parametrize("pooling", ["first", "last", "mean"])
 def test_label_heads(pooling: Any, kind: Any, behind: bool) -> None:
     stack = STACKS["rotary, grouped" if pooling == "last" else "post norm, embedding norm"]

@@ -194,7 +194,7 @@ class Attention(nn.Module):
         where keys and values are kept and which rows of it the new ones take.
         """
         source = x if memory is None else memory
-        q = self._heads(self.q(x if readout is None else x[readout]), self.heads, self.q_norm)
+        q = self.by_heads(self.q(x if readout is None else x[readout]), self.heads, self.q_norm)
         k, v = self._keys_values(source, cache, memory is not None)
         if self.theta is not None and positions is not None:
             cos, sin = self.angles(layout, positions, q.dtype)
@@ -209,10 +209,10 @@ class Attention(nn.Module):
     def _keys_values(self, source: Tensor, cache: KeyValueCache | None, cross: bool) -> tuple[Tensor, Tensor]:
         if cross and cache is not None and cache.keys is not None and cache.values is not None:
             return cache.keys, cache.values
-        k = self._heads(self.k(source), self.kv_heads, self.k_norm)
-        return k, self._heads(self.v(source), self.kv_heads, None)
+        k = self.by_heads(self.k(source), self.kv_heads, self.k_norm)
+        return k, self.by_heads(self.v(source), self.kv_heads, None)
 
-    def _heads(self, x: Tensor, heads: int, norm: nn.Module | None) -> Tensor:
+    def by_heads(self, x: Tensor, heads: int, norm: nn.Module | None) -> Tensor:
         """[N, H E] -> [N, H, E], normed over the whole width or over each head."""
         if norm is not None and self.wide_norm:
             return norm(x).unflatten(-1, (heads, self.head_size))

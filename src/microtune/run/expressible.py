@@ -40,11 +40,12 @@ def idle(stack: StackSpec) -> tuple[str, ...]:
     """Fields that do nothing in a stack of these positions and layers."""
     found: tuple[str, ...] = ()
     if stack.positions != "rotary":
-        found += ("rope_theta", "rope_local_theta")
+        found += ("rope_theta", "rope_local_theta", "rope_scaling", "rope_layout", "rotary_dim")
     if stack.positions not in ("learned", "sinusoidal"):
         found += ("position_offset",)
-    if stack.norm != "rms":
-        found += ("norm_shift",)
+    if stack.positions != "sinusoidal":
+        found += ("sinusoids",)
+    found += ("norm_bias",) if stack.norm == "rms" else ("norm_shift",)
     if "L" not in stack.pattern:
         found += ("window", "pattern", "rope_local_theta")
     return found

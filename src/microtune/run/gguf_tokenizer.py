@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from microtune.data.text import QWEN2_PATTERN, Tokenizer
+from microtune.data.text import Tokenizer
+from microtune.data.vocabulary_files import QWEN2_PATTERN
 from microtune.errors import InputError
 
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # llama.cpp's types of tokens

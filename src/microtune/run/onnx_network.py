@@ -16,15 +16,18 @@ from torch import Tensor, nn
 from microtune.errors import InputError
 from microtune.nn.attention import Attention
 from microtune.nn.heads import LabelHead
+from microtune.nn.positions import rotary_angles, rotate
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Block, Transformer
 from microtune.run.expressible import BIASES, SIZES, idle, require
 from microtune.run.parity import Kind
 
-ANY_CHOICE = ("norm", "norm_eps", "norm_shift", "placement", "final_norm", "mlp", "activation", "embedding_norm")
-NUMBERS = ("rope_theta", "rope_local_theta", "position_offset", "window", "pattern", "query_key_norm", "causal")
+NORMS = ("norm", "norm_eps", "norm_shift", "norm_bias", "placement", "first_norm", "final_norm", "embedding_norm")
+CHOICES = ("residuals", "mlp", "activation", "query_key_norm", "causal", "window", "pattern", "embedding_size")
+PLACES = ("rope_theta", "rope_local_theta", "rope_scaling", "rope_layout", "rotary_dim", "position_offset", "sinusoids")
 SCALES = ("attention_scale", "attention_softcap", "embedding_scale")
-HEADS = ("token_types", "head_transform", "head_bias", "logit_scale", "logit_softcap")
+HEADS = ("token_types", "head_transform", "head_activation", "head_transform_bias", "head_bias", "logit_scale")
+CAPS = ("logit_softcap",)
 
 
 def require_computable(spec: ModelSpec) -> None:
@@ -33,8 +36,8 @@ def require_computable(spec: ModelSpec) -> None:
         raise InputError("ONNX files are written of encoders and of decoders, not of both in one model.")
     stack = spec.output_stack
     positions = ("none", "learned", "sinusoidal", "rotary")
-    require(spec, {}, HEADS, what="The padded ONNX graph")
-    free = (*SIZES, *BIASES, *ANY_CHOICE, *NUMBERS, *SCALES, *idle(stack))
+    require(spec, {}, (*HEADS, *CAPS), what="The padded ONNX graph")
+    free = (*SIZES, *BIASES, *NORMS, *CHOICES, *PLACES, *SCALES, *idle(stack))
     require(stack, {"positions": positions}, free, what="The padded ONNX graph")
 
 
@@ -79,25 +82,28 @@ class Padded(nn.Module):
             seen = seen & (gap.abs() < attention.window)
 
         def attend(h: Tensor) -> Tensor:
-            return _attention(attention, h, seen, positions)
+            return _attention(attention, h, seen, positions, keep)
 
-        x = block.attention_residual(x, attend)
-        return block.mlp_residual(x, block.mlp)
+        attended = block.attention_residual(x, attend)
+        if block.parallel:
+            return block.mlp_residual(x, block.mlp, onto=attended)
+        return block.mlp_residual(attended, block.mlp)
 
 
-def _attention(attention: Attention, x: Tensor, seen: Tensor, positions: Tensor) -> Tensor:
+def _attention(attention: Attention, x: Tensor, seen: Tensor, positions: Tensor, keep: Tensor) -> Tensor:
     """[B, T, D] and which keys each query sees `[B, T, T]` -> [B, T, D]."""
-    q = attention.q(x).unflatten(-1, (attention.heads, attention.head_size))
-    k = attention.k(x).unflatten(-1, (attention.kv_heads, attention.head_size))
-    v = attention.v(x).unflatten(-1, (attention.kv_heads, attention.head_size))
-    q = q if attention.q_norm is None else attention.q_norm(q)
-    k = k if attention.k_norm is None else attention.k_norm(k)
+    q = attention.by_heads(attention.q(x), attention.heads, attention.q_norm)
+    k = attention.by_heads(attention.k(x), attention.kv_heads, attention.k_norm)
+    v = attention.by_heads(attention.v(x), attention.kv_heads, None)
     if attention.theta is not None:
-        size = attention.head_size
-        exponents = torch.arange(0, size, 2, dtype=torch.float32) / size
-        angles = positions[:, :, None].float() / attention.theta**exponents
-        angles = torch.cat((angles, angles), -1)[:, :, None]
-        q, k = (t * angles.cos() + _turned(t) * angles.sin() for t in (q, k))
+        lengths = keep.to(torch.int64).sum(1, keepdim=True).expand_as(positions).flatten()
+        cos, sin = rotary_angles(
+            *(positions.flatten(), attention.rotary_size, attention.theta, torch.float32),
+            scaling=attention.scaling,
+            lengths=lengths,
+            layout=attention.rope_layout,
+        )
+        q, k = (rotate(t.flatten(0, 1), cos, sin, attention.rope_layout).view(t.shape) for t in (q, k))
     times = attention.heads // attention.kv_heads
     if times > 1:
         k, v = (t.repeat_interleave(times, dim=2) for t in (k, v))
@@ -107,11 +113,6 @@ def _attention(attention: Attention, x: Tensor, seen: Tensor, positions: Tensor)
         scores = attention.softcap * torch.tanh(scores / attention.softcap)
     scores = scores.masked_fill(~seen[:, None], torch.finfo(scores.dtype).min)
     return attention.o(torch.matmul(torch.softmax(scores, -1), v).transpose(1, 2).flatten(2))
-
-
-def _turned(x: Tensor) -> Tensor:
-    first, second = x.chunk(2, -1)
-    return torch.cat((-second, first), -1)
 
 
 def _pooled(x: Tensor, keep: Tensor, pooling: str) -> Tensor:
