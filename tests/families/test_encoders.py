@@ -238,3 +238,28 @@ def test_a_missing_projection_shows_in_the_shapes(tmp_path: Path) -> None:
     for width in (None, 12):
         with pytest.raises(RuntimeError, match="size mismatch"):
             ours(loaded, stack(embedding_size=width)(loaded.spec), strict=False)
+
+
+QUIET = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.5}
+DROPPING = {
+    "bert": bert(hf.BertForSequenceClassification, **QUIET),
+    "roberta": roberta(hf.RobertaForSequenceClassification, **QUIET),
+    "electra": electra(hf.ElectraForSequenceClassification, **QUIET),
+    "distilbert": distilbert(
+        hf.DistilBertForSequenceClassification, dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.5
+    ),
+    "modernbert": modernbert(hf.ModernBertForSequenceClassification, classifier_dropout=0.5),
+}
+
+
+@each(DROPPING)
+def test_the_label_head_drops_where_the_reference_does(case: Case, tmp_path: Path) -> None:
+    """In training, from one seed: the same masks in the same places give the same scores."""
+    theirs, mine = reference(case, tmp_path).train(), open_ours(tmp_path).train()
+    with lifted(case):
+        for seed, row in enumerate(ROWS):
+            torch.manual_seed(seed)
+            wanted = their_logits(case, theirs, [row])
+            torch.manual_seed(seed)
+            compare(our_scores(case, mine, [row]), wanted, **TOLERANCE)
+            assert not torch.equal(our_scores(case, mine, [row])[0], wanted[0]), "something is dropped"
