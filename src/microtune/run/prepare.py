@@ -187,7 +187,8 @@ def encode_splits(task: Task, splits: Splits, model: Model, max_length: int | No
         encoded[name] = task.encode_all(rows, model.text, limit, training=name == "train")
         splits.notes += report_lengths(name, encoded[name], rows, limit, splits.ledger)
         check_openings(encoded[name].items, model.text, rows)
-    if model.is_encoder_decoder and any(not len(item.sources) for item in encoded["train"].items):
+    items = encoded["train"].items
+    if model.is_encoder_decoder and len(items) and not len(items[0].sources):
         raise InputError(f"The task {task.name} has no input for an encoder; take a model that has one stack.")
     rows = splits.rows["train"]
     check_supervision(encoded["train"].report, whole_text=not answers, rows=rows)
