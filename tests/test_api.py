@@ -48,6 +48,14 @@ SIGNATURES = {
         "(recipe: 'str | Path | dict[str, Any]', *overrides: 'str', out: 'str | Path | None' = None, "
         "overwrite: 'bool' = False, on_event: 'Callable[[Any], None] | None' = None) -> 'Run'"
     ),
+    "export": (
+        "(source: 'str | Path', *, format: 'str', out: 'str | Path', dtype: 'str | None' = None, "
+        "overwrite: 'bool' = False) -> 'Exported'"
+    ),
+    "merge": (
+        "(source: 'str | Path', *, out: 'str | Path', dtype: 'str | None' = None, overwrite: 'bool' = False) "
+        "-> 'Exported'"
+    ),
     "Model.generate": "(self, prompt: 'str', *, stream: 'bool' = False, **options: 'Any') -> 'str | Iterator[str]'",
     "Model.logits": (
         "(self, ids: 'Sequence[Sequence[int]]', targets: 'Sequence[Sequence[int]] | None' = None) -> 'list[Tensor]'"

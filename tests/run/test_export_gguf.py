@@ -52,6 +52,7 @@ def test_weights_and_logits(kind: str, dtype: str, made: dict[str, Path], tmp_pa
     found = report(done.path)
     assert found["rounding_used"] <= 1
     assert (found["ids"], found["passed"]) == ("equal for 6 texts", True)
+    assert found["same_best_token"] >= {"float32": 1.0, "float16": 0.97, "q8_0": 0.8}[dtype]
     types = {t.name: t.tensor_type.name for t in gguf.GGUFReader(str(done.path / "model.gguf")).tensors}
     wanted = {"float32": "F32", "float16": "F16", "q8_0": "Q8_0"}[dtype]
     assert types["token_embd.weight"] == wanted
@@ -273,3 +274,23 @@ def test_more_stops_than_llama_cpp_has() -> None:
         vocabulary(tokenizer, 320)
     assert gguf_tokenizer.STOPS == ("eos", "eot", "eom")
     assert GPT2_PATTERN.startswith("'s|")
+
+
+def test_a_tuned_model_goes_in_merged(made: dict[str, Path], tmp_path: Path) -> None:
+    rows = [{"prompt": f"{TEXTS[i % 2]} {i}", "completion": f"answer {i % 3}"} for i in range(40)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = mt.tune(
+        str(tmp_path / "rows.jsonl"),
+        task="instruction",
+        model=str(made["llama"]),
+        method={"name": "lora", "rank": 2},
+        epochs=1,
+        train={"lr": 0.02, "precision": "float32"},
+        out=tmp_path / "run",
+    )
+    done = mt.export(run.path, format="gguf", out=tmp_path / "out", dtype="float32")
+    assert (done.facts, done.parity.gap) == ({"merged_updates": 14}, 0.0)
+    assert done.parity.rows == 6 + 4  # stored texts, and the rows of the test split
+    written = {t.name: t.data for t in gguf.GGUFReader(str(done.path / "model.gguf")).tensors}
+    base = load(made["llama"]).network.get_parameter("decoder.blocks.0.mlp.up.weight").detach().numpy()
+    assert abs(written["blk.0.ffn_up.weight"] - base).max() > 1e-3

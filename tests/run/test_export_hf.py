@@ -43,6 +43,9 @@ def test_transformers_opens_a_whole_model(kind: str, made: dict[str, Path], tmp_
     found = report(done.path)
     assert found["passed"] is True
     assert found["ids"] == "equal for 6 texts"
+    stops = opened(made[kind]).text.stop_ids
+    if kind != "bert":
+        assert transformers.GenerationConfig.from_pretrained(done.path).eos_token_id == stops
     first, again = opened(made[kind]).network.state_dict(), opened(done.path).network.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
 

@@ -62,8 +62,16 @@ def check_gguf(work: Path, model: Model, kind: str, rows: Sequence[Sequence[int]
     found = Parity(
         "gguf", f"gguf {version}", True, "logits", len(rows), gap_of(wanted, got), share * largest(wanted), reason
     )
-    ids = _same_ids(reader, model)
-    return found.with_facts(dtype=kind, tensors=len(reader.tensors), rounding_used=round(worst, 3), ids=ids)
+    ids, best = _same_ids(reader, model), _same_best(wanted, got)
+    facts = {"dtype": kind, "tensors": len(reader.tensors), "rounding_used": round(worst, 3), "ids": ids}
+    return found.with_facts(**facts, same_best_token=round(best, 4))
+
+
+def _same_best(wanted: Sequence[Tensor], got: Sequence[Tensor]) -> float:
+    """The share of positions whose most probable token stays the same."""
+    pairs = zip(wanted, got, strict=True)
+    same = torch.cat([a.argmax(-1) == b.argmax(-1) for a, b in pairs])
+    return float(same.double().mean())
 
 
 def _version(gguf: Any) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from microtune.errors import InputError
 from microtune.families.base import families, save_folder
@@ -22,6 +21,7 @@ from microtune.run.parity import kind_of
 from microtune.tasks.classification import Classification
 
 SENTENCE = "sentence_transformers.models"
+STARTS = ("decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")  # of an encoder-decoder
 
 
 def write_hf(work: Path, model: Model, dtype: torch.dtype) -> None:
@@ -67,7 +67,8 @@ def generation(model: Model) -> dict[str, Any]:
     stops = model.text.stop_ids
     found = {"bos_token_id": model.text.id("bos"), "pad_token_id": model.text.id("pad")}
     found["eos_token_id"] = stops[0] if len(stops) == 1 else stops or None  # type: ignore[assignment]
-    return {"do_sample": False} | {key: value for key, value in found.items() if value is not None}
+    kept = {key: model.config.get(key) for key in STARTS}
+    return {"do_sample": False} | {key: value for key, value in (kept | found).items() if value is not None}
 
 
 def _config(model: Model) -> dict[str, Any]:
@@ -100,8 +101,3 @@ def _write_sentence_layout(work: Path, model: Model) -> None:
     write_json(work / "1_Pooling" / "config.json", pooling | {f"pooling_mode_{name}": False for name in others})
     limit = model.max_length or model.spec.max_positions
     write_json(work / "sentence_bert_config.json", {"max_seq_length": limit, "do_lower_case": False})
-
-
-def rounded(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Values as a file of this type keeps them, in float32."""
-    return {name: tensor.to(dtype).float() for name, tensor in state.items()}

@@ -47,7 +47,7 @@ def write_onnx(work: Path, model: Model) -> None:
     network = Padded(model.network.eval(), kind, normalize=model.normalize)
     ids = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 0, 0]]) % model.spec.vocab_size
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
-    open_axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    open_axes = {0: "batch", 1: "length"}
     size = 4 * sum(p.numel() for p in model.network.parameters())
     with _quiet(), torch.no_grad():
         torch.onnx.export(
