@@ -16,7 +16,7 @@ from typing import Literal
 from microtune.errors import InputError, suggest
 from microtune.registry import Registry
 
-HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "1_Pooling/*"]
+HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.spm", "1_Pooling/*"]
 
 
 @dataclass(frozen=True)
