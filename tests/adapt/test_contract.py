@@ -330,10 +330,6 @@ def attach(kind: str, *, spec: ModelSpec | None = None, **choice: Any) -> Attach
 REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
     "too many blocks": (lambda: attach("decoder", name="top", blocks=4), "4 blocks were asked for, the model has 3"),
     "too many new blocks": (lambda: attach("decoder", name="reinit", blocks=4), "4 blocks were asked for"),
-    "tied head": (
-        lambda: attach("", spec=SPECS["decoder"], name="head"),
-        "shares its weights with the token embedding",
-    ),
     "unknown role": (
         lambda: attach("decoder", name="lora", roles=["query"]),
         r'no role "query" in these blocks. .*Known: down, gate, k, o, q, up, v',

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from microtune.errors import CheckError, InputError
 from microtune.nn.heads import VocabularyHead
+from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Cut, Stack, Transformer
 from microtune.recipe import Choice, Section, validated
 from microtune.registry import Registry
@@ -43,12 +44,14 @@ class Attachment:
         replaced: Mapping[str, tuple[nn.Module, nn.Module]] | None = None,
         merge: Callable[[], None] | None = None,
         before: Mapping[str, Tensor] | None = None,
+        tied: ModelSpec | None = None,
     ) -> None:
         self.model = model
         self.cut = cut
         self._replaced = dict(replaced or {})  # role -> (original, replacement)
         self._merge = merge
         self._before = dict(before or {})  # values of base weights that will change, for `detach`
+        self._tied = tied  # the model's fields before its vocabulary head was parted from the embedding
         model.cut = cut
         if not self.trainable:
             raise InputError("The method selects nothing to train in this model.")
@@ -105,13 +108,17 @@ class Attachment:
         """Fold what was learnt into the base weights, where the method can, and leave a plain model."""
         if self._merge is not None:
             self._merge()
-        self._restore_modules()
+        if self._tied is None:  # a parted head stays parted
+            self._restore_modules()
+        self._replaced, self._tied = {}, None
         self._unfreeze()
 
     @torch.no_grad()
     def detach(self) -> None:
         """Undo `attach` and everything learnt since; the base is as before, bit for bit."""
         self._restore_modules()
+        if self._tied is not None:
+            self.model.spec, self._tied = self._tied, None
         self._unfreeze()
         parameters = dict(self.model.named_parameters())
         for name, value in self._before.items():
