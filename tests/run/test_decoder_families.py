@@ -59,7 +59,7 @@ def test_a_run_trains_and_comes_back(name: str, method: str, tmp_path: Path) -> 
 def test_generation_equals_whole_passes(name: str, tmp_path: Path) -> None:
     """Greedy with a cache, against one whole pass per token over a row that has its final length already."""
     model = mt.load(make_base(tmp_path, name), dtype="float64")
-    ids = model.text.encode("my card was declined at the shop", special=False)
+    ids = model.text.encode("my card was declined at the shop", special=False)[:8]
     steps = 12
     found = list(generate_ids(model.network, ids, max_new_tokens=steps, stop_ids=[]))
     wanted = list(ids)
