@@ -27,7 +27,7 @@ NAMES = {  # model_type -> beginning of its classes' names, and what its tiny mo
     "qwen3": ("Qwen3", GROUPED | {"head_dim": 6}),
     "gemma": ("Gemma", GROUPED | {"head_dim": 6}),
     "gemma2": ("Gemma2", GROUPED | WINDOWED | {"num_hidden_layers": 2}),
-    "gemma3_text": ("Gemma3Text", GROUPED | WINDOWED),
+    "gemma3_text": ("Gemma3Text", GROUPED | WINDOWED | {"num_hidden_layers": 2, "sliding_window_pattern": 2}),
     "phi3": ("Phi3", GROUPED),
     "gpt_neox": ("GPTNeoX", {"hidden_size": 64}),
     "olmo2": ("Olmo2", GROUPED),
@@ -133,7 +133,8 @@ VARIANTS: dict[str, Case] = {
     ),
     "gemma3_text, capped logits": decoder("gemma3_text", final_logit_softcapping=20.0, attention_bias=True),
     "gemma3_text, scaled": decoder(
-        "gemma3_text", head_dim=8, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        "gemma3_text", head_dim=8, num_hidden_layers=3,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
         rope_parameters={
             "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 500.0},
             "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
@@ -147,7 +148,9 @@ VARIANTS: dict[str, Case] = {
     "gpt_neox, all turns, tied": decoder(
         "gpt_neox", tie_word_embeddings=True, **rope(rope_type="default", partial_rotary_factor=1.0)
     ),
-    "gpt_neox, linear": decoder("gpt_neox", **rope(rope_type="linear", factor=2.0, partial_rotary_factor=0.5)),
+    "gpt_neox, linear": decoder(
+        "gpt_neox", hidden_size=32, **rope(rope_type="linear", factor=2.0, partial_rotary_factor=0.5)
+    ),
     "olmo2, biases, tied": decoder("olmo2", attention_bias=True, tie_word_embeddings=True, rms_norm_eps=1e-3),
     "olmo2, one key head, yarn": decoder("olmo2", num_key_value_heads=1, **SCALINGS["yarn"]),
     "glm, no biases, all turns": decoder(

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from decoders import BARE, LABELLED, SCALINGS, VARIANTS, by_row, float64_throughout
+from decoders import BARE, LABELLED, NAMES, SCALINGS, VARIANTS, by_row, float64_throughout
 from references import (
     ROWS,
     Case,
@@ -35,7 +35,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from microtune.families import expected_shapes, families, load_folder, module_name, roles, save_folder
-from microtune.nn.spec import ModelSpec
+from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.nn.transformer import Cache
 from microtune.ragged import Ragged
 
@@ -212,6 +212,71 @@ def test_a_wrong_field_is_seen_at_this_tolerance(
     state = {n: t for n, t in loaded.state.items() if fitting.get(n) == tuple(t.shape)}
     with pytest.raises(AssertionError, match="not close"):
         compare(our_logits(case, ours(replace(loaded, state=state), wrong, strict=False)), wanted, **TOLERANCE)
+
+
+FIELDS: dict[str, Callable[[StackSpec], dict[str, Any]]] = {
+    "causal": lambda d: {"causal": False},
+    "norm": lambda d: {"norm": "layer" if d.norm == "rms" else "rms"},
+    "norm_eps": lambda d: {"norm_eps": 10 * d.norm_eps},
+    "norm_shift": lambda d: {"norm_shift": not d.norm_shift} if d.norm == "rms" else {},
+    "placement": lambda d: {"placement": "sandwich" if d.placement == "pre" else "pre"},
+    "residuals": lambda d: {"residuals": "parallel" if d.residuals == "sequential" else "sequential"},
+    "final_norm": lambda d: {"final_norm": False},
+    "mlp": lambda d: {"mlp": "plain" if d.mlp == "gated" else "gated"},
+    "activation": lambda d: {"activation": "silu" if d.activation == "gelu" else "gelu"},
+    "positions": lambda d: {"positions": "none"},
+    "rope_theta": lambda d: {"rope_theta": 1.1 * d.rope_theta},
+    "rope_local_theta": lambda d: {"rope_local_theta": 1.1 * d.rope_local_theta} if d.rope_local_theta else {},
+    "rope_layout": lambda d: {"rope_layout": "pairs" if d.rope_layout == "halves" else "halves"},
+    "rotary_dim": lambda d: {"rotary_dim": d.rotary_size - 2},
+    "window": lambda d: {"window": (d.window or 2) + 1, "pattern": d.pattern if d.window else "L"},
+    "pattern": lambda d: {"pattern": d.pattern.translate(str.maketrans("GL", "LG")), "window": d.window or 3},
+    "query_bias": lambda d: {"query_bias": not d.query_bias},
+    "key_bias": lambda d: {"key_bias": not d.key_bias},
+    "value_bias": lambda d: {"value_bias": not d.value_bias},
+    "output_bias": lambda d: {"output_bias": not d.output_bias},
+    "mlp_bias": lambda d: {"mlp_bias": not d.mlp_bias},
+    "query_key_norm": lambda d: {"query_key_norm": "head" if d.query_key_norm != "head" else "width"},
+    "attention_scale": lambda d: {"attention_scale": 1.01 * (d.attention_scale or d.head_size**-0.5)},
+    "attention_softcap": lambda d: {"attention_softcap": 1.01 * (d.attention_softcap or 30.0)},
+    "embedding_scale": lambda d: {"embedding_scale": 1.001 * d.embedding_scale},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_field_of_every_family_matters(name: str, tmp_path: Path) -> None:
+    """Each field in turn with another value, and nothing else: all of them are seen at 1e-6."""
+    case = VARIANTS[name]
+    with float64_throughout(name):
+        wanted = their_logits(case, reference(case, tmp_path))
+    loaded = load_folder(tmp_path)
+    unseen = []
+    for field, change in FIELDS.items():
+        decoder = loaded.spec.decoder
+        assert decoder is not None
+        fields = change(decoder)
+        if (decoder.placement == "after" and field == "residuals") or not fields:  # no such model
+            continue
+        torch.manual_seed(0)
+        wrong = replace(loaded.spec, decoder=replace(decoder, **fields))
+        shapes = expected_shapes(wrong)
+        state = {n: t for n, t in loaded.state.items() if shapes.get(n) == tuple(t.shape)}
+        found = our_logits(case, ours(replace(loaded, state=state), wrong, strict=False))
+        if all(torch.allclose(mine, theirs, **TOLERANCE) for mine, theirs in zip(found, wanted, strict=True)):
+            unseen.append(field)
+    assert unseen == []
+
+
+@each(VARIANTS)
+def test_a_model_from_nothing_is_opened_by_transformers(case: Case, tmp_path: Path) -> None:
+    """No config.json to start from: what we write says all that transformers must know."""
+    theirs = reference(case, tmp_path / "theirs")
+    loaded = load_folder(tmp_path / "theirs")
+    save_again(loaded, tmp_path / "ours", config=None)
+    build = AUTO.get(case.config.model_type, case.build)
+    again, report = build.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not any(report.values()), report
+    compare(their_logits(case, again.eval()), their_logits(case, theirs), **AS_IT_STANDS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -87,37 +87,6 @@ class Fields:
         return value
 
 
-def default_rope_theta(config: Mapping[str, Any]) -> float:
-    """The base of plain rotary positions, from `rope_theta` (transformers 4) or `rope_parameters` (5).
-
-    Scalings (linear, dynamic, YaRN, Llama 3 ...) are refused: they change every angle.
-    """
-    found: set[float] = set()
-    for key in ("rope_scaling", "rope_parameters"):
-        values = config.get(key)
-        if values is None:
-            continue
-        if not isinstance(values, dict):
-            raise InputError(f"{key} is {_show(values)}, but must be an object.")
-        kind = values.get("rope_type", values.get("type", "default"))
-        if kind != "default":
-            raise InputError(f'{key}: rope_type {_show(kind)} is not supported; only "default" is.')
-        for name in values:
-            if name not in ("rope_type", "type", "rope_theta", "partial_rotary_factor"):
-                raise InputError(f"{key}: the field {_show(name)} is not supported with the default rope_type.")
-        inner = Fields(values)
-        inner.number("partial_rotary_factor", 1.0, least=1.0, most=1.0)
-        if values.get("rope_theta") is not None:
-            found.add(inner.number("rope_theta", 0.0, least=1.0))
-    outer = Fields(config)
-    outer.number("partial_rotary_factor", 1.0, least=1.0, most=1.0)
-    if config.get("rope_theta") is not None:
-        found.add(outer.number("rope_theta", 0.0, least=1.0))
-    if len(found) > 1:
-        raise InputError(f"rope_theta is given as {' and as '.join(f'{v:g}' for v in sorted(found))}; keep one.")
-    return found.pop() if found else 10_000.0
-
-
 def spelling(table: Mapping[str, Value], value: Value, current: object) -> str:
     """The word for `value`: the one that the file already used where it means the same, else the table's first."""
     if isinstance(current, str) and table.get(current) == value:

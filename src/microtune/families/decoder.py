@@ -27,7 +27,7 @@ class Form:
     """How a family's config.json words what all have, and what holds where it says nothing.
 
     num_kv_heads: None: as many as heads. head_dim: None: hidden_size / num_attention_heads. names_head_dim: whether the
-    file names that one, too.
+    file names that one, too. pad: the id that transformers pads with.
     """
 
     activation_key: str = "hidden_act"
@@ -38,6 +38,7 @@ class Form:
     num_kv_heads: int | None = None
     head_dim: int | None = None
     names_head_dim: bool = True
+    pad: int = 0
     tied: bool = False
     rope: RopeForm = PLAIN_ROPE
 
@@ -100,6 +101,8 @@ def write_decoder(spec: ModelSpec, config: Mapping[str, Any], form: Form) -> dic
         **write_rope(d, config, form.rope),
         "tie_word_embeddings": spec.tied,
         "initializer_range": spec.initializer_range,
+        # a default beyond the embedding would keep transformers from building the model
+        **({"pad_token_id": None} if form.pad >= spec.vocab_size and "pad_token_id" not in config else {}),
     }
 
 

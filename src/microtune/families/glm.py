@@ -22,7 +22,7 @@ from microtune.families.rotary import RopeForm
 from microtune.nn.spec import ModelSpec
 
 ROPE = RopeForm(partial=True, share=0.5)
-FORM = form(norm_eps=1.5625e-7, num_kv_heads=2, head_dim=128, max_positions=131_072, rope=ROPE)
+FORM = form(norm_eps=1.5625e-7, num_kv_heads=2, head_dim=128, max_positions=131_072, pad=151_329, rope=ROPE)
 BEHIND = {"post_self_attn_layernorm": "attention_residual.after", "post_mlp_layernorm": "mlp_residual.after"}
 
 

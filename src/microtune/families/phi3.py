@@ -10,7 +10,7 @@ from microtune.families.rotary import RopeForm
 from microtune.nn.spec import ModelSpec
 
 ROPE = RopeForm(partial=True, kinds=("longrope",), older={"su": "longrope", "yarn": "longrope"}, original=4096)
-FORM = form(norm_eps=1e-5, max_positions=4096, names_head_dim=False, rope=ROPE)
+FORM = form(norm_eps=1e-5, max_positions=4096, names_head_dim=False, pad=32000, rope=ROPE)
 
 
 def read(config: dict[str, Any]) -> ModelSpec:
