@@ -18,9 +18,7 @@ from microtune.run.load import Model
 from microtune.run.peft import CONFIG, adapter_base, write_peft
 from microtune.run.peft_config import adapter_config
 from microtune.run.saved import RunRecord
-from microtune.run.sources import Place, locate
-
-COPIED = (".json", ".safetensors", ".jinja", ".txt", ".model")
+from microtune.run.sources import READ, Place, locate
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def write_adapter(work: Path, model: Model, base: Base) -> None:
         model.tokenizer.save(work)
     if base.inside:
         for path in sorted(base.path.rglob("*")):
-            if path.is_file() and path.suffix in COPIED and path.name != "manifest.json":
+            if path.is_file() and path.suffix in READ and path.name != "manifest.json":
                 target = work / base.name / path.relative_to(base.path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)

@@ -28,7 +28,7 @@ from microtune.nn.transformer import Transformer
 from microtune.recipe import Choice, ModelChoice, Section, validated
 from microtune.run.disk import read_tensors, verify_folder, write_folder, write_json, write_tensors
 from microtune.run.load import DTYPES, Model, check_ids, fill, load_base
-from microtune.run.sources import Place, locate
+from microtune.run.sources import READ, Place, locate
 from microtune.tasks.base import Task, tasks
 
 COPIED_BASE_BYTES = 50_000_000
@@ -224,7 +224,7 @@ def weights_digest(place: Place) -> str:
 
 
 def _copy_base(source: Path, target: Path) -> None:
-    files = [p for p in source.iterdir() if p.is_file() and p.suffix in (".json", ".safetensors", ".jinja")]
+    files = [p for p in source.iterdir() if p.is_file() and p.suffix in READ]
     pooling = source / "1_Pooling" / "config.json"
     if sum(p.stat().st_size for p in files) > COPIED_BASE_BYTES:
         return
