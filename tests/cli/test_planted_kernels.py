@@ -243,7 +243,7 @@ def test_prompts_that_generation_begins_otherwise(
     model: Path, tmp_path: Path, capsys: Capture, monkeypatch: Patch
 ) -> None:
     real = prediction.chat_prompt
-    monkeypatch.setattr(prediction, "chat_prompt", lambda messages, tokenizer: [2, *real(messages, tokenizer)])
+    monkeypatch.setattr(prediction, "chat_prompt", lambda *given: [2, *real(*given)])
     data = conversations(tmp_path)
     sentence = stopped(tune(capsys, model, data, "--split", "none", task="instruction"), "prompt-ids")
     assert sentence.startswith(f"{data}, line 1: generation would start from other ids than training has")

@@ -178,6 +178,9 @@ def test_a_template_that_changes_earlier_turns() -> None:
     tokenizer = make(TRIMMED, "<|end|>", [], {})
     with pytest.raises(InputError, match="changes earlier turns"):
         chat_segments([turn("user", "hello there"), turn("assistant", "a longer one"), *ONE], tokenizer)
+    asked = [turn("user", "hello there"), turn("assistant", "a longer one"), turn("user", "and now")]
+    whole = tokenizer.encode(tokenizer.chat(asked, prompt=True), special=False, parse=True)
+    assert chat_prompt(asked, tokenizer) == whole  # it can be talked to all the same
 
 
 def test_a_model_without_a_template() -> None:

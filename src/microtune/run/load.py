@@ -82,7 +82,10 @@ class Model:
     def text(self) -> Tokenizer:
         """The tokenizer, or an InputError where the model has none."""
         if self.tokenizer is None:
-            raise InputError("This model has no tokenizer (no tokenizer.json in its folder); it can only be given ids.")
+            raise InputError(
+                "This model has no tokenizer (no tokenizer.json and no vocabulary in its folder); "
+                "it can only be given ids."
+            )
         return self.tokenizer
 
     @torch.inference_mode()

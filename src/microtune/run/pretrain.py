@@ -128,7 +128,7 @@ def named_tokenizer(recipe: Recipe) -> tuple[Tokenizer | None, int]:
         return None, int((choice or {}).get("vocab_size", 16_384))
     loaded = Tokenizer.load(choice)
     if loaded is None:
-        raise InputError(f"{choice}: there is no tokenizer.json in this folder.")
+        raise InputError(f"{choice}: there is no tokenizer.json in this folder, and no vocabulary.")
     return loaded, len(loaded)
 
 

@@ -80,19 +80,25 @@ def chat_segments(
 
 
 def chat_prompt(messages: Messages, tokenizer: Tokenizer, tools: Sequence[dict[str, Any]] | None = None) -> list[int]:
-    """Ids up to the opening of the assistant's next turn, read as in training."""
-    ends = _turns(messages, tokenizer, "", tools)
-    reading = _Reading(
-        tokenizer.chat(_guarded(messages, tokenizer), prompt=True, tools=_guard(tools, tokenizer)), tokenizer
-    )
-    for text in ends:
+    """Ids up to the opening of the assistant's next turn, read as in training.
+
+    A template that changes earlier turns cannot be trained on, but be talked to: its text is not parted at them.
+    """
+    guarded = _guarded(messages, tokenizer)
+    reading = _Reading(tokenizer.chat(guarded, prompt=True, tools=_guard(tools, tokenizer)), tokenizer)
+    for text in _turns(messages, tokenizer, None, tools):
         if reading.text.startswith(text):
             reading.cut(len(text))
     return reading.ids
 
 
-def _turns(messages: Messages, tokenizer: Tokenizer, where: str, tools: Sequence[dict[str, Any]] | None) -> list[str]:
-    """The text up to the beginning and up to the end of each of the assistant's turns, growing."""
+def _turns(
+    messages: Messages, tokenizer: Tokenizer, where: str | None, tools: Sequence[dict[str, Any]] | None
+) -> list[str]:
+    """The text up to the beginning and up to the end of each of the assistant's turns, growing.
+
+    where: the row's place, for an error; None leaves out what does not continue the turns before.
+    """
     messages, tools = _guarded(messages, tokenizer), _guard(tools, tokenizer)
     texts = [""]
     for number, message in enumerate(messages):
@@ -101,6 +107,8 @@ def _turns(messages: Messages, tokenizer: Tokenizer, where: str, tools: Sequence
         start = tokenizer.chat(messages[:number], prompt=True, tools=tools)
         text = tokenizer.chat(messages[: number + 1], prompt=False, tools=tools)
         if not start.startswith(texts[-1]) or not text.startswith(start):
+            if where is None:
+                continue
             raise InputError(
                 f"{where}The chat template changes earlier turns when a later one is added; it cannot be trained on.",
                 check="prompt-ids",
