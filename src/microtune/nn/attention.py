@@ -71,14 +71,12 @@ def make_layout(
     causal: bool,
     aligned: bool,
     shared: int = 0,
-    totals: Tensor | None = None,
 ) -> Layout:
     """Sort sequences by shape.
 
     query_lengths, key_lengths: [B]; query_positions: [Nq]. key_starts: [B], where the keys of each sequence begin in
     their storage (default: end to end). aligned: sequences of one shape have the same query positions. shared: keys of
-    the first sequence that all others see before their own (`Ragged.shared`; key_lengths are without them). totals: see
-    `Layout`.
+    the first sequence that all others see before their own (`Ragged.shared`; key_lengths are without them).
     """
     device = query_positions.device
     seen = [own + (shared if row else 0) for row, own in enumerate(key_lengths.tolist())]
@@ -105,7 +103,7 @@ def make_layout(
         groups.append(Group(size, queries, keys, positions[:1] if aligned else positions, key_positions))
         done, first_query, first_key = done + size, queries.stop, keys.stop
     back = None if query_order is None else torch.argsort(query_order)
-    return Layout(groups, query_order, back, key_order, causal, bool(shared), totals)
+    return Layout(groups, query_order, back, key_order, causal, bool(shared))
 
 
 def _token_order(starts: Tensor, lengths: Tensor, order: list[int]) -> Tensor:

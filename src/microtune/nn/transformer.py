@@ -80,8 +80,8 @@ class Flow:
             causal=self.causal,
             aligned=False,
             shared=self.shared,
-            totals=self.layout.totals,
         )
+        layout.totals = self.layout.totals
         across = None
         if self.memory_lengths is not None:
             across = make_layout(counts, asked, self.memory_lengths, causal=False, aligned=False)
@@ -350,15 +350,10 @@ class Transformer(nn.Module):
                 raise ValueError(f"{int(key_lengths.max())} tokens do not fit into a cache for {cache.capacity}")
             starts, places = offsets, offsets[inputs.rows] + positions
         shared = inputs.shared
-        totals = row_totals(stack.spec, inputs, None if cache is None else cache.totals)
         layout = make_layout(
-            *(inputs.lengths, positions, key_lengths),
-            key_starts=starts,
-            causal=causal,
-            aligned=True,
-            shared=shared,
-            totals=totals,
+            inputs.lengths, positions, key_lengths, key_starts=starts, causal=causal, aligned=True, shared=shared
         )
+        layout.totals = row_totals(stack.spec, inputs, None if cache is None else cache.totals)
         across = None
         if memory_lengths is not None:
             across = make_layout(inputs.lengths, positions, memory_lengths, causal=False, aligned=True)
