@@ -22,6 +22,7 @@ from microtune.nn.transformer import Transformer
 from microtune.run import models, optimizers, pretrain, saved
 from microtune.run import predict as prediction
 from microtune.run import tune as tuning
+from microtune.run.adamw import AdamW
 from microtune.run.optimizers import Optimizers
 from microtune.run.train import Training
 from microtune.tasks.instruction import Instruction
@@ -108,7 +109,7 @@ def _with(begin: Any, monkeypatch: Patch, parameters: Any) -> Any:
 
 
 def test_an_optimizer_that_does_not_step(model: Path, tmp_path: Path, capsys: Capture, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: None)
+    monkeypatch.setattr(AdamW, "step", lambda self: None)
     sentence = stopped(tune(capsys, model, labelled(tmp_path), method="top:1"), "moved")
     assert sentence.startswith("After 2 steps 11 trainable tensors have not moved (first: decoder.blocks.1.")
 

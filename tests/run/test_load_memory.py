@@ -66,8 +66,18 @@ linux = pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="read
 def folder(path: Path, spec: ModelSpec, family: str, dtype: torch.dtype) -> Path:
     network = Transformer(spec).to(dtype)
     save_folder(path, spec, network.state_dict(), family=family, dtype=dtype)
-    train_bpe(["a few words"] * 2, 320).save(path)
+    tokenizer = train_bpe(["a few words"] * 2, 320)
+    tokenizer.save(path)
+    _fill(path / "tokenizer.json", spec.vocab_size // 2)
     return path
+
+
+def _fill(file: Path, rows: int) -> None:
+    """Ids for half of the rows of the embedding: a tokenizer that leaves more of them without one is refused."""
+    values = json.loads(file.read_text(encoding="utf-8"))
+    vocabulary = values["model"]["vocab"]
+    vocabulary |= {f"<{number}>": number for number in range(len(vocabulary), rows)}
+    file.write_text(json.dumps(values), encoding="utf-8")
 
 
 def llama(path: Path) -> Path:

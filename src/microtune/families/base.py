@@ -367,7 +367,8 @@ def _meaning(spec: ModelSpec) -> dict[str, Any]:
             if stack.positions == "rotary":
                 flat[f"{side}.rotary_dim"] = stack.rotary_size
             if "L" in stack.pattern and stack.positions == "rotary":
-                flat[f"{side}.rope_local_theta"] = stack.rope_local_theta or stack.rope_theta
+                same = stack.rope_theta if stack.rope_scaling is None else None  # a local base is never scaled
+                flat[f"{side}.rope_local_theta"] = stack.rope_local_theta or same
     return flat
 
 

@@ -25,6 +25,7 @@ When = Literal[
     "in evaluation",
     "at the end",
     "on load",
+    "on export",
 ]
 Does = Literal["stop", "warn", "warn or stop"]
 SHOWN = 3  # places that a sentence names
@@ -246,4 +247,18 @@ _add(
     "stop",
     "a base model whose weights are not those that the run was made with",
     "none that we know; an update only makes sense beside its own base",
+)
+_add(
+    "export",
+    ("on export",),
+    "stop",
+    "exported files that another program reads to other outputs, ids or tensors than the model has",
+    "unsloth#3899, LLaMA-Factory#6320, llama.cpp#7062, ollama#1110: good in Python, gibberish after export",
+)
+_add(
+    "merge",
+    ("on export",),
+    "stop",
+    "a merged model whose outputs or test score are not those of the adapter beside its base",
+    "none that we know; merging into rounded weights changes answers",
 )

@@ -323,7 +323,7 @@ def environment(
 
 def _differences(stored: Any, asked: Any, place: str = "") -> Iterator[str]:
     if isinstance(stored, dict) and isinstance(asked, dict):
-        for key in sorted(stored.keys() | asked.keys()):
+        for key in sorted(stored.keys() | asked.keys(), key=str):  # a foreign file may have a key that is no word
             yield from _differences(stored.get(key), asked.get(key), f"{place}.{key}" if place else str(key))
     elif stored != asked:
         yield f"{place}: {str(stored)[:60]} there, {str(asked)[:60]} now"

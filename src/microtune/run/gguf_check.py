@@ -101,7 +101,7 @@ def read_state(gguf: Any, reader: Any, model: Model) -> dict[str, Tensor]:
                 state[f"{prefix}attention.{role}.{suffix}"] = piece
             continue
         if part not in NAMES:
-            raise CheckError(f'The written file holds a tensor "{entry.name}" that belongs nowhere.')
+            raise CheckError(f'The written file holds a tensor "{entry.name}" that belongs nowhere.', check="export")
         if paired and part in ("attn_q", "attn_k"):
             heads = stack.num_heads if part == "attn_q" else stack.kv_heads
             tensor = tensor.view(heads, stack.head_size, -1)  # even rows are the first half of a head, odd the second
@@ -116,15 +116,19 @@ def _worst(state: dict[str, Tensor], model: Model, kind: str) -> float:
     if model.spec.tied:
         wanted.pop("head.out.weight")
     if wanted.keys() != state.keys():
-        raise CheckError(f"The written file lacks or adds tensors: {sorted(wanted.keys() ^ state.keys())[:3]}.")
+        raise CheckError(
+            f"The written file lacks or adds tensors: {sorted(wanted.keys() ^ state.keys())[:3]}.", check="export"
+        )
     worst = 0.0
     for name, tensor in wanted.items():
         if tensor.shape != state[name].shape:
-            raise CheckError(f'"{name}" has shape {list(state[name].shape)} in the written file.')
+            raise CheckError(f'"{name}" has shape {list(state[name].shape)} in the written file.', check="export")
         error, allowed = (tensor - state[name]).abs(), _allowed(tensor, kind)
         share = float(torch.where(error == 0, 0.0, error / allowed).max())
         if not share <= 1:
-            raise CheckError(f'"{name}" was written with {share:.3g} times the error of its number format.')
+            raise CheckError(
+                f'"{name}" was written with {share:.3g} times the error of its number format.', check="export"
+            )
         worst = max(worst, share)
     return worst
 
@@ -172,11 +176,12 @@ def _same_ids(reader: Any, model: Model) -> str:
         wanted, found = model.text.encode(text, special=False), encode(text)
         if wanted != found:
             raise CheckError(
-                f"The tokenizer that was written gives other ids: for {text[:30]!r} {found[:8]}, not {wanted[:8]}."
+                f"The tokenizer that was written gives other ids: for {text[:30]!r} {found[:8]}, not {wanted[:8]}.",
+                check="export",
             )
     template = _field(reader, "tokenizer.chat_template")
     if template != model.text.chat_template:
-        raise CheckError("The chat template was not written as it is.")
+        raise CheckError("The chat template was not written as it is.", check="export")
     return f"equal for {len(PROMPTS)} texts"
 
 

@@ -90,10 +90,13 @@ def _require(made: Merged, model: Model) -> None:
     if not made.gap <= made.bound:
         raise CheckError(
             f"Merging moves the outputs by {made.gap:.3g}, more than rounding explains ({made.bound:.3g}); keep the "
-            "adapter beside its base (microtune export --format peft)."
+            "adapter beside its base (microtune export --format peft).",
+            check="merge",
         )
     name = model.task.primary if model.task is not None else ""
     if name in made.before:
         old, new = made.before[name], made.after[name]
         if not abs(new - old) <= SCORE_BOUND * max(1.0, abs(old)):
-            raise CheckError(f"Merging moves {name} on the test split from {old:.4f} to {new:.4f}; keep the adapter.")
+            raise CheckError(
+                f"Merging moves {name} on the test split from {old:.4f} to {new:.4f}; keep the adapter.", check="merge"
+            )

@@ -81,7 +81,8 @@ class Parity:
             raise CheckError(
                 f"The exported {self.format} files do not compute what the model does: {self.reader} gives "
                 f"{self.compared} that differ by {self.gap:.3g}, and {self.bound:.3g} is allowed ({self.reason}). "
-                "Nothing was written."
+                "Nothing was written.",
+                check="export",
             )
         return self
 

@@ -127,7 +127,8 @@ def _whole(library: Any, folder: Path, model: Model, kind: Kind) -> Any:
     for what, names in (("misses", missing), ("does not expect", report["unexpected_keys"])):
         if names:
             raise CheckError(
-                f'transformers {what} the tensor "{sorted(names)[0]}" in the exported files; nothing was written.'
+                f'transformers {what} the tensor "{sorted(names)[0]}" in the exported files; nothing was written.',
+                check="export",
             )
     return theirs.eval()
 
@@ -154,7 +155,8 @@ def _same_ids(library: Any, folder: Path, model: Model) -> str:
         if ours != found:
             raise CheckError(
                 f"The tokenizer of the exported files gives other ids in transformers: for {text[:30]!r} "
-                f"{found[:8]} in place of {ours[:8]}; nothing was written."
+                f"{found[:8]} in place of {ours[:8]}; nothing was written.",
+                check="export",
             )
     return f"equal for {len(PROMPTS)} texts"
 
@@ -170,5 +172,7 @@ def _sentences(folder: Path, model: Model) -> str:
     wanted = model.embed(PROMPTS)
     gap, bound = gap_of(list(wanted), list(got)), ROUNDING * largest(list(wanted))
     if gap > bound:
-        raise CheckError(f"sentence-transformers gives embeddings that differ by {gap:.3g}; nothing was written.")
+        raise CheckError(
+            f"sentence-transformers gives embeddings that differ by {gap:.3g}; nothing was written.", check="export"
+        )
     return f"{library.__version__}: embeddings of {len(PROMPTS)} texts within {gap:.2g}"
