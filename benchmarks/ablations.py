@@ -72,6 +72,7 @@ def training(job: dict[str, Any], folder: str) -> Any:
     from microtune.adapt import make_method
     from microtune.nn import attention, transformer
     from microtune.nn.heads import VocabularyHead
+    from microtune.nn.parameters import initialize
     from microtune.nn.spec import ModelSpec, StackSpec
     from microtune.recipe import Choice, Train
     from microtune.run.precision import HeldBase
@@ -92,7 +93,7 @@ def training(job: dict[str, Any], folder: str) -> Any:
     stack = StackSpec(**(TINY if job["quick"] else SHAPE), **kind, **biases)  # type: ignore[arg-type]
     vocabulary = 500 if job["quick"] else 49152
     network = transformer.Transformer(ModelSpec(vocab_size=vocabulary, decoder=stack))
-    transformer.initialize(network, 0.02, num_layers=stack.num_layers)
+    initialize(network, 0.02, num_layers=stack.num_layers)
     top = job["method"].startswith("top")
     attachment = make_method(Choice(name="top", blocks=2) if top else Choice(name="lora", rank=16))
     attached = attachment.attach(network)

@@ -8,8 +8,9 @@ import torch
 
 from microtune.data.text import train_bpe
 from microtune.families import save_folder
+from microtune.nn.parameters import initialize
 from microtune.nn.spec import ModelSpec, StackSpec
-from microtune.nn.transformer import Transformer, initialize
+from microtune.nn.transformer import Transformer
 
 TEXTS = ["my card was declined at the shop", "the transfer has not arrived in my account", "退款还没有到账"]
 POSITIONS = 64

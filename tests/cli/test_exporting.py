@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from command import call
 
-from microtune.run import hf_folder
+from microtune.run.export import hf_folder
 from microtune.run.load import load
 
 transformers = pytest.importorskip("transformers")

@@ -15,7 +15,8 @@ import microtune as mt
 from microtune.data.text import train_bpe
 from microtune.families import families, load_folder, save_folder
 from microtune.nn.heads import LabelHead
-from microtune.nn.transformer import Transformer, initialize
+from microtune.nn.parameters import initialize
+from microtune.nn.transformer import Transformer
 
 VOCABULARY = 340
 TEXTS = ("my card was declined at the shop", "the transfer has not arrived in my account")

@@ -15,7 +15,8 @@ from torch.testing import assert_close
 from microtune.adapt.base import make_method
 from microtune.data.batches import collate
 from microtune.nn.heads import LabelHead
-from microtune.nn.transformer import Transformer, initialize
+from microtune.nn.parameters import initialize
+from microtune.nn.transformer import Transformer
 from microtune.recipe import Choice, Train
 from microtune.run.train import Step, Training
 from microtune.tasks.base import Task

@@ -12,7 +12,8 @@ from tiny_runs import WORDS, make_rows
 import microtune as mt
 from microtune.data.text import train_bpe
 from microtune.families import families, save_folder
-from microtune.nn.transformer import Transformer, initialize
+from microtune.nn.parameters import initialize
+from microtune.nn.transformer import Transformer
 from microtune.run.generate import generate_ids
 
 SIZES = {"vocab_size": 320, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from microtune.data.batches import Item, collate
 from microtune.nn.heads import LabelHead, VocabularyHead
-from microtune.nn.transformer import Transformer, initialize
+from microtune.nn.parameters import initialize
+from microtune.nn.transformer import Transformer
 from microtune.run import evaluate, tune
 from microtune.run.evaluate import RESAMPLES, confidence_intervals, evaluate_items, predict_items
 from microtune.run.load import load

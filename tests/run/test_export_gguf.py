@@ -17,9 +17,9 @@ import microtune as mt
 from microtune.data.text import QWEN2_PATTERN, Tokenizer, train_bpe
 from microtune.errors import CheckError, InputError
 from microtune.nn.spec import ModelSpec
-from microtune.run import gguf_file, gguf_tokenizer
-from microtune.run.gguf_check import _pieces
-from microtune.run.gguf_tokenizer import GPT2_PATTERN, LLAMA3_PATTERN, pre_tokenizer, vocabulary
+from microtune.run.export import gguf_file, gguf_tokenizer
+from microtune.run.export.gguf_check import _pieces
+from microtune.run.export.gguf_tokenizer import GPT2_PATTERN, LLAMA3_PATTERN, pre_tokenizer, vocabulary
 from microtune.run.load import Model, load
 
 gguf = pytest.importorskip("gguf", reason='the extra "export" is not installed')
@@ -62,7 +62,7 @@ def test_weights_and_logits(kind: str, dtype: str, made: dict[str, Path], tmp_pa
 
 def gguf_check_share(bound: float, dtype: str) -> float:
     """The largest logit, out of the bound that was allowed."""
-    from microtune.run.gguf_check import BOUNDS
+    from microtune.run.export.gguf_check import BOUNDS
 
     return bound / BOUNDS[dtype][0]
 

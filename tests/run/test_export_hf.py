@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 import microtune as mt
 from microtune.errors import CheckError, InputError, RunError
-from microtune.run import hf_folder, merge, parity, readers
+from microtune.run.export import hf_folder, merge, parity, readers
 from microtune.run.saved import load_run
 from microtune.run.sources import locate
 

@@ -19,7 +19,7 @@ from microtune.errors import CheckError, InputError
 from microtune.nn.heads import LabelHead
 from microtune.nn.spec import LabelHeadKind, ModelSpec, RopeScaling, StackSpec
 from microtune.nn.transformer import Transformer
-from microtune.run import onnx_file, onnx_network, parity
+from microtune.run.export import onnx_file, onnx_network, parity
 from microtune.run.load import Model
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 import microtune as mt
 from microtune.errors import CheckError, InputError
-from microtune.run import parity, peft_folder
+from microtune.run.export import parity, peft_folder
 
 peft = pytest.importorskip("peft")
 pytestmark = [

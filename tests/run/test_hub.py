@@ -14,7 +14,7 @@ import torch
 from hub_server import NAME, WANTED, WEIGHTS, Hub, blob_hash, files_of, logits, offline, other_weights, refused
 from huggingface_hub import constants
 
-from microtune.run import hub_cache
+from microtune.run.hub import cache as hub_cache
 from microtune.run.load import load
 
 # ------------------------------------------------------------------------------------------------- first and second use

@@ -18,7 +18,8 @@ from microtune.data.text import train_bpe
 from microtune.errors import InputError, RunError
 from microtune.families.base import save_folder
 from microtune.nn.heads import LabelHead
-from microtune.nn.transformer import Transformer, initialize
+from microtune.nn.parameters import initialize
+from microtune.nn.transformer import Transformer
 from microtune.ragged import Ragged
 from microtune.run import evaluate
 from microtune.run.generate import generate_ids

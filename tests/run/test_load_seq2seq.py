@@ -16,8 +16,9 @@ from torch.testing import assert_close
 from microtune.data.text import train_bpe
 from microtune.errors import InputError
 from microtune.families.base import save_folder
+from microtune.nn.parameters import initialize
 from microtune.nn.spec import ModelSpec, StackSpec
-from microtune.nn.transformer import Transformer, initialize
+from microtune.nn.transformer import Transformer
 from microtune.recipe import Choice
 from microtune.run.decoding import Decoding
 from microtune.run.load import Model, load

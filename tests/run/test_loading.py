@@ -13,7 +13,8 @@ from tiny_runs import SPEC, make_base, run
 
 import microtune as mt
 from microtune.families.base import save_folder
-from microtune.nn.transformer import Transformer, count_parameters
+from microtune.nn.parameters import count_parameters
+from microtune.nn.transformer import Transformer
 from microtune.recipe import build
 
 

@@ -23,8 +23,9 @@ from microtune.data.batches import Item
 from microtune.data.text import train_bpe
 from microtune.errors import CheckError, RunError
 from microtune.nn.heads import LabelHead
+from microtune.nn.parameters import initialize
 from microtune.nn.spec import ModelSpec, StackSpec
-from microtune.nn.transformer import Cut, Transformer, initialize
+from microtune.nn.transformer import Cut, Transformer
 from microtune.recipe import Choice as Chosen
 from microtune.recipe import Train, build
 from microtune.run.disk import write_tensors

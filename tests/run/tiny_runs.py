@@ -13,8 +13,9 @@ import torch
 
 from microtune.data.text import train_bpe
 from microtune.families.base import save_folder
+from microtune.nn.parameters import initialize
 from microtune.nn.spec import ModelSpec, StackSpec
-from microtune.nn.transformer import Transformer, initialize
+from microtune.nn.transformer import Transformer
 from microtune.recipe import Recipe, build
 from microtune.run.folder import RunFolder
 from microtune.run.prepare import hashes

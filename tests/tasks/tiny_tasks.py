@@ -11,8 +11,9 @@ import torch
 from microtune.adapt.base import make_method
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer, train_bpe
+from microtune.nn.parameters import initialize
 from microtune.nn.spec import ModelSpec, StackSpec
-from microtune.nn.transformer import Transformer, initialize
+from microtune.nn.transformer import Transformer
 from microtune.recipe import Choice, Train
 from microtune.run.train import Step, Training
 from microtune.tasks.base import Encoded, Task

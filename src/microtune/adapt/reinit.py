@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from microtune.adapt.base import Attachment, Method, make_method, methods, top_cut, top_modules
 from microtune.nn.layers import LayerNorm, RMSNorm
-from microtune.nn.transformer import Transformer, initialize
+from microtune.nn.parameters import initialize
+from microtune.nn.transformer import Transformer
 from microtune.recipe import Choice
 
 

@@ -19,9 +19,10 @@ from microtune.data.text import Tokenizer
 from microtune.errors import InputError
 from microtune.families.base import load_folder
 from microtune.nn.heads import LabelHead, VocabularyHead, pool_mean
+from microtune.nn.parameters import count_parameters, initialize
 from microtune.nn.shapes import shapes_only
 from microtune.nn.spec import LONGEST, ModelSpec
-from microtune.nn.transformer import Transformer, count_parameters, initialize
+from microtune.nn.transformer import Transformer
 from microtune.ragged import Ragged
 from microtune.run.decoding import Decoding, read_generation, strange_ids
 from microtune.run.generate import generate_ids

@@ -18,8 +18,9 @@ from microtune.data.sources import Row
 from microtune.data.store import RaggedStore, content_key
 from microtune.data.text import Tokenizer, train_bpe
 from microtune.errors import InputError
+from microtune.nn.parameters import count_parameters, initialize
 from microtune.nn.spec import ModelSpec
-from microtune.nn.transformer import Transformer, count_parameters, initialize
+from microtune.nn.transformer import Transformer
 from microtune.recipe import Recipe, Source
 from microtune.run import precision as number_format
 from microtune.run.adjust import Decision

@@ -16,7 +16,8 @@ from typing import Literal
 from microtune.errors import InputError, suggest
 from microtune.families.files import CONFIG, INDEX, WEIGHTS, read_index
 from microtune.registry import Registry
-from microtune.run import hub, modelscope
+from microtune.run import hub
+from microtune.run.hub import modelscope
 
 READ = (".json", ".safetensors", ".jinja", ".txt", ".model", ".spm")  # endings of files that are read of a folder
 

@@ -22,9 +22,9 @@ from microtune.run import pretrain as pretraining
 from microtune.run import tune as tuning
 from microtune.run.evaluate import Score
 from microtune.run.folder import RunFolder, default_name
+from microtune.run.hub.revisions import pin
 from microtune.run.load import Model, load
 from microtune.run.prepare import hashes
-from microtune.run.revisions import pin
 from microtune.run.saved import weights_digest
 from microtune.run.session import stoppable
 from microtune.run.sources import locate

@@ -19,11 +19,11 @@ from torch import Tensor
 from microtune.errors import InputError
 from microtune.families.base import families
 from microtune.nn.spec import ModelSpec, StackSpec
-from microtune.run.expressible import BIASES, SIZES, idle, require
-from microtune.run.gguf_tokenizer import Vocabulary, vocabulary
+from microtune.run.export.expressible import BIASES, SIZES, idle, require
+from microtune.run.export.gguf_tokenizer import Vocabulary, vocabulary
+from microtune.run.export.parity import kind_of
+from microtune.run.export.readers import optional
 from microtune.run.load import Model
-from microtune.run.parity import kind_of
-from microtune.run.readers import optional
 
 FILE = "model.gguf"
 BLOCK = 32  # values of a q8_0 block, which share one scale

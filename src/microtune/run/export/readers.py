@@ -19,8 +19,8 @@ from torch import Tensor
 
 from microtune.errors import CheckError
 from microtune.families.base import families
+from microtune.run.export.parity import COMPARED, PROMPTS, ROUNDING, Kind, Parity, gap_of, kind_of, largest, outputs
 from microtune.run.load import Model, load
-from microtune.run.parity import COMPARED, PROMPTS, ROUNDING, Kind, Parity, gap_of, kind_of, largest, outputs
 
 REASON = f"{ROUNDING:g} of the largest value, for float32 rounding"
 

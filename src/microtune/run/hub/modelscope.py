@@ -12,7 +12,7 @@ from pathlib import Path
 from microtune.data.objects import first_line
 from microtune.errors import InputError
 from microtune.run.hub import assemble
-from microtune.run.hub_cache import Published, Snapshot, check, weights_of
+from microtune.run.hub.cache import Published, Snapshot, check, weights_of
 
 SCHEME = "modelscope:"
 

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from microtune.errors import InputError, RunError
 from microtune.run.disk import write_json
+from microtune.run.export.onnx_network import Padded, require_computable
+from microtune.run.export.parity import COMPARED, Kind, Parity, gap_of, kind_of, largest, outputs
+from microtune.run.export.readers import optional
 from microtune.run.load import Model
-from microtune.run.onnx_network import Padded, require_computable
-from microtune.run.parity import COMPARED, Kind, Parity, gap_of, kind_of, largest, outputs
-from microtune.run.readers import optional
 from microtune.tasks.classification import Classification
 
 FILE = "model.onnx"

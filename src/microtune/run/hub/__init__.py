@@ -18,7 +18,7 @@ from microtune.data.objects import first_line
 from microtune.errors import InputError
 from microtune.families.base import read_spec
 from microtune.families.files import CONFIG, INDEX, PICKLES, WEIGHTS, read_index
-from microtune.run.hub_cache import (
+from microtune.run.hub.cache import (
     COMMIT,
     Published,
     Snapshot,

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from microtune.errors import InputError, RunError, suggest
 from microtune.run.disk import write_folder, write_json
+from microtune.run.export.merge import fold, merged
+from microtune.run.export.parity import Parity, outputs, run_items, stored_rows
 from microtune.run.load import DTYPES, Model, load
-from microtune.run.merge import fold, merged
-from microtune.run.parity import Parity, outputs, run_items, stored_rows
 
 Format = Literal["hf", "peft", "gguf", "onnx"]
 KINDS: dict[str, tuple[str, ...]] = {  # format -> number formats of its weights, the usual one first
@@ -123,16 +123,16 @@ def _writers(
 ) -> tuple[Callable[[Path], None], Callable[[Path], Parity]]:
     """How to write one of the forms of a whole model, and how to check it."""
     if format == "gguf":
-        from microtune.run.gguf_check import check_gguf
-        from microtune.run.gguf_file import write_gguf
+        from microtune.run.export.gguf_check import check_gguf
+        from microtune.run.export.gguf_file import write_gguf
 
         return (lambda work: write_gguf(work, model, kind)), (lambda work: check_gguf(work, model, kind, rows))
     if format == "onnx":
-        from microtune.run.onnx_file import check_onnx, write_onnx
+        from microtune.run.export.onnx_file import check_onnx, write_onnx
 
         return (lambda work: write_onnx(work, model)), (lambda work: check_onnx(work, model, rows))
-    from microtune.run.hf_folder import write_hf
-    from microtune.run.readers import check_hf
+    from microtune.run.export.hf_folder import write_hf
+    from microtune.run.export.readers import check_hf
 
     number = DTYPES[kind]
 
@@ -153,8 +153,8 @@ def _as_stored(model: Model, rows: list[list[int]], number: torch.dtype) -> list
 
 
 def _export_peft(model: Model, target: Path) -> Exported:
-    from microtune.run.peft_folder import base_of, write_adapter
-    from microtune.run.readers import check_peft
+    from microtune.run.export.peft_folder import base_of, write_adapter
+    from microtune.run.export.readers import check_peft
 
     assert model.place is not None
     base = base_of(model.place)

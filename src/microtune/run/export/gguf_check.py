@@ -19,11 +19,11 @@ from torch import Tensor
 
 from microtune.errors import CheckError
 from microtune.nn.heads import VocabularyHead
-from microtune.run.gguf_file import BLOCK, FILE, architecture_of
-from microtune.run.gguf_tokenizer import KNOWN
+from microtune.run.export.gguf_file import BLOCK, FILE, architecture_of
+from microtune.run.export.gguf_tokenizer import KNOWN
+from microtune.run.export.parity import PROMPTS, Parity, gap_of, largest, outputs
+from microtune.run.export.readers import optional
 from microtune.run.load import Model
-from microtune.run.parity import PROMPTS, Parity, gap_of, largest, outputs
-from microtune.run.readers import optional
 
 # How far logits may move, as a share of the largest one, and why. The weights themselves are held to `_allowed`.
 BOUNDS = {

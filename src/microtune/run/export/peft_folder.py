@@ -16,7 +16,7 @@ from microtune.errors import InputError, RunError
 from microtune.recipe import validated
 from microtune.run.load import Model
 from microtune.run.peft import CONFIG, adapter_base, write_peft
-from microtune.run.peft_config import adapter_config
+from microtune.run.peft.config import adapter_config
 from microtune.run.saved import RunRecord
 from microtune.run.sources import READ, Place, locate
 

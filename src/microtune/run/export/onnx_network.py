@@ -19,8 +19,8 @@ from microtune.nn.heads import LabelHead
 from microtune.nn.positions import rotary_angles, rotate
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Block, Transformer
-from microtune.run.expressible import BIASES, SIZES, idle, require
-from microtune.run.parity import Kind
+from microtune.run.export.expressible import BIASES, SIZES, idle, require
+from microtune.run.export.parity import Kind
 
 NORMS = ("norm", "norm_eps", "norm_shift", "norm_bias", "placement", "first_norm", "final_norm", "embedding_norm")
 CHOICES = ("residuals", "mlp", "activation", "query_key_norm", "causal", "window", "pattern", "embedding_size")

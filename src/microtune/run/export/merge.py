@@ -17,8 +17,8 @@ from microtune.adapt.base import set_module
 from microtune.adapt.lora import LoRALinear
 from microtune.errors import CheckError, InputError
 from microtune.run.evaluate import evaluate_items
+from microtune.run.export.parity import ROUNDING, gap_of, largest, outputs, run_items, stored_rows
 from microtune.run.load import Model, load
-from microtune.run.parity import ROUNDING, gap_of, largest, outputs, run_items, stored_rows
 
 SCORE_BOUND = 0.01  # of the score's size: more than near ties can move
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from microtune.errors import InputError
 from microtune.recipe import validated
-from microtune.run.foreign_adapters import refuse_schema
+from microtune.run.peft.foreign import refuse_schema
 
 # These say nothing about what the adapter computes, or only how it was initialised with the base left as it is.
 HARMLESS = (

@@ -11,7 +11,8 @@ from pathlib import Path
 from microtune.data.objects import read_object
 from microtune.errors import RunError
 from microtune.recipe import Recipe
-from microtune.run import hub, modelscope
+from microtune.run import hub
+from microtune.run.hub import modelscope
 from microtune.run.sources import locate
 
 

@@ -27,10 +27,10 @@ from microtune.families.rules import Rule
 from microtune.nn.heads import LabelHead
 from microtune.nn.transformer import Transformer
 from microtune.run.disk import read_tensors, write_json, write_tensors
-from microtune.run.foreign_adapters import refuse_tensors
 from microtune.run.hub import is_id
 from microtune.run.load import Model, load_base
-from microtune.run.peft_config import AdapterConfig, adapter_config
+from microtune.run.peft.config import AdapterConfig, adapter_config
+from microtune.run.peft.foreign import refuse_tensors
 from microtune.run.sources import Place, locate
 from microtune.tasks.classification import Classification
 

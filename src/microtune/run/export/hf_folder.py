@@ -16,8 +16,8 @@ from microtune.errors import InputError
 from microtune.families.base import families, save_folder
 from microtune.nn.heads import LabelHead
 from microtune.run.disk import write_json
+from microtune.run.export.parity import kind_of
 from microtune.run.load import Model
-from microtune.run.parity import kind_of
 from microtune.tasks.classification import Classification
 
 SENTENCE = "sentence_transformers.models"
