@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_training import LABELS, STILL, label_items, text_items, weights
+from tiny_trainings import LABELS, STILL, label_items, text_items, weights
 from torch.testing import assert_close
 
 from microtune.adapt.base import make_method
