@@ -99,6 +99,8 @@ def chat(
 
     talker = load(model)
     talker.vocabulary_head()  # says at once that a classifier cannot talk
+    for note in talker.notes:
+        err.print(plain(note), soft_wrap=True)
     messages: list[dict[str, Any]] = []
     options = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
     while True:

@@ -122,6 +122,7 @@ def get_ready(
     task, splits = make_splits(recipe, make_task(recipe), data)
     yield Stage("loading the model")
     model = _model(recipe)
+    splits.notes.extend(model.notes)
     task = task.fitted(model.spec)
     encoded = encode_splits(task, splits, model, recipe.model.max_length)
     method, attachment = _attach(recipe, model, task)
