@@ -79,8 +79,10 @@ def test_a_sentence_encoder_in_the_layout_of_sentence_transformers(made: dict[st
     assert done.parity.compared == "embeddings"
     assert report(done.path)["sentence_transformers"].startswith(f"{library.__version__}: embeddings of 6 texts")
     assert {p.name for p in done.path.iterdir()} >= {"modules.json", "1_Pooling", "2_Normalize", "model.safetensors"}
-    again = opened(done.path)
+    again, spare = opened(done.path), opened(made["sentences"]).spare
     assert (again.normalize, again.max_length) == (True, 24)
+    assert spare.keys() == {"head.pooler.weight", "head.pooler.bias"}
+    assert all(torch.equal(again.spare[name], value) for name, value in spare.items())
     texts = [*TEXTS, "a long text " * 30]
     assert torch.equal(again.embed(texts), opened(made["sentences"]).embed(texts))
 
