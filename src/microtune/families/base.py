@@ -61,7 +61,7 @@ class Family:
         A spec that this family cannot express is an InputError: the file would describe another model.
         """
         if head not in self.architectures:
-            raise InputError(f"A {self.model_type} file has no {head} head: save in our own form.")
+            raise InputError(f"transformers has no {self.model_type} with this head ({head}): save in our own form.")
         kept = {key: value for key, value in (config_in or {}).items() if key not in FOREIGN}
         try:
             config = kept | self.write(spec, kept)
