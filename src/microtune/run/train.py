@@ -68,6 +68,7 @@ class Training:
         precision: Precision,
         trunk: TrunkCache | None = None,
     ) -> None:
+        keep_freed()
         self.model, self.task, self.attachment = model, task, attachment
         self.items, self.settings, self.seed, self.precision = items, settings, seed, precision
         self.sizes = item_sizes(items)
@@ -85,7 +86,6 @@ class Training:
 
     def fit(self) -> Iterator[Step]:
         """Optimizer steps from the current one to the last; stop iterating whenever you like."""
-        keep_freed()
         last = time.perf_counter()
         while self.step < self.total_steps:
             epoch, place = divmod(self.step, self.steps_per_epoch)
