@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from microtune.adapt.base import set_module
-from microtune.adapt.lora import LoRA, LoRALinear
+from microtune.adapt.lora import DoRALinear, LoRA, LoRALinear, magnitude_of
 from microtune.errors import InputError, RunError, named
 from microtune.families.base import families, module_name, roles
 from microtune.families.files import read_json
@@ -36,17 +36,19 @@ from microtune.tasks.classification import Classification
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
+A_END, B_END, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
 PICKLE = "adapter_model.bin"
 WHOLE = ("classifier", "score")  # modules that PEFT itself saves of a SEQ_CLS model, with all that is inside
 
 
 @dataclass(frozen=True)
 class Update:
-    """What PEFT keeps for one module: A `[r, in]`, B `[out, r]`, and the scale of B A."""
+    """What PEFT keeps for one module: A `[r, in]`, B `[out, r]`, the scale of B A, and DoRA's magnitude `[out]`."""
 
     A: Tensor
     B: Tensor
     scale: float
+    magnitude: Tensor | None = None
 
 
 def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> None:
@@ -54,14 +56,18 @@ def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> N
 
     base_name: what `base_model_name_or_path` says. Raises InputError where transformers has no such label head.
     """
-    updates = {module: _joined(model, module, parts) for module, parts in _by_module(model).items()}
+    found = _by_module(model)
+    dora = any(isinstance(update, DoRALinear) for parts in found.values() for update in parts.values())
+    updates = {module: _joined(model, module, parts, dora=dora) for module, parts in found.items()}
     if not updates:
         raise InputError("This model holds no LoRA update, so there is no adapter to write.")
     head = _their_head(model)
     tensors = {f"{PREFIX}{name}": tensor for name, tensor in head.items()}
     for module, update in updates.items():
-        tensors[f"{PREFIX}{module}.lora_A.weight"] = update.A
-        tensors[f"{PREFIX}{module}.lora_B.weight"] = update.B
+        tensors[f"{PREFIX}{module}{A_END}"] = update.A
+        tensors[f"{PREFIX}{module}{B_END}"] = update.B
+        if update.magnitude is not None:
+            tensors[f"{PREFIX}{module}{MAGNITUDE}"] = update.magnitude
     ranks = {module: len(update.A) for module, update in updates.items()}
     rank = Counter(ranks.values()).most_common(1)[0][0]
     stable = method.variant == "rslora"
@@ -84,7 +90,7 @@ def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> N
         "fan_in_fan_out": any(_transposed(model, module) for module in updates),
         "bias": "none",
         "use_rslora": stable,
-        "use_dora": False,
+        "use_dora": any(update.magnitude is not None for update in updates.values()),
         "init_lora_weights": True,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,15 +124,20 @@ def _by_module(model: Model) -> dict[str, dict[int, LoRALinear]]:
     return found
 
 
-def _joined(model: Model, module: str, parts: Mapping[int, LoRALinear]) -> Update:
+def _joined(model: Model, module: str, parts: Mapping[int, LoRALinear], *, dora: bool) -> Update:
     """Several updates of one fused module as one: stacked A, block-diagonal B; ratios of scales go into B.
 
-    Where the module holds its parts head by head, so does B: its rows are those of the fused weight.
+    Where the module holds its parts head by head, so do B and DoRA's magnitude: their rows are those of the fused
+    weight. A part without an update has the magnitude that leaves it as it is.
     """
     members = roles(model.family, module, spec=model.spec)
     scale = next(iter(parts.values())).scale
+    magnitude: Tensor | None = None
+    if dora:
+        columns = [magnitude_of(model.network.get_submodule(role))[:, None] for role in members]
+        magnitude = torch.cat(_rule(model, module).pieces(columns))[:, 0]
     if len(members) == 1:
-        return Update(parts[0].lora_A, parts[0].lora_B, scale)
+        return Update(parts[0].lora_A, parts[0].lora_B, scale, magnitude)
     ranks = [parts[i].lora_A.shape[0] if i in parts else 0 for i in range(len(members))]
     dtype = next(iter(parts.values())).lora_B.dtype
     rows = [torch.zeros(_linear(model.network, role).out_features, sum(ranks), dtype=dtype) for role in members]
@@ -135,7 +146,7 @@ def _joined(model: Model, module: str, parts: Mapping[int, LoRALinear]) -> Updat
         block = update.lora_B.detach().cpu()
         rows[i][:, column : column + ranks[i]] = block if update.scale == scale else block * (update.scale / scale)
     A = torch.cat([parts[i].lora_A.detach().cpu() for i in sorted(parts)])
-    return Update(A, torch.cat(_rule(model, module).pieces(rows)), scale)
+    return Update(A, torch.cat(_rule(model, module).pieces(rows)), scale, magnitude)
 
 
 def _rule(model: Model, module: str) -> Rule:
@@ -207,7 +218,7 @@ def load_adapter(place: Place, dtype: str | None) -> Model:
     model = load_base(adapter_base(place, config), dtype)
     model.place = place
     with named("fits"):
-        _attach(place.path, model, config, _take_updates(place.path, tensors))
+        _attach(place.path, model, config, _take_updates(place.path, tensors, dora=config.use_dora))
         if config.task_type == "SEQ_CLS":
             _attach_label_head(place.path, model, config, tensors)
         elif tensors:
@@ -263,17 +274,23 @@ def _read(folder: Path) -> dict[str, Tensor]:
     return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
 
 
-def _take_updates(folder: Path, tensors: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Take the pairs of A and B out of `tensors`, by module."""
-    found: dict[str, tuple[Tensor, Tensor]] = {}
-    ends = (".lora_A.weight", ".lora_B.weight")
+def _take_updates(folder: Path, tensors: dict[str, Tensor], *, dora: bool) -> dict[str, dict[str, Tensor]]:
+    """Take A, B and with DoRA the magnitudes out of `tensors`: module -> end of its name -> tensor."""
+    found: dict[str, dict[str, Tensor]] = {}
+    ends = (A_END, B_END, MAGNITUDE) if dora else (A_END, B_END)
     for module in sorted({name.removesuffix(end) for name in tensors for end in ends if name.endswith(end)}):
         for end in ends:
             if module + end not in tensors:
                 raise InputError(
                     f'{folder / WEIGHTS}: tensor "{PREFIX}{module}{end}" is missing; save the adapter again.'
                 )
-        found[module] = (tensors.pop(module + ends[0]), tensors.pop(module + ends[1]))
+        found[module] = {end: tensors.pop(module + end) for end in ends}
+    stray = sorted(name for name in tensors if name.endswith(MAGNITUDE))
+    if stray:
+        raise InputError(
+            f'{folder / WEIGHTS}: tensor "{PREFIX}{stray[0]}" is one of DoRA, which {CONFIG} does not name (use_dora); '
+            "save the adapter again."
+        )
     return found
 
 
@@ -289,7 +306,7 @@ def _modules(model: Model, *, bare: bool) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _attach(folder: Path, model: Model, config: AdapterConfig, updates: dict[str, tuple[Tensor, Tensor]]) -> None:
+def _attach(folder: Path, model: Model, config: AdapterConfig, updates: dict[str, dict[str, Tensor]]) -> None:
     modules = _modules(model, bare=config.task_type == "FEATURE_EXTRACTION")
     targets = {name: members for name, members in modules.items() if config.targets(name)}
     path = folder / WEIGHTS
@@ -300,25 +317,32 @@ def _attach(folder: Path, model: Model, config: AdapterConfig, updates: dict[str
     if not targets:
         raise InputError(f"{folder / CONFIG}: target_modules selects no linear layer inside the blocks of this base.")
     for name, members in targets.items():
-        A, B = updates[name]
+        found, rule = updates[name], _rule(model, name)
         rank, scale = config.rank(name), config.scale(name)
         linears = [_linear(model.network, role) for role in members]
         sizes = [linear.out_features for linear in linears]
-        shapes = ([rank, linears[0].in_features], [sum(sizes), rank])
-        for letter, tensor, shape in zip("AB", (A, B), shapes, strict=True):
-            if list(tensor.shape) != shape:
-                where = f'{path}: tensor "{PREFIX}{name}.lora_{letter}.weight"'
-                raise InputError(f"{where} has shape {list(tensor.shape)}, but the base and {CONFIG} ask for {shape}.")
-        for role, linear, part in zip(members, linears, _split(_rule(model, name), B, sizes), strict=True):
-            set_module(model.network, role, _update(linear, A, part, scale))
+        shapes = {A_END: [rank, linears[0].in_features], B_END: [sum(sizes), rank], MAGNITUDE: [sum(sizes)]}
+        for end, tensor in found.items():
+            if list(tensor.shape) != shapes[end]:
+                raise InputError(
+                    f'{path}: tensor "{PREFIX}{name}{end}" has shape {list(tensor.shape)}, but the base and '
+                    f"{CONFIG} ask for {shapes[end]}."
+                )
+        rows = _split(rule, found[B_END], sizes)
+        lengths = _split(rule, found[MAGNITUDE][:, None], sizes) if config.use_dora else [None] * len(sizes)
+        for role, linear, B, length in zip(members, linears, rows, lengths, strict=True):
+            set_module(model.network, role, _update(linear, Update(found[A_END], B, scale, length)))
 
 
 @torch.no_grad()
-def _update(linear: nn.Linear, A: Tensor, B: Tensor, scale: float) -> LoRALinear:
-    update = LoRALinear(linear, len(A), scale * len(A), 0.0)
-    update.scale = scale  # not through alpha / rank, which rounds
-    update.lora_A.copy_(A)
-    update.lora_B.copy_(B)
+def _update(linear: nn.Linear, given: Update) -> LoRALinear:
+    rank, kind = len(given.A), LoRALinear if given.magnitude is None else DoRALinear
+    update = kind(linear, rank, given.scale * rank, 0.0)
+    update.scale = given.scale  # not through alpha / rank, which rounds
+    update.lora_A.copy_(given.A)
+    update.lora_B.copy_(given.B)
+    if isinstance(update, DoRALinear) and given.magnitude is not None:
+        update.magnitude.copy_(given.magnitude.flatten())
     return update
 
 
