@@ -16,8 +16,9 @@ from microtune.data.objects import read_object
 from microtune.errors import InputError, RunError
 from microtune.recipe import validated
 from microtune.run.load import Model
-from microtune.run.peft import CONFIG, adapter_base, write_peft
+from microtune.run.peft import adapter_base, write_peft
 from microtune.run.peft.config import AdapterConfig, adapter_config
+from microtune.run.peft.update import CONFIG
 from microtune.run.saved import RunRecord
 from microtune.run.sources import READ, Place, locate
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +30,12 @@ from microtune.run.hub import is_id
 from microtune.run.load import Model, load_base
 from microtune.run.peft.config import AdapterConfig, adapter_config
 from microtune.run.peft.foreign import refuse_tensors
+from microtune.run.peft.label_head import attach_label_head, in_label_head
+from microtune.run.peft.update import A_END, B_END, CONFIG, MAGNITUDE, PREFIX, WEIGHTS, Update, adapted, check_shapes
 from microtune.run.sources import Place, locate
-from microtune.tasks.classification import Classification
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-PREFIX = "base_model.model."
-A_END, B_END, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
 PICKLE = "adapter_model.bin"
 WHOLE = ("classifier", "score")  # modules that PEFT itself saves of a SEQ_CLS model, with all that is inside
-
-
-@dataclass(frozen=True)
-class Update:
-    """What PEFT keeps for one module: A `[r, in]`, B `[out, r]`, the scale of B A, and DoRA's magnitude `[out]`."""
-
-    A: Tensor
-    B: Tensor
-    scale: float
-    magnitude: Tensor | None = None
 
 
 def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> None:
@@ -218,9 +205,14 @@ def load_adapter(place: Place, dtype: str | None) -> Model:
     model = load_base(adapter_base(place, config), dtype)
     model.place = place
     with named("fits"):
-        _attach(place.path, model, config, _take_updates(place.path, tensors, dora=config.use_dora))
+        updates = _take_updates(place.path, tensors, dora=config.use_dora)
+        in_head = {}
+        if config.task_type == "SEQ_CLS":  # such as BERT's pooler, which "all-linear" selects
+            named_by = families[model.family].rules(model.spec)
+            in_head = {name: updates.pop(name) for name in list(updates) if in_label_head(named_by, f"{name}.weight")}
+        _attach(place.path, model, config, updates)
         if config.task_type == "SEQ_CLS":
-            _attach_label_head(place.path, model, config, tensors)
+            attach_label_head(place.path, model, config, tensors, in_head)
         elif tensors:
             where = f'{place.path / WEIGHTS}: tensor "{min(tensors)}"'
             raise InputError(f"{where} is not part of a LoRA; it cannot be read.")
@@ -313,6 +305,11 @@ def _attach(folder: Path, model: Model, config: AdapterConfig, updates: dict[str
     for name in sorted(targets.keys() ^ updates.keys()):
         if name in targets:
             raise InputError(f'{path}: tensor "{PREFIX}{name}.lora_A.weight" is missing, which {CONFIG} promises.')
+        if name not in modules:
+            raise InputError(
+                f'{path}: "{name}" has an update and is no linear layer inside the blocks of this base; merge the '
+                "adapter into its base with peft (`merge_and_unload`) and load the result."
+            )
         raise InputError(f'{path}: {CONFIG} does not select a linear layer "{name}" inside the blocks of this base.')
     if not targets:
         raise InputError(f"{folder / CONFIG}: target_modules selects no linear layer inside the blocks of this base.")
@@ -321,29 +318,13 @@ def _attach(folder: Path, model: Model, config: AdapterConfig, updates: dict[str
         rank, scale = config.rank(name), config.scale(name)
         linears = [_linear(model.network, role) for role in members]
         sizes = [linear.out_features for linear in linears]
-        shapes = {A_END: [rank, linears[0].in_features], B_END: [sum(sizes), rank], MAGNITUDE: [sum(sizes)]}
-        for end, tensor in found.items():
-            if list(tensor.shape) != shapes[end]:
-                raise InputError(
-                    f'{path}: tensor "{PREFIX}{name}{end}" has shape {list(tensor.shape)}, but the base and '
-                    f"{CONFIG} ask for {shapes[end]}."
-                )
+        check_shapes(path, name, found, rank=rank, inputs=linears[0].in_features, outputs=sum(sizes))
         rows = _split(rule, found[B_END], sizes)
-        lengths = _split(rule, found[MAGNITUDE][:, None], sizes) if config.use_dora else [None] * len(sizes)
+        lengths: list[Tensor] | list[None] = [None] * len(sizes)
+        if config.use_dora:
+            lengths = [part[:, 0] for part in _split(rule, found[MAGNITUDE][:, None], sizes)]
         for role, linear, B, length in zip(members, linears, rows, lengths, strict=True):
-            set_module(model.network, role, _update(linear, Update(found[A_END], B, scale, length)))
-
-
-@torch.no_grad()
-def _update(linear: nn.Linear, given: Update) -> LoRALinear:
-    rank, kind = len(given.A), LoRALinear if given.magnitude is None else DoRALinear
-    update = kind(linear, rank, given.scale * rank, 0.0)
-    update.scale = given.scale  # not through alpha / rank, which rounds
-    update.lora_A.copy_(given.A)
-    update.lora_B.copy_(given.B)
-    if isinstance(update, DoRALinear) and given.magnitude is not None:
-        update.magnitude.copy_(given.magnitude.flatten())
-    return update
+            set_module(model.network, role, adapted(linear, Update(found[A_END], B, scale, length)))
 
 
 def _linear(network: Transformer, role: str) -> nn.Linear:
@@ -351,38 +332,3 @@ def _linear(network: Transformer, role: str) -> nn.Linear:
     linear = module.base if isinstance(module, LoRALinear) else module
     assert isinstance(linear, nn.Linear)
     return linear
-
-
-def _attach_label_head(folder: Path, model: Model, config: AdapterConfig, tensors: dict[str, Tensor]) -> None:
-    """The label head that PEFT saved with `modules_to_save`; what it lacks below the scores is the base's."""
-    family, path = families[model.family], folder / WEIGHTS
-    spec = family.to_spec(model.config)
-    rules = family.rules(spec)
-    given: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        place = rules.place(name)
-        home = None if place is None else rules.locate(place.ours[0], "label")
-        if place is None or home is None or home.theirs != place.theirs:
-            raise InputError(f'{path}: tensor "{PREFIX}{name}" is neither LoRA nor label head; it cannot be read.')
-        given[place.ours[0].removeprefix("head.")] = tensor
-    if "out.weight" not in given:
-        raise InputError(f"{path}: holds no label head, which task_type SEQ_CLS promises; save the adapter again.")
-    head = LabelHead(spec, len(given["out.weight"]))
-    below = {n.removeprefix("head."): t for n, t in model.spare.items() if not n.startswith("head.out.")}
-    state = {name: tensor for name, tensor in (below | given).items() if name in head.state_dict() or name in given}
-    for name, tensor in head.state_dict().items():
-        if name not in state:
-            raise InputError(f'{path}: "{name}" of the label head is neither in the adapter nor in its base.')
-        if state[name].shape != tensor.shape:
-            raise InputError(
-                f'{path}: "{name}" of the label head has shape {list(state[name].shape)}, not {list(tensor.shape)}.'
-            )
-    if len(state) != len(head.state_dict()):
-        raise InputError(f"{path}: the label head has more tensors than a {model.family} classifier.")
-    head.load_state_dict(state)
-    model.network.head = head.to(next(model.network.parameters()).dtype)
-    count = head.out.out_features
-    names = model.config.get("id2label")
-    known = isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(count)))
-    labels = tuple(str(names[str(i)]) if known and names else f"LABEL_{i}" for i in range(count))
-    model.task = Classification(labels=labels, text_field="text", pooling=spec.pooling)
