@@ -77,7 +77,7 @@ class DoRALinear(LoRALinear):
     def forward(self, x: Tensor) -> Tensor:
         """[N, I] -> [N, O]."""
         plain, factor, bias = super().forward(x), self.magnitude / self.norm(), self.base.bias
-        y = factor * plain  # with the bias, which is as large as before once (1 - factor) of it is added
+        y = factor * plain  # the bias is in it, and the factor is not for the bias: the rest of it follows
         return (y if bias is None else y + (1 - factor) * bias).to(plain.dtype)
 
     def parts(self) -> Parts | None:
