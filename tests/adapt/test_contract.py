@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from microtune.adapt.base import Attachment, make_method, methods
-from microtune.adapt.lora import LoRALinear
+from microtune.adapt.lora import DoRALinear, LoRALinear
 from microtune.errors import CheckError, InputError
 from microtune.nn.heads import LabelHead, VocabularyHead
 from microtune.nn.spec import ModelSpec, StackSpec
@@ -67,6 +67,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "reinit then full": {"name": "reinit", "blocks": 1, "then": "full", "seed": 5},
     "lora": {"name": "lora", "rank": 2},
     "lora on some": {"name": "lora", "rank": 2, "roles": ["q", "down"], "first_block": 2},
+    "dora": {"name": "lora", "rank": 2, "variant": "dora"},
+    "dora on some": {"name": "lora", "rank": 2, "variant": "dora", "roles": ["q", "down"], "first_block": 2},
 }
 UNCHANGED = [name for name in METHODS if not name.startswith("reinit")]
 ROWS, SOURCES = [[3, 1, 4, 1, 5], [9, 2, 6], [5, 3, 5, 8, 9, 7]], [[2, 7, 1], [8, 2], [8, 1, 8, 2]]
@@ -182,6 +184,12 @@ LORA = {
     "encoder": 3 * (4 * PAIR + 2 * WIDE),
     "both": 3 * (8 * PAIR + 3 * WIDE) + 2 * (4 * PAIR + 3 * WIDE),
 }
+OUTPUTS = {  # a magnitude for each
+    "decoder": 3 * (3 * D + 2 * D // 2 + 2 * W),
+    "decoder with vocabulary": 3 * (5 * D + W),
+    "encoder": 3 * (5 * D + W),
+    "both": 3 * (9 * D + 2 * W) + 2 * (5 * D + 2 * W),
+}
 SOME = {"decoder": 1, "decoder with vocabulary": 1, "encoder": 1, "both": 2}  # q twice, with cross-attention
 
 
@@ -196,6 +204,8 @@ def test_counts_follow_closed_formulas(kind: str) -> None:
         "reinit then full": BOTTOM[kind] + 3 * BLOCK[kind] + NORM[kind] + HEAD[kind],
         "lora": LORA[kind] + own,
         "lora on some": SOME[kind] * PAIR + WIDE + own,
+        "dora": LORA[kind] + OUTPUTS[kind] + own,
+        "dora on some": SOME[kind] * (PAIR + D) + WIDE + D + own,
     }
     assert {name: sum(prepare(kind, name).attachment.trainable.values()) for name in METHODS} == wanted
 
@@ -209,11 +219,13 @@ def test_merged_equals_unmerged(kind: str, name: str) -> None:
         for module in model.modules():
             if isinstance(module, LoRALinear):
                 module.lora_B.normal_(std=0.3)
+            if isinstance(module, DoRALinear):
+                module.magnitude.mul_(torch.linspace(0.8, 1.3, len(module.magnitude)))
     with torch.no_grad():
         learnt = outputs(model)
         prepared.attachment.merge()
         merged = outputs(model)
-    if "lora" in name:
+    if "lora" in name or "dora" in name:
         assert float((learnt - prepared.before).abs().max()) > 1e-3
     assert_close(merged, learnt, rtol=1e-5, atol=1e-5 * float(learnt.abs().max()))
     assert not any(isinstance(module, LoRALinear) for module in model.modules())
@@ -258,6 +270,7 @@ def test_the_cut_changes_no_gradient(kind: str, name: str) -> None:
         ("decoder", "top", Cut(decoder=2)),
         ("decoder", "lora", Cut()),
         ("decoder", "lora on some", Cut(decoder=2)),
+        ("decoder", "dora on some", Cut(decoder=2)),
         ("decoder", "reinit then full", Cut()),
         ("encoder", "top", Cut(encoder=2)),
         ("both", "top", Cut(encoder=2, decoder=2)),

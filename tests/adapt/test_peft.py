@@ -296,7 +296,7 @@ def adapter(bases: dict[str, str], tmp_path: Path) -> Path:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another method": ({"peft_type": "IA3"}, 'peft_type "IA3" is not supported'),
-    "dora": ({"use_dora": True}, 'option "use_dora" is not supported'),
+    "dora": ({"use_dora": True}, 'lora_magnitude_vector" is missing'),
     "bias": ({"bias": "all"}, 'bias "all" is not supported'),
     "lora_bias": ({"lora_bias": True}, 'option "lora_bias" is not supported'),
     "an option of the future": ({"use_magic": 3}, 'option "use_magic" is not supported'),

@@ -26,6 +26,7 @@ pytestmark = [
 OPTIONS: dict[str, dict[str, Any]] = {
     "everything": {"rank": 3},
     "one part of a fused module": {"rank": 2, "roles": ["v"]},
+    "dora": {"rank": 2, "variant": "dora", "roles": ["q", "v", "up"]},
 }
 FIELDS: dict[str, dict[str, Any]] = {"modernbert": BIASED}
 

@@ -81,9 +81,26 @@ def with_lora(spec: ModelSpec, scale: float = 1.0) -> Transformer:
     return model
 
 
+def with_dora(spec: ModelSpec, scale: float = 1.0) -> Transformer:
+    """`with_lora`, with magnitudes that are not those of the base; on some roles only, so that some have no factor."""
+    model = build(spec)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.data *= scale
+    LoRA(rank=2, variant="dora", roles=["q", "v", "o", "up", "down"]).attach(model)
+    generator = torch.Generator().manual_seed(8)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("lora_B"):
+                parameter.normal_(0, 0.3, generator=generator)
+            if name.endswith("magnitude"):
+                parameter.mul_(1 + 0.2 * torch.rand(parameter.shape, generator=generator, dtype=parameter.dtype))
+    return model
+
+
 @asked
 @pytest.mark.parametrize("name", FUSED)
-@pytest.mark.parametrize("make", [build, with_lora], ids=["full", "lora"])
+@pytest.mark.parametrize("make", [build, with_lora, with_dora], ids=["full", "lora", "dora"])
 def test_outputs_and_gradients_equal_the_plain_path(
     count: Callable[[bool], list[bool]], make: Callable[[ModelSpec], Transformer], name: str, readout: Tensor | None
 ) -> None:
@@ -159,9 +176,12 @@ def gap(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
 
 
 @pytest.mark.parametrize("name", ["rotary, grouped heads", "bert", "sandwich"])
-def test_bfloat16_rounds_no_more_than_autocast_does(count: Callable[[bool], list[bool]], name: str) -> None:
+@pytest.mark.parametrize("make", [with_lora, with_dora], ids=["lora", "dora"])
+def test_bfloat16_rounds_no_more_than_autocast_does(
+    count: Callable[[bool], list[bool]], make: Callable[[ModelSpec, float], Transformer], name: str
+) -> None:
     """Against float32; the other path is torch's own mixed precision over float32 weights."""
-    model = with_lora(SPECS[name], 0.3).float()
+    model = make(SPECS[name], 0.3).float()
     count(False)
     exact = gradients(model, None)[1]
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -212,8 +232,11 @@ def test_int8_rows_use_all_their_steps_where_values_lie_on_one_side() -> None:
 
 
 @pytest.mark.parametrize("fast", [True, False], ids=["fast", "plain"])
-def test_int8_blocks_stay_near_float32(count: Callable[[bool], list[bool]], fast: bool) -> None:
-    model = with_lora(SPECS["rotary, grouped heads"], 0.3).float()
+@pytest.mark.parametrize("make", [with_lora, with_dora], ids=["lora", "dora"])
+def test_int8_blocks_stay_near_float32(
+    count: Callable[[bool], list[bool]], make: Callable[[ModelSpec, float], Transformer], fast: bool
+) -> None:
+    model = make(SPECS["rotary, grouped heads"], 0.3).float()
     count(False)
     exact = gradients(model, READOUT)[1]
     freeze_linears(model, "int8")

@@ -24,11 +24,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "plain": {"name": "lora", "rank": 2},
     "rslora": {"name": "lora", "rank": 3, "variant": "rslora", "roles": ["q", "v", "down"]},
     "rslora everywhere": {"name": "lora", "rank": 2, "alpha": 5.0, "variant": "rslora"},
+    "dora": {"name": "lora", "rank": 2, "variant": "dora"},
+    "dora above": {"name": "lora", "rank": 2, "alpha": 5.0, "variant": "dora", "roles": ["k", "up"], "first_block": 1},
     "rslora above": {"name": "lora", "rank": 2, "variant": "rslora", "roles": ["k", "up"], "first_block": 1},
 }
 
 
 PAIRS = [*(("llama", name) for name in METHODS), ("gpt2", "plain"), ("gpt2", "rslora"), ("bert", "rslora everywhere")]
+PAIRS += [("gpt2", "dora"), ("gpt2", "dora above"), ("bert", "dora")]
 
 
 @pytest.mark.parametrize(("kind", "method"), PAIRS)
@@ -40,12 +43,14 @@ def test_peft_reads_the_adapter_of_a_run(kind: str, method: str, tmp_path: Path)
     assert 0 <= done.parity.gap < 1e-5
     config = json.loads((done.path / "adapter_config.json").read_text())
     assert config["use_rslora"] == method.startswith("rslora")
+    assert config["use_dora"] == method.startswith("dora")
     assert config["base_model_name_or_path"] == str(tmp_path / kind)
     model, again = opened(run), opened(done.path)
     rows = parity.stored_rows(model)
     assert_close(parity.outputs(again, rows), parity.outputs(model, rows), rtol=1e-5, atol=1e-5)
     other = mt.export(done.path, format="peft", out=tmp_path / "again")  # from an adapter folder
-    assert json.loads((other.path / "adapter_config.json").read_text())["use_rslora"] == method.startswith("rslora")
+    again_config = json.loads((other.path / "adapter_config.json").read_text())
+    assert [again_config[key] for key in ("use_rslora", "use_dora")] == [config["use_rslora"], config["use_dora"]]
     assert mt.merge(done.path, out=tmp_path / "merged").parity.gap < 2e-5
 
 

@@ -62,7 +62,7 @@ def test_the_meter_counts_what_is_alive() -> None:
         assert meter.now == 0
 
 
-@pytest.mark.parametrize("method", ["top", "lora"])
+@pytest.mark.parametrize("method", ["top", "lora", "dora"])
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_weights_and_optimizer_are_counted_exactly(method: str, optimizer: str, base: str, rows: str) -> None:
     training, trunks, judged = ready(base, rows, method, optimizer=optimizer)

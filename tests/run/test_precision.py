@@ -27,7 +27,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
-@pytest.mark.parametrize("method", ["lora", "top"])
+@pytest.mark.parametrize("method", ["lora", "dora", "top"])
 def test_runs_in_every_format_end_with_the_base_of_the_files(
     inputs: tuple[str, str], tmp_path: Path, precision: str, method: str
 ) -> None:

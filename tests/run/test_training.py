@@ -36,6 +36,8 @@ RESUMED: dict[str, dict[str, Any]] = {
     "adamw": {"method": "full"},
     "muon": {"method": "full", "optimizer": "muon"},
     "lora": {"method": LORA},
+    "dora": {"method": LORA | {"variant": "dora"}},
+    "dora, muon": {"method": {"name": "lora", "rank": 2, "variant": "dora"}, "optimizer": "muon"},
     "top, cosine": {"method": "top", "schedule": "cosine"},
     "language modelling": {"method": "full", "task": LanguageModelling()},
     **{name: {"method": OPTIONS.get(name, name)} for name in methods if name not in ("full", "lora", "top")},

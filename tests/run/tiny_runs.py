@@ -46,6 +46,7 @@ SPEC = ModelSpec(
 METHODS: dict[str, dict[str, Any]] = {
     "top": {"name": "top", "blocks": 1},  # a frozen trunk, hence cached states
     "lora": {"name": "lora", "rank": 2, "dropout": 0.1},  # dropout: the random state matters
+    "dora": {"name": "lora", "rank": 2, "dropout": 0.1, "variant": "dora"},
 }
 WORDS = {"card": "my card was declined at the shop number", "transfer": "the transfer has not arrived in account"}
 

@@ -1,14 +1,15 @@
 """LoRA: a low-rank update beside frozen linear layers (Hu et al., 2021), scaled by alpha / rank.
 
-`rslora` scales by alpha / sqrt(rank), so that a larger rank learns no more slowly (Kalajdzievski, 2023). By default
-every linear role inside the blocks is adapted; A starts as in PEFT (Kaiming uniform), B at zero, so the output is
-unchanged at the start.
+`rslora` scales by alpha / sqrt(rank), so that a larger rank learns no more slowly (Kalajdzievski, 2023). `dora` trains
+the length of each row of the adapted weight apart from its direction (Liu et al., 2024). By default every linear role
+inside the blocks is adapted; A starts as in PEFT (Kaiming uniform), B at zero and the lengths at those of the base, so
+the output is unchanged at the start.
 """
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from microtune.adapt.base import Attachment, Method, freeze, methods, set_module, train_task_head
 from microtune.errors import InputError, suggest
-from microtune.nn.frozen import Parts, Update, parts_of
+from microtune.nn.frozen import Parts, Rescale, Update, dense_weight, parts_of
 from microtune.nn.layers import dropout
 from microtune.nn.transformer import Cut, Transformer
 
@@ -58,13 +59,86 @@ class LoRALinear(nn.Module):
         return (self.base.weight.to(wide) + self.scale * (self.lora_B @ self.lora_A)).to(self.base.weight.dtype)
 
 
+class DoRALinear(LoRALinear):
+    """y = f (W x + scale * B A x) + bias, where f = magnitude / ||W + scale * B A|| for each output, with W frozen.
+
+    magnitude `[O]` starts as the lengths of the rows of W, in at least float32. The norm below it is a constant for the
+    gradient (section 4.3 of the paper). Dropout is on the input of the update alone; peft drops the same places from
+    `(f - 1) W x` too.
+    """
+
+    def __init__(self, base: nn.Linear, rank: int, alpha: float, dropout: float) -> None:
+        super().__init__(base, rank, alpha, dropout)
+        weight = base.weight.detach()
+        start = weight.new_empty(len(weight), dtype=self.lora_A.dtype) if weight.is_meta else self._measured()
+        self.magnitude = nn.Parameter(start)
+        self._known: tuple[tuple[int, ...], Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, I] -> [N, O]."""
+        plain, factor, bias = super().forward(x), self.magnitude / self.norm(), self.base.bias
+        y = factor * plain  # the bias is in it, and the factor is not for the bias: the rest of it follows
+        return (y if bias is None else y + (1 - factor) * bias).to(plain.dtype)
+
+    def parts(self) -> Parts | None:
+        """What the fast path asks; None where the layer below cannot say."""
+        below = super().parts()
+        return None if below is None else below._replace(rescale=Rescale(self.magnitude, self.norm))
+
+    def norm(self) -> Tensor:
+        """||W + scale * B A|| of each row `[O]`, in at least float32.
+
+        Computed for every pass that may train; else once for as long as nothing changes, which generation is glad of.
+        """
+        read = (self.lora_A, self.lora_B, self.base.weight)
+        if self.training or torch.is_grad_enabled() or any(t.is_inference() for t in read):
+            return self._measured()
+        state = tuple(number for t in read for number in (t.data_ptr(), t._version))
+        if self._known is None or self._known[0] != state:
+            self._known = (state, self._measured())
+        return self._known[1]
+
+    def train(self, mode: bool = True) -> Self:
+        """As `nn.Module.train`; what is known of the norm is forgotten."""
+        self._known = None
+        return super().train(mode)
+
+    @torch.no_grad()
+    def merged(self) -> Tensor:
+        """f (W + scale * B A), computed in at least float32."""
+        factor = self.magnitude / self._measured()
+        return (factor[:, None] * self._adapted()).to(self.base.weight.dtype)
+
+    @torch.no_grad()
+    def _measured(self) -> Tensor:
+        """A row of zeros has the least length that can be divided by, and so stays zero."""
+        norm = torch.linalg.vector_norm(self._adapted(), dim=1)
+        return norm.clamp_min_(torch.finfo(norm.dtype).tiny)
+
+    def _adapted(self) -> Tensor:
+        """W + scale * B A `[O, I]`, in at least float32."""
+        with torch.autocast(self.lora_A.device.type, enabled=False):
+            dense = dense_weight(self.base).to(self.lora_A.dtype)
+            return torch.addmm(dense, self.lora_B, self.lora_A, alpha=self.scale)
+
+
+def magnitude_of(role: nn.Module) -> Tensor:
+    """The magnitude `[O]` with which DoRA computes what a linear role computes: its own, or the lengths of the rows."""
+    if isinstance(role, DoRALinear):
+        return role.magnitude.detach().cpu()
+    weight = role.merged() if isinstance(role, LoRALinear) else dense_weight(role)
+    return torch.linalg.vector_norm(weight.detach(), dim=1).cpu()
+
+
 class LoRA(Method):
     """Low-rank updates on linear roles."""
 
     name: Literal["lora"] = "lora"
     rank: int = Field(default=8, ge=1, le=2**16, description="rank of the update")
     alpha: float | None = Field(default=None, gt=0, description="scale is alpha / rank; default: 2 x rank")
-    variant: Literal["plain", "rslora"] = Field(default="plain", description="rslora: scale is alpha / sqrt(rank)")
+    variant: Literal["plain", "rslora", "dora"] = Field(
+        default="plain", description="rslora: scale is alpha / sqrt(rank); dora: a trained length for each output"
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="on the input of the update")
     roles: list[str] | None = Field(default=None, description="such as [q, v, up]; default: all linear ones in blocks")
     first_block: int = Field(default=0, ge=0, description="adapt only blocks from this one upwards")
@@ -77,8 +151,9 @@ class LoRA(Method):
         targets = self._targets(model)
         freeze(model)
         replaced: dict[str, tuple[nn.Module, nn.Module]] = {}
+        kind = DoRALinear if self.variant == "dora" else LoRALinear
         for role, linear in targets.items():
-            update = LoRALinear(linear, self.rank, self._alpha(), self.dropout)
+            update = kind(linear, self.rank, self._alpha(), self.dropout)
             set_module(model, role, update)
             replaced[role] = (linear, update)
         train_task_head(model)

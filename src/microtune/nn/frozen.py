@@ -31,13 +31,21 @@ class Update(NamedTuple):
     dropout: float
 
 
+class Rescale(NamedTuple):
+    """A factor for each output, `magnitude / norm()`, both `[O]`; the norm is a constant for the gradient."""
+
+    magnitude: Tensor
+    norm: Callable[[], Tensor]
+
+
 class Parts(NamedTuple):
-    """y = W x + bias + updates; `scale [O]` where W is int8."""
+    """y = factor * (W x + updates) + bias; `scale [O]` where W is int8, no factor where nothing rescales."""
 
     weight: Tensor
     bias: Tensor | None = None
     scale: Tensor | None = None
     updates: tuple[Update, ...] = ()
+    rescale: Rescale | None = None
 
 
 class FrozenLinear(nn.Module):
@@ -63,12 +71,22 @@ class FrozenLinear(nn.Module):
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
     def dense(self) -> Tensor:
-        """The weight in float32."""
-        return self.weight.float() if self.scale is None else self.weight.float() * self.scale[:, None]
+        """The weight in at least float32."""
+        if self.scale is None:
+            return self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
+        return self.weight.float() * self.scale[:, None]
 
     def parts(self) -> Parts:
         """What the fast path asks."""
         return Parts(self.weight, self.bias, self.scale)
+
+
+def dense_weight(linear: nn.Module) -> Tensor:
+    """The weight `[O, I]` of a linear layer, prepared or not, in at least float32."""
+    if isinstance(linear, FrozenLinear):
+        return linear.dense()
+    assert isinstance(linear, nn.Linear)
+    return linear.weight.to(torch.promote_types(linear.weight.dtype, torch.float32))
 
 
 def parts_of(module: nn.Module) -> Parts | None:

@@ -154,9 +154,10 @@ class ActivationPass:
 
 
 class LinearPass:
-    """Linear roles that read the same input, as one product: y = x W^T + b + (x A^T) B^T.
+    """Linear roles that read the same input, as one product: y = (x W^T + (x A^T) B^T) * factor + b.
 
-    W is theirs one under the other; their low-rank updates stand side by side in A and as blocks in B.
+    W is theirs one under the other; their low-rank updates stand side by side in A and as blocks in B. Factors, one for
+    each output, are those of the roles that have some, and ones; without any, nothing is multiplied.
     """
 
     def __init__(self, roles: Sequence[Parts], dtype: torch.dtype) -> None:
@@ -170,6 +171,9 @@ class LinearPass:
         self.inner = torch.empty(0)  # x A^T
         if any(role.updates for role in roles):
             self.A, self.B = self._updates()
+        self.norms = [None if role.rescale is None else role.rescale.norm() for role in roles]
+        self.factor = self._factors()
+        self.plain = torch.empty(0)  # what the factors multiply
 
     def _updates(self) -> tuple[Tensor, Tensor]:
         ranks = [[len(update.A) for update in role.updates] for role in self.roles]
@@ -183,17 +187,36 @@ class LinearPass:
             row += size
         return A, B
 
+    def _factors(self) -> Tensor | None:
+        """[sum of O], in at least float32: near 1, bfloat16 has no steps as small as those of training."""
+        if all(role.rescale is None for role in self.roles):
+            return None
+        wide = torch.promote_types(self.dtype, torch.float32)
+        return torch.cat(
+            [
+                self.weight.new_ones(size, dtype=wide)
+                if role.rescale is None or norm is None
+                else (role.rescale.magnitude.detach() / norm).to(wide)
+                for role, norm, size in zip(self.roles, self.norms, self.sizes, strict=True)
+            ]
+        )
+
     def forward(self, x: Tensor) -> Tensor:
         """[N, I] -> [N, sum of O]."""
+        bias = self._bias()
         if self.scale is None:
-            y = F.linear(x, self.weight, self._bias())
+            y = F.linear(x, self.weight, bias if self.factor is None else None)
         else:
             y = int8_forward(x, self.weight, self.scale)
-            y = y if (bias := self._bias()) is None else y.add_(bias)
+            y = y if bias is None or self.factor is not None else y.add_(bias)
         if self.A is not None and self.B is not None:
             self.inner = F.linear(x, self.A)
             y.addmm_(self.inner, self.B.t())
-        return y
+        if self.factor is None:
+            return y
+        self.plain = y
+        rescaled = y * self.factor
+        return (rescaled if bias is None else rescaled.add_(bias)).to(y.dtype)
 
     def _bias(self) -> Tensor | None:
         if all(role.bias is None for role in self.roles):
@@ -210,6 +233,9 @@ class LinearPass:
     def backward(self, dy: Tensor, x: Tensor | None, grads: Grads, *, wanted: bool = True) -> Tensor | None:
         """dy `[N, O]` and the input x (None: nothing of these roles trains) -> dx, where it is `wanted`."""
         d_inner = None
+        self._bias_grads(dy, grads)
+        if self.factor is not None:
+            dy = self._rescale_grads(dy, grads)
         if self.A is not None and self.B is not None and x is not None:
             d_inner = dy @ self.B
             self._update_grads(dy, x, d_inner, grads)
@@ -231,14 +257,24 @@ class LinearPass:
             row += size
 
     def _weight_grads(self, dy: Tensor, x: Tensor | None, grads: Grads) -> None:
-        row = 0
-        for role, size in zip(self.roles, self.sizes, strict=True):
-            part = dy[:, row : row + size]
+        for role, part in zip(self.roles, dy.split(self.sizes, 1), strict=True):
             if role.weight.requires_grad and x is not None:
                 add_grad(grads, role.weight, part.t() @ x)
+
+    def _bias_grads(self, dy: Tensor, grads: Grads) -> None:
+        for role, part in zip(self.roles, dy.split(self.sizes, 1), strict=True):
             if role.bias is not None and role.bias.requires_grad:
                 add_grad(grads, role.bias, part.sum(0, dtype=torch.promote_types(dy.dtype, torch.float32)))
-            row += size
+
+    def _rescale_grads(self, dy: Tensor, grads: Grads) -> Tensor:
+        """Those of the magnitudes; returns the gradient in what the factors multiply."""
+        assert self.factor is not None
+        wide = dy.to(self.factor.dtype)
+        sums = (wide * self.plain).sum(0).split(self.sizes)
+        for role, norm, part in zip(self.roles, self.norms, sums, strict=True):
+            if role.rescale is not None and norm is not None:
+                add_grad(grads, role.rescale.magnitude, part / norm)
+        return (wide * self.factor).to(dy.dtype)
 
     @property
     def reads_input(self) -> bool:
@@ -259,4 +295,5 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def parameters_of(parts: Parts) -> list[Tensor]:
     """Everything in `Parts` that may train."""
     found = [parts.weight, parts.bias, *(t for update in parts.updates for t in (update.A, update.B))]
+    found += [] if parts.rescale is None else [parts.rescale.magnitude]
     return [t for t in found if t is not None and t.requires_grad]

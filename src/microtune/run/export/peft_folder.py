@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from microtune.adapt.base import make_method
 from microtune.adapt.lora import LoRA
@@ -15,8 +16,9 @@ from microtune.data.objects import read_object
 from microtune.errors import InputError, RunError
 from microtune.recipe import validated
 from microtune.run.load import Model
-from microtune.run.peft import CONFIG, adapter_base, write_peft
-from microtune.run.peft.config import adapter_config
+from microtune.run.peft import adapter_base, write_peft
+from microtune.run.peft.config import AdapterConfig, adapter_config
+from microtune.run.peft.update import CONFIG
 from microtune.run.saved import RunRecord
 from microtune.run.sources import READ, Place, locate
 
@@ -40,7 +42,7 @@ def base_of(place: Place) -> Base:
         config = adapter_config(read_object(place.path / CONFIG), place.path / CONFIG)
         found = adapter_base(place, config)
         name = found.name if found.kind in ("hub", "embedded") else str(found.path.resolve())
-        return _from(found, name, LoRA(variant="rslora" if config.use_rslora else "plain"))
+        return _from(found, name, LoRA(variant=_variant(config)))
     if place.kind != "run":
         raise InputError(f"{place.name}: a whole model, not an adapter; write it with --format hf.")
     file = place.path / "model" / "model.json"
@@ -54,6 +56,11 @@ def base_of(place: Place) -> Base:
     if copy.is_dir():
         return Base("base", copy, method, inside=True)
     return _from(locate(record.base.source), record.base.source, method)
+
+
+def _variant(config: AdapterConfig) -> Literal["plain", "rslora", "dora"]:
+    """What the scale follows from; where both are on, the tensors tell DoRA, and nothing else tells the scale."""
+    return "rslora" if config.use_rslora else "dora" if config.use_dora else "plain"
 
 
 def _from(place: Place, name: str, method: LoRA) -> Base:

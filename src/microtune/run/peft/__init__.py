@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from microtune.adapt.base import set_module
-from microtune.adapt.lora import LoRA, LoRALinear
+from microtune.adapt.lora import DoRALinear, LoRA, LoRALinear, magnitude_of
 from microtune.errors import InputError, RunError, named
 from microtune.families.base import families, module_name, roles
 from microtune.families.files import read_json
@@ -31,22 +30,12 @@ from microtune.run.hub import is_id
 from microtune.run.load import Model, load_base
 from microtune.run.peft.config import AdapterConfig, adapter_config
 from microtune.run.peft.foreign import refuse_tensors
+from microtune.run.peft.label_head import attach_label_head, in_label_head
+from microtune.run.peft.update import A_END, B_END, CONFIG, MAGNITUDE, PREFIX, WEIGHTS, Update, adapted, check_shapes
 from microtune.run.sources import Place, locate
-from microtune.tasks.classification import Classification
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-PREFIX = "base_model.model."
 PICKLE = "adapter_model.bin"
 WHOLE = ("classifier", "score")  # modules that PEFT itself saves of a SEQ_CLS model, with all that is inside
-
-
-@dataclass(frozen=True)
-class Update:
-    """What PEFT keeps for one module: A `[r, in]`, B `[out, r]`, and the scale of B A."""
-
-    A: Tensor
-    B: Tensor
-    scale: float
 
 
 def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> None:
@@ -54,14 +43,18 @@ def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> N
 
     base_name: what `base_model_name_or_path` says. Raises InputError where transformers has no such label head.
     """
-    updates = {module: _joined(model, module, parts) for module, parts in _by_module(model).items()}
+    found = _by_module(model)
+    dora = any(isinstance(update, DoRALinear) for parts in found.values() for update in parts.values())
+    updates = {module: _joined(model, module, parts, dora=dora) for module, parts in found.items()}
     if not updates:
         raise InputError("This model holds no LoRA update, so there is no adapter to write.")
     head = _their_head(model)
     tensors = {f"{PREFIX}{name}": tensor for name, tensor in head.items()}
     for module, update in updates.items():
-        tensors[f"{PREFIX}{module}.lora_A.weight"] = update.A
-        tensors[f"{PREFIX}{module}.lora_B.weight"] = update.B
+        tensors[f"{PREFIX}{module}{A_END}"] = update.A
+        tensors[f"{PREFIX}{module}{B_END}"] = update.B
+        if update.magnitude is not None:
+            tensors[f"{PREFIX}{module}{MAGNITUDE}"] = update.magnitude
     ranks = {module: len(update.A) for module, update in updates.items()}
     rank = Counter(ranks.values()).most_common(1)[0][0]
     stable = method.variant == "rslora"
@@ -84,7 +77,7 @@ def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> N
         "fan_in_fan_out": any(_transposed(model, module) for module in updates),
         "bias": "none",
         "use_rslora": stable,
-        "use_dora": False,
+        "use_dora": any(update.magnitude is not None for update in updates.values()),
         "init_lora_weights": True,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,15 +111,20 @@ def _by_module(model: Model) -> dict[str, dict[int, LoRALinear]]:
     return found
 
 
-def _joined(model: Model, module: str, parts: Mapping[int, LoRALinear]) -> Update:
+def _joined(model: Model, module: str, parts: Mapping[int, LoRALinear], *, dora: bool) -> Update:
     """Several updates of one fused module as one: stacked A, block-diagonal B; ratios of scales go into B.
 
-    Where the module holds its parts head by head, so does B: its rows are those of the fused weight.
+    Where the module holds its parts head by head, so do B and DoRA's magnitude: their rows are those of the fused
+    weight. A part without an update has the magnitude that leaves it as it is.
     """
     members = roles(model.family, module, spec=model.spec)
     scale = next(iter(parts.values())).scale
+    magnitude: Tensor | None = None
+    if dora:
+        columns = [magnitude_of(model.network.get_submodule(role))[:, None] for role in members]
+        magnitude = torch.cat(_rule(model, module).pieces(columns))[:, 0]
     if len(members) == 1:
-        return Update(parts[0].lora_A, parts[0].lora_B, scale)
+        return Update(parts[0].lora_A, parts[0].lora_B, scale, magnitude)
     ranks = [parts[i].lora_A.shape[0] if i in parts else 0 for i in range(len(members))]
     dtype = next(iter(parts.values())).lora_B.dtype
     rows = [torch.zeros(_linear(model.network, role).out_features, sum(ranks), dtype=dtype) for role in members]
@@ -135,7 +133,7 @@ def _joined(model: Model, module: str, parts: Mapping[int, LoRALinear]) -> Updat
         block = update.lora_B.detach().cpu()
         rows[i][:, column : column + ranks[i]] = block if update.scale == scale else block * (update.scale / scale)
     A = torch.cat([parts[i].lora_A.detach().cpu() for i in sorted(parts)])
-    return Update(A, torch.cat(_rule(model, module).pieces(rows)), scale)
+    return Update(A, torch.cat(_rule(model, module).pieces(rows)), scale, magnitude)
 
 
 def _rule(model: Model, module: str) -> Rule:
@@ -207,9 +205,14 @@ def load_adapter(place: Place, dtype: str | None) -> Model:
     model = load_base(adapter_base(place, config), dtype)
     model.place = place
     with named("fits"):
-        _attach(place.path, model, config, _take_updates(place.path, tensors))
+        updates = _take_updates(place.path, tensors, dora=config.use_dora)
+        in_head = {}
+        if config.task_type == "SEQ_CLS":  # such as BERT's pooler, which "all-linear" selects
+            named_by = families[model.family].rules(model.spec)
+            in_head = {name: updates.pop(name) for name in list(updates) if in_label_head(named_by, f"{name}.weight")}
+        _attach(place.path, model, config, updates)
         if config.task_type == "SEQ_CLS":
-            _attach_label_head(place.path, model, config, tensors)
+            attach_label_head(place.path, model, config, tensors, in_head)
         elif tensors:
             where = f'{place.path / WEIGHTS}: tensor "{min(tensors)}"'
             raise InputError(f"{where} is not part of a LoRA; it cannot be read.")
@@ -263,17 +266,23 @@ def _read(folder: Path) -> dict[str, Tensor]:
     return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
 
 
-def _take_updates(folder: Path, tensors: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Take the pairs of A and B out of `tensors`, by module."""
-    found: dict[str, tuple[Tensor, Tensor]] = {}
-    ends = (".lora_A.weight", ".lora_B.weight")
+def _take_updates(folder: Path, tensors: dict[str, Tensor], *, dora: bool) -> dict[str, dict[str, Tensor]]:
+    """Take A, B and with DoRA the magnitudes out of `tensors`: module -> end of its name -> tensor."""
+    found: dict[str, dict[str, Tensor]] = {}
+    ends = (A_END, B_END, MAGNITUDE) if dora else (A_END, B_END)
     for module in sorted({name.removesuffix(end) for name in tensors for end in ends if name.endswith(end)}):
         for end in ends:
             if module + end not in tensors:
                 raise InputError(
                     f'{folder / WEIGHTS}: tensor "{PREFIX}{module}{end}" is missing; save the adapter again.'
                 )
-        found[module] = (tensors.pop(module + ends[0]), tensors.pop(module + ends[1]))
+        found[module] = {end: tensors.pop(module + end) for end in ends}
+    stray = sorted(name for name in tensors if name.endswith(MAGNITUDE))
+    if stray:
+        raise InputError(
+            f'{folder / WEIGHTS}: tensor "{PREFIX}{stray[0]}" is one of DoRA, which {CONFIG} does not name (use_dora); '
+            "save the adapter again."
+        )
     return found
 
 
@@ -289,37 +298,33 @@ def _modules(model: Model, *, bare: bool) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _attach(folder: Path, model: Model, config: AdapterConfig, updates: dict[str, tuple[Tensor, Tensor]]) -> None:
+def _attach(folder: Path, model: Model, config: AdapterConfig, updates: dict[str, dict[str, Tensor]]) -> None:
     modules = _modules(model, bare=config.task_type == "FEATURE_EXTRACTION")
     targets = {name: members for name, members in modules.items() if config.targets(name)}
     path = folder / WEIGHTS
     for name in sorted(targets.keys() ^ updates.keys()):
         if name in targets:
             raise InputError(f'{path}: tensor "{PREFIX}{name}.lora_A.weight" is missing, which {CONFIG} promises.')
+        if name not in modules:
+            raise InputError(
+                f'{path}: "{name}" has an update and is no linear layer inside the blocks of this base; merge the '
+                "adapter into its base with peft (`merge_and_unload`) and load the result."
+            )
         raise InputError(f'{path}: {CONFIG} does not select a linear layer "{name}" inside the blocks of this base.')
     if not targets:
         raise InputError(f"{folder / CONFIG}: target_modules selects no linear layer inside the blocks of this base.")
     for name, members in targets.items():
-        A, B = updates[name]
+        found, rule = updates[name], _rule(model, name)
         rank, scale = config.rank(name), config.scale(name)
         linears = [_linear(model.network, role) for role in members]
         sizes = [linear.out_features for linear in linears]
-        shapes = ([rank, linears[0].in_features], [sum(sizes), rank])
-        for letter, tensor, shape in zip("AB", (A, B), shapes, strict=True):
-            if list(tensor.shape) != shape:
-                where = f'{path}: tensor "{PREFIX}{name}.lora_{letter}.weight"'
-                raise InputError(f"{where} has shape {list(tensor.shape)}, but the base and {CONFIG} ask for {shape}.")
-        for role, linear, part in zip(members, linears, _split(_rule(model, name), B, sizes), strict=True):
-            set_module(model.network, role, _update(linear, A, part, scale))
-
-
-@torch.no_grad()
-def _update(linear: nn.Linear, A: Tensor, B: Tensor, scale: float) -> LoRALinear:
-    update = LoRALinear(linear, len(A), scale * len(A), 0.0)
-    update.scale = scale  # not through alpha / rank, which rounds
-    update.lora_A.copy_(A)
-    update.lora_B.copy_(B)
-    return update
+        check_shapes(path, name, found, rank=rank, inputs=linears[0].in_features, outputs=sum(sizes))
+        rows = _split(rule, found[B_END], sizes)
+        lengths: list[Tensor] | list[None] = [None] * len(sizes)
+        if config.use_dora:
+            lengths = [part[:, 0] for part in _split(rule, found[MAGNITUDE][:, None], sizes)]
+        for role, linear, B, length in zip(members, linears, rows, lengths, strict=True):
+            set_module(model.network, role, adapted(linear, Update(found[A_END], B, scale, length)))
 
 
 def _linear(network: Transformer, role: str) -> nn.Linear:
@@ -327,38 +332,3 @@ def _linear(network: Transformer, role: str) -> nn.Linear:
     linear = module.base if isinstance(module, LoRALinear) else module
     assert isinstance(linear, nn.Linear)
     return linear
-
-
-def _attach_label_head(folder: Path, model: Model, config: AdapterConfig, tensors: dict[str, Tensor]) -> None:
-    """The label head that PEFT saved with `modules_to_save`; what it lacks below the scores is the base's."""
-    family, path = families[model.family], folder / WEIGHTS
-    spec = family.to_spec(model.config)
-    rules = family.rules(spec)
-    given: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        place = rules.place(name)
-        home = None if place is None else rules.locate(place.ours[0], "label")
-        if place is None or home is None or home.theirs != place.theirs:
-            raise InputError(f'{path}: tensor "{PREFIX}{name}" is neither LoRA nor label head; it cannot be read.')
-        given[place.ours[0].removeprefix("head.")] = tensor
-    if "out.weight" not in given:
-        raise InputError(f"{path}: holds no label head, which task_type SEQ_CLS promises; save the adapter again.")
-    head = LabelHead(spec, len(given["out.weight"]))
-    below = {n.removeprefix("head."): t for n, t in model.spare.items() if not n.startswith("head.out.")}
-    state = {name: tensor for name, tensor in (below | given).items() if name in head.state_dict() or name in given}
-    for name, tensor in head.state_dict().items():
-        if name not in state:
-            raise InputError(f'{path}: "{name}" of the label head is neither in the adapter nor in its base.')
-        if state[name].shape != tensor.shape:
-            raise InputError(
-                f'{path}: "{name}" of the label head has shape {list(state[name].shape)}, not {list(tensor.shape)}.'
-            )
-    if len(state) != len(head.state_dict()):
-        raise InputError(f"{path}: the label head has more tensors than a {model.family} classifier.")
-    head.load_state_dict(state)
-    model.network.head = head.to(next(model.network.parameters()).dtype)
-    count = head.out.out_features
-    names = model.config.get("id2label")
-    known = isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(count)))
-    labels = tuple(str(names[str(i)]) if known and names else f"LABEL_{i}" for i in range(count))
-    model.task = Classification(labels=labels, text_field="text", pooling=spec.pooling)

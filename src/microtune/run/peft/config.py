@@ -41,7 +41,7 @@ Names = list[str] | str
 
 
 class AdapterConfig(BaseModel):
-    """The fields of a plain LoRA."""
+    """The fields of a LoRA, plain, rank-stabilised or weight-decomposed (DoRA)."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -59,6 +59,7 @@ class AdapterConfig(BaseModel):
     layers_pattern: Names = []
     modules_to_save: list[str] = []
     use_rslora: bool = False
+    use_dora: bool = False
     bias: Literal["none"] | str = "none"
     init_lora_weights: bool | str = True
 
