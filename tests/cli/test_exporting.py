@@ -38,7 +38,7 @@ def test_a_failed_check_exits_with_2_and_leaves_nothing(
     monkeypatch.setattr(hf_folder, "save_folder", broken)
     answer = call(capsys, "export", "sprout", "--format", "hf", "--out", tmp_path / "out")
     assert answer.code == 2
-    assert answer.sentence.startswith("The exported hf files do not compute what the model does: transformers")
+    assert answer.sentence.startswith("[export] The exported hf files do not compute what the model does: transformers")
     assert not list(tmp_path.iterdir())
 
 

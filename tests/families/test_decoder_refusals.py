@@ -153,7 +153,7 @@ def test_absent_fields_mean_what_the_reference_makes_of_them(key: str) -> None:
 
 def test_a_family_without_a_classifier_says_so() -> None:
     spec = families["internlm3"].to_spec(VARIANTS["internlm3"].config.to_dict())
-    with pytest.raises(InputError, match="transformers has no internlm3 classifier: save in our own form"):
+    with pytest.raises(InputError, match="transformers has no internlm3 with this head"):
         families["internlm3"].to_config(spec, head="label")
 
 

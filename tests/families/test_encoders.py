@@ -34,6 +34,7 @@ from test_roundtrip import CHANGES, WEIGHTS, assert_same_bits, everything, save_
 from torch import Tensor
 
 from microtune.families import expected_shapes, families, load_folder, save_folder
+from microtune.nn import heads, kernels, transformer
 from microtune.nn.spec import ModelSpec
 
 pytestmark = pytest.mark.parity
@@ -253,8 +254,13 @@ DROPPING = {
 
 
 @each(DROPPING)
-def test_the_label_head_drops_where_the_reference_does(case: Case, tmp_path: Path) -> None:
-    """In training, from one seed: the same masks in the same places give the same scores."""
+def test_the_label_head_drops_where_the_reference_does(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In training, from one seed and with torch's own dropout: the same masks in the same places, the same scores."""
+    for module in (heads, transformer):
+        monkeypatch.setattr(module, "dropout", torch.nn.functional.dropout)
+    monkeypatch.setattr(kernels, "dropout_factors", lambda x, p: torch.nn.functional.dropout(torch.ones_like(x), p))
     theirs, mine = reference(case, tmp_path).train(), open_ours(tmp_path).train()
     with lifted(case):
         for seed, row in enumerate(ROWS):

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 import microtune as mt
 from microtune.errors import CheckError, InputError, RunError
-from microtune.run.export import hf_folder, merge, parity, readers
+from microtune.run.export import hf_folder, merging, parity, readers
 from microtune.run.saved import load_run
 from microtune.run.sources import locate
 
@@ -79,8 +79,10 @@ def test_a_sentence_encoder_in_the_layout_of_sentence_transformers(made: dict[st
     assert done.parity.compared == "embeddings"
     assert report(done.path)["sentence_transformers"].startswith(f"{library.__version__}: embeddings of 6 texts")
     assert {p.name for p in done.path.iterdir()} >= {"modules.json", "1_Pooling", "2_Normalize", "model.safetensors"}
-    again = opened(done.path)
+    again, spare = opened(done.path), opened(made["sentences"]).spare
     assert (again.normalize, again.max_length) == (True, 24)
+    assert spare.keys() == {"head.pooler.weight", "head.pooler.bias"}
+    assert all(torch.equal(again.spare[name], value) for name, value in spare.items())
     texts = [*TEXTS, "a long text " * 30]
     assert torch.equal(again.embed(texts), opened(made["sentences"]).embed(texts))
 
@@ -108,14 +110,14 @@ def test_merge_says_what_it_moved(made: dict[str, Path], tmp_path: Path) -> None
 def test_merge_refuses_what_moves_too_far(
     made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = merge.fold
+    real = merging.fold
 
     def broken(network: Any) -> int:
         count = real(network)
         network.decoder.blocks[0].mlp.up.weight.mul_(1.01)
         return count
 
-    monkeypatch.setattr(merge, "fold", torch.no_grad()(broken))
+    monkeypatch.setattr(merging, "fold", torch.no_grad()(broken))
     with pytest.raises(CheckError, match="Merging moves the outputs by"):
         mt.merge(made["run"], out=tmp_path / "out")
     assert not list(tmp_path.iterdir())

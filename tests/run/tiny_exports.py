@@ -13,6 +13,7 @@ from tiny_runs import make_rows, run
 from microtune.data.text import train_bpe
 from microtune.families.base import Family, families, save_folder
 from microtune.families.llama import LLAMA
+from microtune.nn.heads import LabelHead
 from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.nn.transformer import Transformer
 from microtune.recipe import build
@@ -109,10 +110,11 @@ def make(folder: Path, kind: str, **fields: Any) -> Path:
 
 
 def make_sentences(folder: Path) -> Path:
-    """A BERT without a vocabulary head in the layout of sentence-transformers."""
+    """A BERT without a vocabulary head as sentence-transformers has it, with a pooler that nobody reads."""
     network = Transformer(BERT)
+    network.head = LabelHead(BERT, 2)
     stir(network)
-    body = {name: t for name, t in network.state_dict().items() if not name.startswith("head.")}
+    body = {name: t for name, t in network.state_dict().items() if not name.startswith("head.out.")}
     save_folder(folder, BERT, body, family="bert", head="none")
     train_bpe(TEXTS, VOCAB - 10).save(folder)
     (folder / "1_Pooling").mkdir()

@@ -61,7 +61,7 @@ class Family:
         A spec that this family cannot express is an InputError: the file would describe another model.
         """
         if head not in self.architectures:
-            raise InputError(f"A {self.model_type} file has no {head} head: save in our own form.")
+            raise InputError(f"transformers has no {self.model_type} with this head ({head}): save in our own form.")
         kept = {key: value for key, value in (config_in or {}).items() if key not in FOREIGN}
         try:
             config = kept | self.write(spec, kept)
@@ -299,8 +299,7 @@ def _check_complete(given: Mapping[str, Tensor], spec: ModelSpec, head: Head, ru
     if spec.tied and head == "vocabulary":
         del shapes[OUT]
     if head == "none":
-        shapes |= _spare_shapes(rules, spec)
-        shapes = {n: s for n, s in shapes.items() if not n.startswith("head.") or (".pooler." in n and n in given)}
+        shapes = {n: s for n, s in shapes.items() if not n.startswith("head.")} | _poolers(given, rules, spec)
     wrong = sorted(set(shapes) ^ set(given)) or [n for n, shape in shapes.items() if tuple(given[n].shape) != shape]
     if wrong:
         kind = "missing" if wrong[0] not in given else "unexpected" if wrong[0] not in shapes else "of the wrong shape"
@@ -309,8 +308,17 @@ def _check_complete(given: Mapping[str, Tensor], spec: ModelSpec, head: Head, ru
 
 def _spare_shapes(rules: Rules, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     """Of tensors that no model of ours has: weight and bias of square layers."""
-    names = [name for rule in rules.spare for name in rule.ours]
-    return {n: (spec.hidden_size,) * (2 if n.endswith(".weight") else 1) for n in names}
+    return _square([name for rule in rules.spare for name in rule.ours], spec)
+
+
+def _poolers(given: Mapping[str, Tensor], rules: Rules, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """Of the layer that files of the bare model hold, whichever head reads it here, if any."""
+    spare = _spare_shapes(rules, spec)
+    return _square([n for n in given if n in spare or (".pooler." in n and rules.locate(n, "label"))], spec)
+
+
+def _square(names: Iterable[str], spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    return {name: (spec.hidden_size,) * (2 if name.endswith(".weight") else 1) for name in names}
 
 
 def _same(first: Tensor, second: Tensor) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from microtune.errors import InputError, RunError, suggest
 from microtune.run.disk import write_folder, write_json
-from microtune.run.export.merge import fold, merged
+from microtune.run.export.merging import fold, merged
 from microtune.run.export.parity import Parity, outputs, run_items, stored_rows
 from microtune.run.load import DTYPES, Model, load
 
