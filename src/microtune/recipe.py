@@ -158,6 +158,9 @@ class ModelChoice(Section):
     max_length: int | None = Field(
         default=None, ge=2, description="tokens a text is cut to; default: what the model can read"
     )
+    added_tokens: list[str] = Field(
+        default_factory=list, description="texts that become one token each; the embedding grows by a row for each"
+    )
     spec: dict[str, Any] | None = Field(default=None, description="a ModelSpec, for pretraining")
     family: str = Field(default="llama", description="how a pretrained model is written: its Hugging Face model_type")
     tokenizer: dict[str, Any] | str | None = Field(default=None, description="folder, or {vocab_size: n} to train one")

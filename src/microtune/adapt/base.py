@@ -52,6 +52,7 @@ class Attachment:
         self._merge = merge
         self._before = dict(before or {})  # values of base weights that will change, for `detach`
         self._tied = tied  # the model's fields before its vocabulary head was parted from the embedding
+        self._settle: list[Callable[[bool], None]] = []
         model.cut = cut
         if not self.trainable:
             raise InputError("The method selects nothing to train in this model.")
@@ -104,8 +105,13 @@ class Attachment:
         """Values of base weights as they were before the method touched them, for `detach`."""
         self._before.update(before)
 
+    def afterwards(self, settle: Callable[[bool], None]) -> None:
+        """What merging (True: keep what was learnt) and detaching (False) have to do besides."""
+        self._settle.append(settle)
+
     def merge(self) -> None:
         """Fold what was learnt into the base weights, where the method can, and leave a plain model."""
+        self._settle_all(learnt=True)
         if self._merge is not None:
             self._merge()
         if self._tied is None:  # a parted head stays parted
@@ -116,6 +122,7 @@ class Attachment:
     @torch.no_grad()
     def detach(self) -> None:
         """Undo `attach` and everything learnt since; the base is as before, bit for bit."""
+        self._settle_all(learnt=False)
         self._restore_modules()
         if self._tied is not None:
             self.model.spec, self._tied = self._tied, None
@@ -123,6 +130,11 @@ class Attachment:
         parameters = dict(self.model.named_parameters())
         for name, value in self._before.items():
             parameters[name].copy_(value)
+
+    def _settle_all(self, *, learnt: bool) -> None:
+        for settle in self._settle:
+            settle(learnt)
+        self._settle = []
 
     def _restore_modules(self) -> None:
         for role, (original, _) in self._replaced.items():

@@ -49,11 +49,17 @@ class VocabularyHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[R, D] -> logits [R, V]."""
-        return self._logits(self._prepared(hidden), self.out.weight, self.out.bias)
+        return self._logits(self._prepared(hidden), self.out.weight, self.out.bias, self._added)
+
+    @property
+    def _added(self) -> Tensor | None:
+        """The rows of added tokens where they alone train (nn/added.py), else None."""
+        rows = getattr(self.out, "added", None)
+        return rows[1] if rows is not None and torch.is_grad_enabled() and rows[1].requires_grad else None
 
     def loss(self, hidden: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Sum of the cross-entropies of `targets [R]` (times `weights [R]`), without ever holding [R, V]."""
-        parameters = (self.out.weight, self.out.bias) if self.out.bias is not None else (self.out.weight,)
+        parameters = (self.out.weight, self.out.bias, self._added)
         return _ChunkedLoss.apply(self, self._prepared(hidden), targets, weights, *parameters)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
@@ -102,19 +108,30 @@ class VocabularyHead(nn.Module):
             hidden = self.transform(hidden)
         return hidden * self.logit_scale if self.logit_scale != 1.0 else hidden
 
-    def _logits(self, prepared: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        logits = F.linear(prepared, weight, bias)
+    def _logits(self, prepared: Tensor, weight: Tensor, bias: Tensor | None, added: Tensor | None = None) -> Tensor:
+        """added: rows that stand in for those of `weight` from the first added id on, and take their gradient."""
+        if added is None:
+            logits = F.linear(prepared, weight, bias)
+        else:
+            first, stop = self.first_added, self.first_added + len(added)
+            parts = [F.linear(prepared, rows) for rows in (weight[:first], added, weight[stop:])]
+            logits = torch.cat(parts, -1) if bias is None else torch.cat(parts, -1) + bias
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
     def chunk_rows(self) -> int:
         """How many rows of logits exist at one time."""
         return max(16, CHUNK_ELEMENTS // self.out.weight.shape[0])
 
-    def losses(self, prepared: Tensor, targets: Tensor, parameters: tuple[Tensor, ...] | None) -> Tensor:
-        """Cross-entropy of each target [R], with the given weight and bias in place of the head's own."""
-        weight, bias = (self.out.weight, self.out.bias) if parameters is None else (*parameters, None)[:2]
+    @property
+    def first_added(self) -> int:
+        """The id of the first row of those that train alone."""
+        return int(self.out.added[0])  # type: ignore[index]
+
+    def losses(self, prepared: Tensor, targets: Tensor, parameters: Sequence[Tensor | None] | None) -> Tensor:
+        """Cross-entropy of each target [R], with the given weight, bias and added rows in place of the head's own."""
+        weight, bias, added = (self.out.weight, self.out.bias, None) if parameters is None else parameters
         assert weight is not None
-        logits = self._logits(prepared, weight, bias)
+        logits = self._logits(prepared, weight, bias, added)
         return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets, reduction="none")
 
     def chunks(self, prepared: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -128,10 +145,10 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, head: VocabularyHead, hidden: Tensor, targets: Tensor, weights: Any, *params: Tensor
+        ctx: Any, head: VocabularyHead, hidden: Tensor, targets: Tensor, weights: Any, *params: Tensor | None
     ) -> Tensor:
         ctx.needed = [ctx.needs_input_grad[1], *ctx.needs_input_grad[4:]]
-        plain = head.softcap is None and len(params) == 1
+        plain = head.softcap is None and params[1] is None
         compute = _plain_gradients if plain else _capped_gradients
         total, grads = compute(head, hidden, targets, weights, params, ctx.needed)
         ctx.save_for_backward(*(t for t in grads if t is not None))
@@ -149,7 +166,7 @@ def _plain_gradients(
     hidden: Tensor,
     targets: Tensor,
     weights: Tensor | None,
-    params: Sequence[Tensor],
+    params: Sequence[Tensor | None],
     needed: Sequence[bool],
 ) -> tuple[Tensor, list[Tensor | None]]:
     """Loss and gradients of `softmax(h W)` by formula, in buffers that all chunks share.
@@ -160,13 +177,16 @@ def _plain_gradients(
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     wide = torch.promote_types(dtype, torch.float32)
-    weight, h = params[0].to(dtype), hidden.to(dtype)
+    own, _, added = params
+    assert own is not None
+    weight, h = own.to(dtype), hidden.to(dtype)
     rows = min(head.chunk_rows(), max(len(h), 1))
     logits = torch.empty(rows, len(weight), dtype=dtype, device=h.device)
     scores = torch.empty(rows, len(weight), dtype=wide, device=h.device)
     total = torch.zeros((), dtype=wide, device=h.device)
     grad_h = torch.empty_like(hidden) if needed[0] else None
-    grad_w = torch.zeros_like(params[0]) if needed[1] else None
+    grad_w = torch.zeros_like(own) if needed[1] else None
+    grad_a = torch.zeros_like(added) if added is not None and needed[3] else None
     for first in range(0, len(h), rows):
         part = slice(first, min(first + rows, len(h)))
         n = part.stop - part.start
@@ -184,7 +204,9 @@ def _plain_gradients(
             grad_h[part] = logits[:n] @ weight
         if grad_w is not None:
             grad_w += logits[:n].t() @ h[part]
-    return total, [grad_h, grad_w]
+        if grad_a is not None:
+            grad_a += logits[:n, head.first_added : head.first_added + len(grad_a)].t() @ h[part]
+    return total, [grad_h, grad_w, None, grad_a]
 
 
 def _softmax_in_place(scores: Tensor, targets: Tensor) -> Tensor:
@@ -201,13 +223,14 @@ def _capped_gradients(
     hidden: Tensor,
     targets: Tensor,
     weights: Tensor | None,
-    params: Sequence[Tensor],
+    params: Sequence[Tensor | None],
     needed: Sequence[bool],
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The same through autograd inside each chunk, for heads with a soft cap or a bias."""
     total = torch.zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
-    leaves = tuple(p.detach().requires_grad_(need) for p, need in zip(params, needed[1:], strict=True))
-    sums = [torch.zeros_like(p) if need else None for p, need in zip(params, needed[1:], strict=True)]
+    pairs = list(zip(params, needed[1:], strict=True))
+    leaves = tuple(None if p is None else p.detach().requires_grad_(need) for p, need in pairs)
+    sums = [torch.zeros_like(p) if p is not None and need else None for p, need in pairs]
     grad = torch.zeros_like(hidden) if needed[0] else None
     done = 0
     for chunk, chunk_targets in head.chunks(hidden, targets):
@@ -218,7 +241,7 @@ def _capped_gradients(
             losses = head.losses(leaf, chunk_targets, leaves)
             loss = (losses if weights is None else losses * weights[rows]).sum()
         total += loss.detach()
-        wanted = [t for t, need in zip((leaf, *leaves), needed, strict=True) if need]
+        wanted = [t for t, need in zip((leaf, *leaves), needed, strict=True) if t is not None and need]
         found = iter(torch.autograd.grad(loss, wanted) if wanted else ())
         if grad is not None:
             grad[rows] = next(found)

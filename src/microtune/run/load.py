@@ -12,12 +12,13 @@ from typing import Any, Literal, overload
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from microtune.data.objects import read_object
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError
 from microtune.families.base import load_folder
+from microtune.nn.added import New
 from microtune.nn.heads import LabelHead, VocabularyHead, pool_mean
 from microtune.nn.parameters import count_parameters, initialize
 from microtune.nn.shapes import shapes_only
@@ -44,7 +45,7 @@ class Model:
     """A network, its tokenizer (where there is one) and its task (after tuning).
 
     config, generation: what stands in config.json and generation_config.json; spare: tensors of a label head that came
-    with the files; missing_head: parts of the vocabulary head that did not.
+    with the files; missing_head: parts of the vocabulary head that did not; added: ids of added tokens.
     """
 
     network: Transformer
@@ -58,6 +59,7 @@ class Model:
     normalize: bool = False
     max_length: int | None = None
     task: Task | None = None
+    added: New | None = None
 
     @property
     def spec(self) -> ModelSpec:
@@ -280,6 +282,7 @@ def fill(network: Transformer, state: Mapping[str, Tensor], *, part: bool = Fals
     """Give a network (or `part` of it) these tensors as its parameters, uncopied; tied weights stay one."""
     head = network.head
     tied = isinstance(head, VocabularyHead) and head.out.weight is network.tokens.weight
+    tied = tied and isinstance(network.tokens, nn.Embedding)  # else rows of added tokens are apart (nn/added.py)
     if tied and "tokens.weight" in state:
         state = {**state, "head.out.weight": state["tokens.weight"]}
     network.load_state_dict(state, strict=not part, assign=True)

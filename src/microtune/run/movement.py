@@ -16,6 +16,7 @@ from microtune.errors import CheckError
 from microtune.nn.transformer import Transformer
 
 PERIOD = 256  # words after which the weights of a fingerprint repeat
+RARE = ("tokens.weight", "tokens.added", "targets.added")  # rows that the first batches may not hold
 STEPS = 2  # the B of a LoRA moves at the first step, its A only then
 
 
@@ -98,7 +99,7 @@ class Movement:
         side = name.partition(".")[0]
         stack = getattr(self._model, side, None)
         spec = getattr(stack, "spec", None)
-        unread = name.startswith(("types.", f"{side}.positions")) or name == "tokens.weight"
+        unread = name.startswith(("types.", f"{side}.positions")) or name in RARE
         return unread or (name.endswith("attention.k.bias") and getattr(spec, "positions", "") != "rotary")
 
 

@@ -22,6 +22,10 @@ from microtune.nn.heads import VocabularyHead
 from microtune.nn.transformer import Transformer
 
 Precision = Literal["float32", "bfloat16", "int8"]
+# The large tables: token embedding and vocabulary head, whole or with the rows of added tokens apart.
+TABLES = tuple(f"{owner}.weight" for owner in ("tokens", "head.out")) + tuple(
+    f"{owner}.{part}" for owner in ("tokens", "head.out.rows") for part in ("below", "above")
+)
 CLEAR_WIN = 1.5
 ROUNDS = 5
 
@@ -92,23 +96,25 @@ class HeldBase:
         again = cache(self.fresh)
         thaw_linears(self.network, self.linears, again)
         for name in names:
-            self._set(name, again().get_parameter(name).detach().to(self.network.get_parameter(name).device))
+            rounded = self.network.get_parameter(name)
+            owner, _, part = name.rpartition(".")
+            whole = again().get_parameter(f"{owner.removesuffix('.rows')}.weight")
+            self._set(name, _part(whole, part, len(rounded)).detach().to(rounded.device))
         self.linears, self.embeddings = {}, False
 
     def _rounded(self) -> list[str]:
         """The large frozen tables: the token embedding and an untied vocabulary head."""
-        head = self.network.head
-        names = ["tokens.weight"]
-        if isinstance(head, VocabularyHead) and head.out.weight is not self.network.tokens.weight:
-            names.append("head.out.weight")
-        return [name for name in names if not self.network.get_parameter(name).requires_grad]
+        return [name for name, p in self.network.named_parameters() if name in TABLES and not p.requires_grad]
 
     def _set(self, name: str, value: Tensor) -> None:
         head, parameter = self.network.head, nn.Parameter(value, requires_grad=False)
-        if name == "head.out.weight":
-            assert isinstance(head, VocabularyHead)
+        owner, _, part = name.rpartition(".")
+        whole = self.network.tokens.weight if name == "tokens.weight" else None
+        if isinstance(head, VocabularyHead) and whole is not None and head.out.weight is whole:
             head.out.weight = parameter
-            return
-        if isinstance(head, VocabularyHead) and head.out.weight is self.network.tokens.weight:
-            head.out.weight = parameter
-        self.network.tokens.weight = parameter
+        setattr(self.network.get_submodule(owner), part, parameter)
+
+
+def _part(whole: Tensor, part: str, rows: int) -> Tensor:
+    """The rows of a table that one of its parameters holds, of which there are `rows` (nn/added.py)."""
+    return whole[len(whole) - rows :] if part == "above" else whole[:rows]

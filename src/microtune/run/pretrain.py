@@ -84,6 +84,8 @@ def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
     """The network that `model.spec` describes, with random weights drawn from the recipe's seed."""
     if recipe.model.spec is None:
         raise InputError("recipe: model.spec is missing: the shape of the model to pretrain.")
+    if recipe.model.added_tokens:
+        raise InputError("recipe: model.added_tokens belongs to tuning; a pretrained model gets its tokens from text.")
     spec = ModelSpec.from_dict({"vocab_size": len(tokenizer), **recipe.model.spec})
     if spec.vocab_size < len(tokenizer):
         raise InputError(f"recipe: model.spec.vocab_size {spec.vocab_size} is less than the {len(tokenizer)} tokens.")

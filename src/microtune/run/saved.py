@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from microtune.adapt.added import attach
 from microtune.adapt.base import Attachment, Method, make_method
 from microtune.adapt.lora import LoRA
+from microtune.data.added_tokens import MOST
 from microtune.data.objects import read_object
 from microtune.data.text import Tokenizer
 from microtune.errors import RunError, named
+from microtune.nn.added import New
 from microtune.nn.shapes import shapes_only
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Choice, ModelChoice, Section, validated
+from microtune.run.added import grow_again
 from microtune.run.disk import read_tensors, verify_folder, write_folder, write_json, write_tensors
 from microtune.run.load import DTYPES, Model, check_ids, fill, load_base
 from microtune.run.sources import READ, Place, locate
@@ -48,6 +53,7 @@ def save_run(run: Path, model: Model, method: Method, attachment: Attachment, ch
         "normalize": model.normalize,
         "max_length": choice.max_length or model.max_length,
         "base": _base_record(model, choice, method, seed),
+        **({} if model.added is None else {"added": asdict(model.added)}),
     }
 
     def fill(work: Path) -> None:
@@ -59,7 +65,7 @@ def save_run(run: Path, model: Model, method: Method, attachment: Attachment, ch
             write_tensors(work / "frozen.safetensors", frozen)
         elif method.name != "full" and model.place is not None and model.place.kind == "embedded":
             _copy_base(model.place.path, work / "base")
-        if isinstance(method, LoRA) and choice.weights == "pretrained":
+        if isinstance(method, LoRA) and choice.weights == "pretrained" and model.added is None:
             _write_adapter(work, model, method)
 
     write_folder(run / "model", fill)
@@ -77,6 +83,13 @@ class BaseRecord(Section):
     digest: str = ""
 
 
+class AddedRecord(Section):
+    """Ids of added tokens."""
+
+    first: int = Field(ge=1)
+    count: int = Field(ge=1, le=MOST)
+
+
 class RunRecord(Section):
     """model.json of a run."""
 
@@ -89,6 +102,7 @@ class RunRecord(Section):
     normalize: bool
     max_length: int | None = Field(ge=2)
     base: BaseRecord
+    added: AddedRecord | None = None
 
 
 def load_run(place: Place, dtype: str | None) -> Model:
@@ -103,21 +117,25 @@ def load_run(place: Place, dtype: str | None) -> Model:
     task = validated(tasks[record.task.name], {"name": record.task.name, **record.task.options}, f"{file}: task")
     task.check_ready(str(file))
     number = DTYPES[dtype or "float32"]
+    new = None if record.added is None else New(record.added.first, record.added.count)
     whole = method.name == "full" or frozen_file.is_file()  # then the run holds all tensors itself
     trained = read_tensors(folder / "trained.safetensors", number if whole else None)
     frozen = read_tensors(frozen_file, number) if frozen_file.is_file() else {}
     if whole:
         spec = ModelSpec.from_dict(record.spec)
         with named("fits"):
-            _check_fits(folder, spec, task, method, trained, frozen)
-        model = _whole(spec, task, method, trained | frozen)
+            _check_fits(folder, spec, task, method, new, trained, frozen)
+        model = _whole(spec, task, method, new, trained | frozen)
         model.family, model.config, model.normalize = record.family, record.config, record.normalize
         model.generation = record.generation
     else:
         model = _base(folder, record.base, dtype)
+        if new is not None:
+            grow_again(model, new, str(file))
         with named("fits"):
-            _check_fits(folder, model.spec, task, method, trained, None)
-        _adapt(model.network, task, method, trained)
+            _check_fits(folder, model.spec, task, method, new, trained, None)
+        _adapt(model.network, task, method, new, trained)
+    model.added = new
     model.task, model.place, model.max_length = task, place, record.max_length
     model.tokenizer = Tokenizer.load(folder)
     check_ids(model.tokenizer, model.spec, folder)
@@ -125,17 +143,17 @@ def load_run(place: Place, dtype: str | None) -> Model:
     return model
 
 
-def _whole(spec: ModelSpec, task: Task, method: Method, state: dict[str, Tensor]) -> Model:
+def _whole(spec: ModelSpec, task: Task, method: Method, new: New | None, state: dict[str, Tensor]) -> Model:
     """A network of the run's own tensors, uncopied."""
     with shapes_only():
         network = Transformer(spec)
         network.head = task.make_head(spec) or network.head
-        method.attach(network)
+        attach(method, network, new)
     fill(network, state)
     return Model(network, None)
 
 
-def _adapt(network: Transformer, task: Task, method: Method, trained: dict[str, Tensor]) -> None:
+def _adapt(network: Transformer, task: Task, method: Method, new: New | None, trained: dict[str, Tensor]) -> None:
     """The task's head and the method's changes on a base.
 
     What the run brings itself is let go of first: attaching keeps a copy of every base weight that will train, to be
@@ -150,7 +168,7 @@ def _adapt(network: Transformer, task: Task, method: Method, trained: dict[str, 
         {n: torch.empty_like(p, device="meta") for n, p in network.named_parameters() if n in trained},
         part=True,
     )
-    wanted = dict(method.attach(network).parameters())
+    wanted = dict(attach(method, network, new).parameters())
     fill(network, {n: t.to(wanted[n].dtype) for n, t in trained.items()}, part=True)
 
 
@@ -171,6 +189,7 @@ def _check_fits(
     spec: ModelSpec,
     task: Task,
     method: Method,
+    new: New | None,
     trained: Mapping[str, Tensor],
     frozen: Mapping[str, Tensor] | None,
 ) -> None:
@@ -184,7 +203,7 @@ def _check_fits(
     with shapes_only():
         twin = Transformer(spec)
         twin.head = task.make_head(spec) or twin.head
-        method.attach(twin)
+        attach(method, twin, new)
     wanted = {n: p.shape for n, p in twin.named_parameters() if p.requires_grad}
     found = {n: t.shape for n, t in trained.items()}
     if frozen:

@@ -13,10 +13,13 @@ from typing import Any
 
 import torch
 
+from microtune.adapt.added import attach
 from microtune.adapt.base import Attachment, Method, make_method
+from microtune.data.added_tokens import check_added
 from microtune.errors import InputError
 from microtune.nn.heads import LabelHead
 from microtune.recipe import Recipe
+from microtune.run import added
 from microtune.run import precision as number_format
 from microtune.run.adjust import Decision, decisions
 from microtune.run.card import Course, write_card
@@ -121,15 +124,16 @@ def get_ready(
     yield Stage("reading data")
     task, splits = make_splits(recipe, make_task(recipe), data)
     yield Stage("loading the model")
-    model = _model(recipe)
-    splits.notes.extend(model.notes)
+    model, notes = _model(recipe)
+    splits.notes.extend([*model.notes, *notes])
     task = task.fitted(model.spec)
     encoded = encode_splits(task, splits, model, recipe.model.max_length)
     method, attachment = _attach(recipe, model, task)
+    splits.notes.extend(added.notes_on(model, attachment, encoded["train"].items))
     yield _prepared(model, attachment, encoded, splits, task)
     probe = Probe(model.network, attachment, encoded["train"].items)
     precision = remembered("precision", lambda: _precision(recipe, model, encoded["train"]))
-    held = HeldBase(model.network, precision, lambda: _model(recipe).network)
+    held = HeldBase(model.network, precision, lambda: _model(recipe)[0].network)
     items = encoded["train"].items
     training = Training(
         model.network, task, method, attachment, items, recipe.train, seed=recipe.seed, precision=precision
@@ -137,9 +141,11 @@ def get_ready(
     return Ready(model, task, splits, encoded, method, held, training, probe)
 
 
-def _model(recipe: Recipe) -> Model:
+def _model(recipe: Recipe) -> tuple[Model, list[str]]:
+    """The base with the recipe's added tokens, and notes about these."""
     if recipe.model.source is None:
         raise InputError('recipe: model.source is missing; name a base, for instance "sprout".')
+    check_added(recipe.model.added_tokens)
     model = load(recipe.model.source, weights=recipe.model.weights, seed=recipe.seed)
     if model.tokenizer is not None:
         model.tokenizer.limits = recipe.limits
@@ -149,7 +155,7 @@ def _model(recipe: Recipe) -> Model:
         raise InputError(
             f"{recipe.model.source}: already tuned; tuning a run further is not supported yet. Name its base."
         )
-    return model
+    return model, added.add_to_model(model, recipe.model.added_tokens)
 
 
 def _attach(recipe: Recipe, model: Model, task: Task) -> tuple[Method, Attachment]:
@@ -164,7 +170,7 @@ def _attach(recipe: Recipe, model: Model, task: Task) -> tuple[Method, Attachmen
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.network.to(device)
     method = make_method(recipe.method)
-    return method, method.attach(model.network)
+    return method, attach(method, model.network, model.added)
 
 
 def _check_before(training: Training, model: Model, encoded: Encoded, splits: Splits) -> None:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from microtune.adapt.base import set_module
 from microtune.adapt.lora import LoRALinear
 from microtune.errors import CheckError, InputError
+from microtune.nn.added import settle
+from microtune.nn.transformer import Transformer
 from microtune.run.evaluate import evaluate_items
 from microtune.run.export.parity import ROUNDING, gap_of, largest, outputs, run_items, stored_rows
 from microtune.run.load import Model, load
@@ -77,6 +79,8 @@ def fold(network: nn.Module) -> int:
         weight: Tensor = update.merged()
         update.base.weight.copy_(weight)
         set_module(network, role, update.base)
+    if isinstance(network, Transformer):
+        settle(network, learnt=True)
     return len(found)
 
 

@@ -50,6 +50,11 @@ def base_of(place: Place) -> Base:
     method = make_method(record.method)
     if not isinstance(method, LoRA):
         raise InputError(f"{place.name}: tuned with {method.name}, which has no PEFT form; use --format hf.")
+    if record.added is not None:
+        raise InputError(
+            f"{place.name}: has {record.added.count} added tokens: peft puts an adapter only on an embedding that has "
+            "grown before; use --format hf."
+        )
     if record.base.weights == "random" or not record.base.source:
         raise InputError(f"{place.name}: its base has random weights that no file holds; use --format hf.")
     copy = place.path / "model" / "base"
