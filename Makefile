@@ -5,6 +5,8 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 # For the CPU build of torch on Linux: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Test processes: one for each core, at most four, since each holds torch and transformers.
+WORKERS = -n logical --maxprocesses 4 --dist worksteal
 TORCH = $(shell grep '^torch==' constraints.txt)
 
 .PHONY: help demo check install-demo install-dev format lint types test test-all clean
@@ -21,7 +23,7 @@ check: install-dev
 	@echo "== format"; $(BIN)/ruff format --check src tests benchmarks
 	@echo "== lint"; $(BIN)/ruff check src tests benchmarks
 	@echo "== types"; $(BIN)/mypy
-	@echo "== tests"; $(BIN)/python -m pytest -q
+	@echo "== tests"; $(BIN)/python -m pytest -q $(WORKERS)
 
 test-all: install-dev
 	$(BIN)/python -m pytest -q -m "not gpu and not network"
