@@ -20,8 +20,8 @@ demo: install-demo
 	$(BIN)/microtune demo
 
 check: install-dev
-	@echo "== format"; $(BIN)/ruff format --check src tests benchmarks
-	@echo "== lint"; $(BIN)/ruff check src tests benchmarks
+	@echo "== format"; $(BIN)/ruff format --check src tests benchmarks examples
+	@echo "== lint"; $(BIN)/ruff check src tests benchmarks examples
 	@echo "== types"; $(BIN)/mypy
 	@echo "== tests"; $(BIN)/python -m pytest -q $(WORKERS)
 
@@ -29,7 +29,7 @@ test-all: install-dev
 	$(BIN)/python -m pytest -q -m "not gpu and not network"
 
 format:
-	$(BIN)/ruff format src tests benchmarks && $(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks examples && $(BIN)/ruff check --fix src tests benchmarks examples
 
 install-demo: $(VENV)/.demo
 
