@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from microtune.run.export.merge import merged
 from safetensors.torch import load_file
 from test_interruption import Wholes, check_points, spread
 from tiny_runs import make_base, make_rows, run, tune_recipe
@@ -16,6 +15,7 @@ from tiny_runs import make_base, make_rows, run, tune_recipe
 import microtune as mt
 from microtune.adapt.lora import DoRALinear
 from microtune.recipe import Recipe
+from microtune.run.export.merging import merged
 from microtune.run.export.parity import outputs, stored_rows
 from microtune.run.foresee import plan
 from microtune.run.load import load

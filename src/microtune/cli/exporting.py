@@ -62,4 +62,4 @@ def _show(made: Any, as_json: bool) -> None:
     out.print(plain(f"{text} (allowed: {parity.bound:.2g}, {parity.reason})"), soft_wrap=True)
     for name, value in parity.facts:
         out.print(f"  {plain(name.replace('_', ' '))}: {plain(value)}", soft_wrap=True)
-    out.print(f"saved: {plain(made.path)}")
+    out.print(f"saved: {plain(made.path)}", soft_wrap=True)

@@ -90,7 +90,7 @@ def _finish(run: Any, *, as_json: bool, base: bool = False) -> None:
         return
     for note in run.notes:
         err.print(f"note: {plain(note)}", style="yellow", soft_wrap=True)
-    out.print(f"saved: {plain(run.path)}")
+    out.print(f"saved: {plain(run.path)}", soft_wrap=True)
     path = Path(run.path) / "model" if base else run.path
     nexts = (
         [f"microtune tune DATA --task classification --model {path}"]
