@@ -55,7 +55,7 @@ class Workload:
 FULL = {
     "lora": Workload("llama", rows=48, warmup=1, lr=3e-3),
     "top2": Workload("llama", rows=16, epochs=5, rate="samples/s"),
-    "head": Workload("minilm", rows=10_000, batch_size=32, epochs=10, lr=1e-3, rate="samples/s", loss="epoch loss"),
+    "head": Workload("minilm", rows=10_000, batch_size=32, epochs=10, lr=3e-4, rate="samples/s", loss="epoch loss"),
     "full": Workload("minilm", rows=1024, batch_size=32, lr=2e-5, rate="samples/s"),
     "fewshot": Workload("minilm", rate="accuracy", checked=False, repeats=1),
     "pretrain": Workload("decoder", rows=192, batch_size=16, warmup=2),
