@@ -150,7 +150,8 @@ class ModelChoice(Section):
     """The base: something to load, or a shape to fill with random weights."""
 
     source: str | None = Field(
-        default="sprout", description="embedded base, folder, hub id, run; `microtune list models`"
+        default="sprout",
+        description="base, folder, safetensors file, hub id[@revision] or modelscope:id; `microtune list models`",
     )
     weights: Literal["pretrained", "random"] = Field(
         default="pretrained", description="random: the same network from scratch"

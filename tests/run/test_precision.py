@@ -12,7 +12,7 @@ from tiny_runs import make_base, make_rows, run, tune_recipe
 from microtune.nn.frozen import FrozenLinear
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.spec import ModelSpec, StackSpec
-from microtune.nn.transformer import Transformer
+from microtune.nn.transformer import Cut, Transformer
 from microtune.run.load import load
 from microtune.run.precision import HeldBase
 from microtune.run.train import FEWEST_TOKENS, MOST_TOKENS, Step, micro_tokens
@@ -90,3 +90,10 @@ def test_tokens_computed_at_once_follow_the_size_of_the_model() -> None:
     assert (small, large) == (MOST_TOKENS, FEWEST_TOKENS)
     assert FEWEST_TOKENS < middle < MOST_TOKENS
     assert middle % 256 == 0
+
+
+def test_what_lies_below_the_cut_leaves_room_for_more_tokens() -> None:
+    stack = StackSpec(num_heads=8, num_layers=30, hidden_size=576, intermediate_size=1536)
+    found = [micro_tokens(ModelSpec(vocab_size=99, decoder=stack), Cut(decoder=cut)) for cut in (0, 15, 28, 30)]
+    assert found == sorted(found)
+    assert FEWEST_TOKENS < found[0] < found[1] < found[2] == MOST_TOKENS

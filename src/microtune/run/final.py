@@ -26,7 +26,7 @@ from microtune.run.movement import fingerprint
 from microtune.tasks.base import Encoded, Task
 from microtune.tasks.classification import Classification
 
-ROWS, TOKENS = 16, 512  # what passes three times in float32 costs seconds on a large model, and more rows show no more
+ROWS, TOKENS = 16, 256  # what passes three times in float32 costs seconds on a large model, and more rows show no more
 
 
 class Probe:

@@ -24,7 +24,7 @@ from microtune.data.batches import Batch, Items, collate, epoch_plan, item_sizes
 from microtune.data.sources import Row
 from microtune.errors import RunError
 from microtune.nn.spec import ModelSpec
-from microtune.nn.transformer import Transformer
+from microtune.nn.transformer import Cut, Transformer
 from microtune.recipe import Train
 from microtune.run.diverged import not_finite
 from microtune.run.memory import keep_freed
@@ -35,6 +35,7 @@ from microtune.run.trunk import TrunkCache
 from microtune.tasks.base import Task
 
 KEPT_BYTES = 384_000_000  # what the blocks keep for one micro-batch, roughly, where nothing else is said
+NO_CUT = Cut()
 FEWEST_TOKENS, MOST_TOKENS = 512, 4096  # between them products run at the same rate, and kernels cost next to nothing
 
 
@@ -74,7 +75,7 @@ class Training:
         self.sizes = item_sizes(items)
         self.device = next(model.parameters()).device
         self.trunk = trunk
-        self.micro_tokens = settings.micro_tokens or micro_tokens(model.spec)
+        self.micro_tokens = settings.micro_tokens or micro_tokens(model.spec, attachment.cut)
         self.skip_broken = False  # a step whose loss is no number: left out, instead of an error
         self.step = 0
         self.steps_per_epoch = math.ceil(len(items) / settings.batch_size)
@@ -190,14 +191,15 @@ class Training:
         self.step = self.movement.steps = int(plain["step"])
 
 
-def micro_tokens(spec: ModelSpec) -> int:
-    """Tokens to compute at once: a multiple of 256 whose kept states take about KEPT_BYTES, whatever trains."""
+def micro_tokens(spec: ModelSpec, cut: Cut = NO_CUT) -> int:
+    """Tokens to compute at once: a multiple of 256 whose kept states take about KEPT_BYTES; below `cut` none are."""
     each = 0
-    for stack in (spec.encoder, spec.decoder):
+    for stack, below in ((spec.encoder, cut.encoder), (spec.decoder, cut.decoder)):
         if stack is not None:
             gates = 2 if stack.mlp == "gated" else 1
             heads = 2 * (stack.num_heads + stack.kv_heads) * stack.head_size
-            each += stack.num_layers * (8 * stack.hidden_size + 2 * heads + 2 * gates * stack.intermediate_size)
+            block = 8 * stack.hidden_size + 2 * heads + 2 * gates * stack.intermediate_size
+            each += max(stack.num_layers - below, 1) * block
     return min(max(KEPT_BYTES // each // 256 * 256, FEWEST_TOKENS), MOST_TOKENS)
 
 
