@@ -61,11 +61,12 @@ def dropout_factors(x: Tensor, p: float) -> Tensor:
     torch draws one number for each element, one after the other, which took 6 % of a training step of a small BERT;
     here 64 drawn bits serve four. p is rounded to 1/65536.
     """
-    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    if x.is_cuda:
+    out, dropped = torch.empty(x.shape, dtype=x.dtype, device=x.device), round(p * 65536)
+    if dropped == 65536:  # nothing is left to be made larger
+        return out.zero_()
+    if x.device.type != "cpu":
         return out.bernoulli_(1 - p).div_(1 - p)
     bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    dropped = round(p * 65536)
     torch.ge(bits.view(torch.int16)[: x.numel()].view(x.shape), dropped - 32768, out=out)  # into floats: vectorised
     return out.mul_(65536 / (65536 - dropped))
 
