@@ -97,22 +97,7 @@ def test_with_a_label_head(kind: str, folders: dict[str, str], tmp_path: Path) -
 
 
 THEIRS: dict[str, dict[str, Any]] = {
-    "gpt2 fused": {"target_modules": ["c_attn"], "fan_in_fan_out": True},
-    "gpt2 all": {"target_modules": ["c_attn", "c_proj", "c_fc"], "fan_in_fan_out": True},
-    "gpt2 rank and alpha patterns": {
-        "target_modules": ["c_attn", "mlp.c_proj"],
-        "rank_pattern": {"c_attn": 5, r"h\.0\.mlp\.c_proj": 1},
-        "alpha_pattern": {r"h.1.attn.c_attn": 7},
-        "fan_in_fan_out": True,
-    },
-    "gpt2 label": {"target_modules": ["c_attn"], "task_type": "SEQ_CLS", "fan_in_fan_out": True},
-    "llama": {"target_modules": ["q_proj", "v_proj"]},
-    "llama all-linear": {"target_modules": "all-linear"},
-    "llama rank-stabilised": {"target_modules": ["o_proj", "gate_proj"], "use_rslora": True, "r": 3},
-    "llama label": {"target_modules": ["up_proj"], "task_type": "SEQ_CLS"},
-    "bert": {"target_modules": ["query", "value"], "task_type": None},
-    "bert dense": {"target_modules": ["output.dense"], "task_type": None},
-    "bert label": {"target_modules": ["query"], "task_type": "SEQ_CLS"},
+    **plain.THEIRS,
     **{kind: {"target_modules": targets} for kind, targets in fused.TARGETS.items()},
 }
 
