@@ -45,9 +45,11 @@ class Attachment:
         merge: Callable[[], None] | None = None,
         before: Mapping[str, Tensor] | None = None,
         tied: ModelSpec | None = None,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         self.model = model
         self.cut = cut
+        self.rates = dict(rates or {})  # trainable name -> factor on its learning rate, where it is not 1
         self._replaced = dict(replaced or {})  # role -> (original, replacement)
         self._merge = merge
         self._before = dict(before or {})  # values of base weights that will change, for `detach`

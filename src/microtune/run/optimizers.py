@@ -29,18 +29,18 @@ class Optimizers:
         self.settings, self.total_steps = settings, total_steps
         self.base_lr = settings.lr if settings.lr is not None else method.default_lr
         head_lr = method.default_head_lr if settings.lr is None and method.default_head_lr else self.base_lr
-        groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
+        groups: dict[tuple[bool, bool, bool, float], list[nn.Parameter]] = {}
         self.names: list[str] = []
         for name, parameter in attachment.parameters():
             head = name.startswith("head.")
             matrix = parameter.ndim >= 2
             muon = settings.optimizer == "muon" and matrix and ".blocks." in name
-            groups.setdefault((muon, head, matrix), []).append(parameter)
+            groups.setdefault((muon, head, matrix, attachment.rates.get(name, 1.0)), []).append(parameter)
         self.parameters = [p for group in groups.values() for p in group]
         adam: list[dict[str, Any]] = []
         muon_groups: list[dict[str, Any]] = []
-        for (muon, head, matrix), members in groups.items():
-            lr = (head_lr if head else self.base_lr) * (MUON_LR_RATIO if muon else 1.0)
+        for (muon, head, matrix, rate), members in groups.items():
+            lr = (head_lr if head else self.base_lr) * (MUON_LR_RATIO if muon else 1.0) * rate
             decay = settings.weight_decay if matrix else 0.0
             (muon_groups if muon else adam).append({"params": members, "lr": lr, "peak": lr, "weight_decay": decay})
         self.rate = 1.0  # factor on all rates, see `adjust`
