@@ -15,8 +15,8 @@ from microtune.errors import InputError
 from microtune.run.general import general_texts
 from microtune.run.tour import tickets
 
-COUNT = {"en": 30, "zh": 30}
-TRADITIONAL = 0
+COUNT = {"en": 118, "zh": 118}
+TRADITIONAL = 7
 
 
 def words(text: str) -> list[str]:
