@@ -15,8 +15,8 @@ from microtune.errors import InputError
 from microtune.run.general import general_texts
 from microtune.run.tour import tickets
 
-COUNT = {"en": 118, "zh": 118}
-TRADITIONAL = 7
+COUNT = {"en": 162, "zh": 162}
+TRADITIONAL = 10
 
 
 def words(text: str) -> list[str]:
