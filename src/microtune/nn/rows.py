@@ -1,8 +1,8 @@
 """An embedding of which only the rows that the training texts hold are moved.
 
-A word that no text has gets no gradient, so it needs none, and no moments either: of a vocabulary of 250,000 a task uses
-a few thousand. The rows in use are a table of their own while training lasts; the others stay as they are (plain AdamW
-would shrink them by its decay, a few parts in ten thousand of a run).
+A word that no text has gets no gradient, so it needs none, and no moments either: of a vocabulary of 250,000 a task
+uses a few thousand. The rows in use are a table of their own while training lasts; the others stay as they are (plain
+AdamW would shrink them by its decay, a few parts in ten thousand of a run).
 """
 
 from __future__ import annotations

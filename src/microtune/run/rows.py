@@ -1,4 +1,4 @@
-"""Training moves only the rows of the embedding that the training texts use (nn/rows.py), where nothing else reads it."""
+"""Training moves only the embedding rows that the training texts use (nn/rows.py), where nothing else reads them."""
 
 from __future__ import annotations
 
