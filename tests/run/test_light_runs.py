@@ -114,6 +114,19 @@ def test_factors_merge_and_single_weights_have_nothing_to_merge(finished: dict[s
         merged(finished["bitfit"])
 
 
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft 0.21 with transformers 5
+def test_factors_go_out_in_the_form_of_peft(finished: dict[str, Path], tmp_path: Path) -> None:
+    """Read back by peft itself; and every run keeps such a copy where transformers has its head."""
+    done = mt.export(finished["ia3"], format="peft", out=tmp_path / "adapter")
+    assert done.parity.gap < 1e-5
+    assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["peft_type"] == "IA3"
+    assert {p.name for p in (finished["ia3"] / "model" / "adapter").iterdir()} >= {"adapter_config.json"}
+    with pytest.raises(InputError, match="tuned with bitfit, which has no PEFT form; use --format hf"):
+        mt.export(finished["bitfit"], format="peft", out=tmp_path / "none")
+    assert mt.export(finished["bitfit"], format="hf", out=tmp_path / "whole").parity.gap < 1e-5
+
+
 def test_plan_names_the_fast_path_and_counts_what_trains(recipes: dict[str, Recipe]) -> None:
     sizes = {
         "norms": 4 * (3 * 16 + 2 * 16),  # two norms of the upper block and the final one; the head
