@@ -54,6 +54,13 @@ class Choice(BaseModel):
         """The options without the name."""
         return dict(self.model_extra or {})
 
+    @property
+    def title(self) -> str:
+        """The name, or those of the parts: `head+bitfit`."""
+        parts = self.options.get("parts")
+        names = [part.get("name") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+        return "+".join(str(name) for name in names) or self.name
+
 
 class Source(Section):
     """One part of a pretraining corpus."""
@@ -326,9 +333,10 @@ def _scalar(text: str) -> Any:
 def _widened(values: dict[str, Any]) -> dict[str, Any]:
     """Short forms: `task: classification`, `method: lora:8`, `model: sprout`, `epochs: 3`, `test: file`."""
     result = dict(values)
-    for key in ("task", "method"):
-        if isinstance(result.get(key), str):
-            result[key] = parse_short(result[key])
+    if isinstance(result.get("task"), str):
+        result["task"] = parse_short(result["task"])
+    if isinstance(result.get("method"), (str, list)):
+        result["method"] = _methods(result["method"])
     if isinstance(result.get("model"), str):
         result["model"] = {"source": result["model"]}
     if "epochs" in result:
@@ -342,6 +350,17 @@ def _widened(values: dict[str, Any]) -> dict[str, Any]:
     if data:
         result["data"] = data
     return result
+
+
+def _methods(value: str | list[Any]) -> dict[str, Any]:
+    """`lora:8`, `head+bitfit` or a list of names and mappings -> one method, made of parts where there are several."""
+    parts = value.split("+") if isinstance(value, str) else value
+    found = [parse_short(part.strip()) if isinstance(part, str) else part for part in parts]
+    wrong = next((part for part in found if not isinstance(part, dict)), None)
+    if wrong is not None or not found:
+        said = "nothing" if not found else repr(wrong)[:40]
+        raise InputError(f"method: a list holds methods, such as lora:8 or {{name: lora, rank: 8}}; this holds {said}.")
+    return found[0] if len(found) == 1 else {"name": "several", "parts": found}
 
 
 def _sentence(kind: type[BaseModel], error: Any) -> str:

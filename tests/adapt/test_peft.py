@@ -295,7 +295,8 @@ def adapter(bases: dict[str, str], tmp_path: Path) -> Path:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "another method": ({"peft_type": "IA3"}, 'peft_type "IA3" is not supported'),
+    "another method": ({"peft_type": "LOHA"}, 'peft_type "LOHA" is not supported'),
+    "another method's name": ({"peft_type": "IA3"}, 'down_proj.ia3_l" is missing'),
     "dora": ({"use_dora": True}, 'lora_magnitude_vector" is missing'),
     "bias": ({"bias": "all"}, 'bias "all" is not supported'),
     "lora_bias": ({"lora_bias": True}, 'option "lora_bias" is not supported'),

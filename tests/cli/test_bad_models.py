@@ -304,14 +304,20 @@ ADAPTERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "loha": ({"peft_type": "LOHA", "r": 8}, ['peft_type "LOHA" is not supported (LoHa of LyCORIS', "merge_and_unload"]),
     "prompt": (
         {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 8},
-        ['peft_type "PROMPT_TUNING" is not supported (prompt tuning); only LORA adapters are read: it adds virtual'],
+        [
+            'peft_type "PROMPT_TUNING" is not supported (prompt tuning)',
+            "only LORA and IA3 adapters are read: it adds virtual",
+        ],
     ),
     "prefix": (
         {"peft_type": "PREFIX_TUNING"},
         ['"PREFIX_TUNING" is not supported (prefix tuning)', "cannot be merged"],
     ),
-    "of the future": ({"peft_type": "MAGIC"}, ['peft_type "MAGIC" is not supported; only LORA adapters are read.']),
-    "empty": ({}, ['peft_type "None" is not supported; only LORA adapters are read.']),
+    "of the future": (
+        {"peft_type": "MAGIC"},
+        ['peft_type "MAGIC" is not supported; only LORA and IA3 adapters are read.'],
+    ),
+    "empty": ({}, ['peft_type "None" is not supported; only LORA and IA3 adapters are read.']),
 }
 
 

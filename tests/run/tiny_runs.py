@@ -48,6 +48,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "top": {"name": "top", "blocks": 1},  # a frozen trunk, hence cached states
     "lora": {"name": "lora", "rank": 2, "dropout": 0.1},  # dropout: the random state matters
     "dora": {"name": "lora", "rank": 2, "dropout": 0.1, "variant": "dora"},
+    "norms": {"name": "norms", "first_block": 1},
+    "ia3": {"name": "ia3"},
+    "several": {  # as the text head+lora makes it
+        "name": "several",
+        "parts": [{"name": "head"}, {"name": "lora", "rank": 2, "dropout": 0.1, "first_block": 1}],
+    },
 }
 WORDS = {"card": "my card was declined at the shop number", "transfer": "the transfer has not arrived in account"}
 

@@ -25,6 +25,7 @@ from microtune.tasks.language_modelling import LanguageModelling, block_item
 assert SPEC.decoder is not None
 DROPPING = replace(SPEC, decoder=replace(SPEC.decoder, num_layers=3, dropout=0.2))
 STILL = replace(DROPPING, decoder=replace(DROPPING.decoder, dropout=0.0))  # type: ignore[type-var]
+BIASED = replace(DROPPING, decoder=replace(DROPPING.decoder, query_bias=True, mlp_bias=True))  # type: ignore[type-var]
 LABELS = Classification(labels=("a", "b"), text_field="text", label_field="label")
 
 
@@ -45,12 +46,13 @@ def text_items(count: int = 20) -> list[Item]:
 def make(
     method: str | dict[str, Any] = "full",
     *,
-    spec: ModelSpec = DROPPING,
+    spec: ModelSpec | None = None,
     task: Classification | LanguageModelling = LABELS,
     seed: int = 4,
     **settings: Any,
 ) -> Training:
     """A training in float32 of a model whose weights do not depend on `seed`."""
+    spec = spec or (BIASED if method == "bitfit" else DROPPING)
     torch.manual_seed(1)
     model = Transformer(spec)
     initialize(model, 0.2, num_layers=3)
@@ -79,5 +81,11 @@ def run(training: Training, steps: int = 1000) -> list[Step]:
     return found
 
 
-LORA = {"name": "lora", "rank": 2, "dropout": 0.3}
-OPTIONS: dict[str, Any] = {"lora": LORA, "top": {"name": "top", "blocks": 1}, "reinit": {"name": "reinit", "blocks": 1}}
+LORA: dict[str, Any] = {"name": "lora", "rank": 2, "dropout": 0.3}
+REINIT = {"name": "reinit", "blocks": 1}
+OPTIONS: dict[str, Any] = {
+    "lora": LORA,
+    "top": {"name": "top", "blocks": 1},
+    "reinit": REINIT,
+    "several": {"name": "several", "parts": [REINIT, {"name": "ia3", "last_block": 1}, {"name": "norms"}]},
+}

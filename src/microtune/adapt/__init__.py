@@ -1,6 +1,6 @@
 """One file per adaptation method; methods know roles, never a family or a task."""
 
-from microtune.adapt import full, head, lora, reinit, top
+from microtune.adapt import bitfit, full, head, ia3, lora, norms, reinit, several, top
 from microtune.adapt.base import make_method, methods
 
-__all__ = ["full", "head", "lora", "make_method", "methods", "reinit", "top"]
+__all__ = ["bitfit", "full", "head", "ia3", "lora", "make_method", "methods", "norms", "reinit", "several", "top"]

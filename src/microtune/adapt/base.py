@@ -50,6 +50,9 @@ class Attachment:
         self.model = model
         self.cut = cut
         self.rates = dict(rates or {})  # trainable name -> factor on its learning rate, where it is not 1
+        self.defaults: dict[
+            str, float
+        ] = {}  # trainable name -> its rate where train.lr is not given, if not the method's
         self._replaced = dict(replaced or {})  # role -> (original, replacement)
         self._merge = merge
         self._before = dict(before or {})  # values of base weights that will change, for `detach`
@@ -58,6 +61,11 @@ class Attachment:
         model.cut = cut
         if not self.trainable:
             raise InputError("The method selects nothing to train in this model.")
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """The roles in whose place a module of the method stands."""
+        return tuple(self._replaced)
 
     @property
     def trainable(self) -> dict[str, int]:
@@ -152,7 +160,7 @@ class Attachment:
 methods: Registry[type[Method]] = Registry("method")
 
 
-def make_method(choice: Choice) -> Method:
+def make_method(choice: Choice, where: str = "method") -> Method:
     """`Choice(name="lora", rank=8)` -> the method's own section; `size` fills the field of the short form."""
     kind = methods[choice.name]
     options = choice.options
@@ -160,7 +168,7 @@ def make_method(choice: Choice) -> Method:
         if kind.short is None:
             raise InputError(f'method: "{choice.name}:{options["size"]}": {choice.name} takes no number.')
         options[kind.short] = options.pop("size")
-    return validated(kind, {"name": choice.name, **options}, "method")
+    return validated(kind, {"name": choice.name, **options}, where)
 
 
 def freeze(model: nn.Module) -> None:

@@ -35,7 +35,16 @@ class Head(Method):
         if own:
             del before["head.out.weight"]  # a copy: what it was is in the embedding
         tied = spec if own else None
-        return Attachment(model, cut=top_cut(model, 0), before=before, replaced=own, tied=tied)
+        attachment = Attachment(model, cut=top_cut(model, 0), before=before, replaced=own, tied=tied)
+        if own:
+            attachment.afterwards(lambda _: _share_again(model, own["head.out"][0]))
+        return attachment
+
+
+def _share_again(model: Transformer, shared: nn.Module) -> None:
+    """The layer that was put aside reads the embedding of now: preparing weights has put another tensor there."""
+    if isinstance(model.tokens, nn.Embedding):
+        shared.weight = model.tokens.weight
 
 
 def untie(model: Transformer) -> dict[str, tuple[nn.Module, nn.Module]]:

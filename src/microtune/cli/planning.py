@@ -19,7 +19,7 @@ def plan(
     ] = None,
     task: Annotated[str | None, typer.Option(help="classification, instruction, language-modelling")] = None,
     model: Annotated[str | None, typer.Option(help="base, folder, file, hub id[@revision] [default: sprout]")] = None,
-    method: Annotated[str | None, typer.Option(help="full, head, top:2, reinit:1, lora:8 [default: lora]")] = None,
+    method: Annotated[str | None, typer.Option(help="full, head, top:2, lora:8, head+bitfit [default: lora]")] = None,
     epochs: Annotated[float | None, typer.Option(help="passes over the training rows [default: 3]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the plan as JSON on stdout")] = False,
 ) -> None:

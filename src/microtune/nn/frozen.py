@@ -39,17 +39,21 @@ class Rescale(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """y = factor * (W x + updates) + bias; `scale [O]` where W is int8, no factor where nothing rescales."""
+    """y = factor * (W z + updates) + bias with z = inputs * x; `scale [O]` where W is int8.
+
+    No factor stands where nothing rescales. The bias may be computed from what trains: gradients go through it.
+    """
 
     weight: Tensor
     bias: Tensor | None = None
     scale: Tensor | None = None
     updates: tuple[Update, ...] = ()
     rescale: Rescale | None = None
+    inputs: Tensor | None = None  # [I]; only for a role that reads its input alone
 
 
 class FrozenLinear(nn.Module):
-    """y = W x + b with W `[O, I]` in float32, bfloat16 or int8, never trained."""
+    """y = W x + b with W `[O, I]` in float32, bfloat16 or int8, never trained; a bias that trains goes on training."""
 
     scale: Tensor | None
 
@@ -57,7 +61,8 @@ class FrozenLinear(nn.Module):
         super().__init__()
         self.rounded = rounded  # whether the weight has lost bits
         self.weight = nn.Parameter(weight, requires_grad=False)
-        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        trains = isinstance(bias, nn.Parameter) and bias.requires_grad  # then it is the same tensor in both layers
+        self.bias = bias if trains or bias is None else nn.Parameter(bias.detach(), requires_grad=False)
         self.register_buffer("scale", scale)
         self.out_features, self.in_features = weight.shape
 
@@ -113,8 +118,7 @@ def freeze_linears(network: nn.Module, form: Format) -> dict[str, nn.Linear]:
             found = {n: linear for n, linear in members.items() if linear is not None}
             stacked = _prepared([linear.weight.detach() for linear in found.values()], form)
             for (name, linear), (weight, scale) in zip(found.items(), stacked, strict=True):
-                bias = None if linear.bias is None else linear.bias.detach()
-                frozen = FrozenLinear(weight, bias, scale, rounded=weight.dtype != linear.weight.dtype)
+                frozen = FrozenLinear(weight, linear.bias, scale, rounded=weight.dtype != linear.weight.dtype)
                 owner = getattr(parent, name)
                 role = f"{parent_name}.{name}"
                 if owner is linear:

@@ -71,7 +71,8 @@ def role_parts(block: Block) -> dict[str, Parts] | None:
     modules |= {name: getattr(mlp, name) for name in ("gate", "up", "down") if getattr(mlp, name) is not None}
     found = {name: parts_of(module) for name, module in modules.items()}
     known = {name: parts for name, parts in found.items() if parts is not None}
-    return known if len(known) == len(found) else None
+    together = any(parts.inputs is not None and name not in ("o", "down") for name, parts in known.items())
+    return known if len(known) == len(found) and not together else None
 
 
 def trainables(block: Block, roles: dict[str, Parts]) -> list[Tensor]:

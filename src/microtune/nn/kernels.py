@@ -157,7 +157,8 @@ class LinearPass:
     """Linear roles that read the same input, as one product: y = (x W^T + (x A^T) B^T) * factor + b.
 
     W is theirs one under the other; their low-rank updates stand side by side in A and as blocks in B. Factors, one for
-    each output, are those of the roles that have some, and ones; without any, nothing is multiplied.
+    each output, are those of the roles that have some, and ones; without any, nothing is multiplied. A role that stands
+    alone may have factors of its input, too.
     """
 
     def __init__(self, roles: Sequence[Parts], dtype: torch.dtype) -> None:
@@ -174,6 +175,7 @@ class LinearPass:
         self.norms = [None if role.rescale is None else role.rescale.norm() for role in roles]
         self.factor = self._factors()
         self.plain = torch.empty(0)  # what the factors multiply
+        self.inputs = roles[0].inputs if len(roles) == 1 else None
 
     def _updates(self) -> tuple[Tensor, Tensor]:
         ranks = [[len(update.A) for update in role.updates] for role in self.roles]
@@ -203,7 +205,7 @@ class LinearPass:
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, I] -> [N, sum of O]."""
-        bias = self._bias()
+        bias, x = self._bias(), self._scaled(x)
         if self.scale is None:
             y = F.linear(x, self.weight, bias if self.factor is None else None)
         else:
@@ -217,6 +219,10 @@ class LinearPass:
         self.plain = y
         rescaled = y * self.factor
         return (rescaled if bias is None else rescaled.add_(bias)).to(y.dtype)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        """The input times its factors, multiplied in at least float32 as those of the outputs are."""
+        return x if self.inputs is None else (x * self.inputs.detach()).to(x.dtype)
 
     def _bias(self) -> Tensor | None:
         if all(role.bias is None for role in self.roles):
@@ -236,14 +242,25 @@ class LinearPass:
         self._bias_grads(dy, grads)
         if self.factor is not None:
             dy = self._rescale_grads(dy, grads)
-        if self.A is not None and self.B is not None and x is not None:
+        read = None if x is None else self._scaled(x)
+        if self.A is not None and self.B is not None and read is not None:
             d_inner = dy @ self.B
-            self._update_grads(dy, x, d_inner, grads)
-        self._weight_grads(dy, x, grads)
-        if not wanted:
+            self._update_grads(dy, read, d_inner, grads)
+        self._weight_grads(dy, read, grads)
+        if not wanted and self.inputs is None:
             return None
         dx = dy @ self.weight if self.scale is None else int8_backward(dy, self.weight, self.scale)
-        return dx if d_inner is None or self.A is None else dx.addmm_(d_inner, self.A)
+        if d_inner is not None and self.A is not None:
+            dx.addmm_(d_inner, self.A)
+        return dx if self.inputs is None or x is None else self._input_grads(dx, x, grads)
+
+    def _input_grads(self, dz: Tensor, x: Tensor, grads: Grads) -> Tensor:
+        """Those of the input's factors; returns the gradient in the input before them."""
+        assert self.inputs is not None
+        wide = dz.to(torch.promote_types(dz.dtype, torch.float32))
+        if self.inputs.requires_grad:
+            add_grad(grads, self.inputs, (wide * x).sum(0))
+        return (wide * self.inputs.detach()).to(dz.dtype)
 
     def _update_grads(self, dy: Tensor, x: Tensor, d_inner: Tensor, grads: Grads) -> None:
         dA, dB = d_inner.t() @ x, dy.t() @ self.inner
@@ -279,7 +296,7 @@ class LinearPass:
     @property
     def reads_input(self) -> bool:
         """Whether the gradients need the input once more."""
-        return any(role.weight.requires_grad or role.updates for role in self.roles)
+        return self.inputs is not None or any(role.weight.requires_grad or role.updates for role in self.roles)
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -295,5 +312,5 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def parameters_of(parts: Parts) -> list[Tensor]:
     """Everything in `Parts` that may train."""
     found = [parts.weight, parts.bias, *(t for update in parts.updates for t in (update.A, update.B))]
-    found += [] if parts.rescale is None else [parts.rescale.magnitude]
+    found += [parts.inputs, None if parts.rescale is None else parts.rescale.magnitude]
     return [t for t in found if t is not None and t.requires_grad]

@@ -43,7 +43,7 @@ def write_card(
         f"# {_plain(folder.name)}",
         "",
         f"{recipe.task.name} on {_plain(str(recipe.data.train))}, base {_plain(summary.base)}, method "
-        f"{recipe.method.name}; made by microtune {__version__}.",
+        f"{recipe.method.title}; made by microtune {__version__}.",
         "",
         f"{summary.trainable:,} of {summary.parameters:,} parameters were trained ({summary.share:.2%}).",
         "",

@@ -296,7 +296,8 @@ def default_name(recipe: Recipe, data_name: str) -> str:
     values = recipe.model_dump(mode="json", exclude={"out"})
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:8]
     clean = "".join(c if c.isalnum() or c in "-_" else "-" for c in data_name)[:40] or "data"
-    return f"{clean}-{recipe.task.name}-{recipe.method.name}-{digest}"
+    method = "".join(c if c.isalnum() or c in "-_+" else "-" for c in recipe.method.title)[:60]
+    return f"{clean}-{recipe.task.name}-{method}-{digest}"
 
 
 def environment(

@@ -100,7 +100,10 @@ class Movement:
         stack = getattr(self._model, side, None)
         spec = getattr(stack, "spec", None)
         unread = name.startswith(("types.", f"{side}.positions")) or name in RARE
-        return unread or (name.endswith("attention.k.bias") and getattr(spec, "positions", "") != "rotary")
+        key = name.endswith(
+            (".k.bias", ".k.base.bias")
+        )  # of cross-attention, which is never rotary, or below an update
+        return unread or (key and (".cross." in name or getattr(spec, "positions", "") != "rotary"))
 
 
 def fingerprint(value: Tensor) -> int:

@@ -35,12 +35,14 @@ class Optimizers:
             head = name.startswith("head.")
             matrix = parameter.ndim >= 2
             muon = settings.optimizer == "muon" and matrix and ".blocks." in name
-            groups.setdefault((muon, head, matrix, attachment.rates.get(name, 1.0)), []).append(parameter)
+            usual = head_lr if head else self.base_lr
+            lr = usual if settings.lr is not None else attachment.defaults.get(name, usual)
+            groups.setdefault((muon, head, matrix, lr * attachment.rates.get(name, 1.0)), []).append(parameter)
         self.parameters = [p for group in groups.values() for p in group]
         adam: list[dict[str, Any]] = []
         muon_groups: list[dict[str, Any]] = []
-        for (muon, head, matrix, rate), members in groups.items():
-            lr = (head_lr if head else self.base_lr) * (MUON_LR_RATIO if muon else 1.0) * rate
+        for (muon, _, matrix, rate), members in groups.items():
+            lr = rate * (MUON_LR_RATIO if muon else 1.0)
             decay = settings.weight_decay if matrix else 0.0
             (muon_groups if muon else adam).append({"params": members, "lr": lr, "peak": lr, "weight_decay": decay})
         self.rate = 1.0  # factor on all rates, see `adjust`

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from microtune.adapt.added import attach
 from microtune.adapt.base import Attachment, Method, make_method
+from microtune.adapt.ia3 import IA3
 from microtune.adapt.lora import LoRA
 from microtune.data.added_tokens import MOST
 from microtune.data.objects import read_object
@@ -65,7 +66,7 @@ def save_run(run: Path, model: Model, method: Method, attachment: Attachment, ch
             write_tensors(work / "frozen.safetensors", frozen)
         elif method.name != "full" and model.place is not None and model.place.kind == "embedded":
             _copy_base(model.place.path, work / "base")
-        if isinstance(method, LoRA) and choice.weights == "pretrained" and model.added is None:
+        if isinstance(method, (LoRA, IA3)) and choice.weights == "pretrained" and model.added is None:
             _write_adapter(work, model, method)
 
     write_folder(run / "model", fill)
@@ -255,7 +256,7 @@ def _copy_base(source: Path, target: Path) -> None:
         shutil.copyfile(pooling, target / "1_Pooling" / "config.json")
 
 
-def _write_adapter(work: Path, model: Model, method: LoRA) -> None:
+def _write_adapter(work: Path, model: Model, method: LoRA | IA3) -> None:
     """A second copy of what trained, for users of `peft`; left out where transformers has no such head."""
     from microtune.run.peft import has_peft_form, write_peft
 

@@ -105,7 +105,7 @@ def tune(
     *,
     task: str | dict[str, Any],
     model: str | dict[str, Any] = "sprout",
-    method: str | dict[str, Any] = "lora",
+    method: str | dict[str, Any] | list[str | dict[str, Any]] = "lora",
     epochs: float | None = None,
     train: dict[str, Any] | None = None,
     validation: Any = None,

@@ -1,4 +1,4 @@
-"""`microtune merge`: fold a low-rank update into the weights of its base, and say what that changed.
+"""`microtune merge`: fold low-rank updates and factors into the weights of their base, and say what that changed.
 
 W + scale B A is computed in float32. The logits before and after are compared on stored prompts and rows of the run,
 and the score of the test split where the run's data is still there; above a bound the merge is refused.
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from microtune.adapt.base import set_module
+from microtune.adapt.ia3 import IA3Linear
 from microtune.adapt.lora import LoRALinear
 from microtune.errors import CheckError, InputError
 from microtune.nn.added import settle
@@ -56,9 +57,9 @@ def merged(source: str | Path) -> Merged:
     CheckError where outputs or scores move by more than rounding can explain.
     """
     model = load(source, dtype="float32")
-    if not any(isinstance(module, LoRALinear) for module in model.network.modules()):
+    if not any(isinstance(module, (LoRALinear, IA3Linear)) for module in model.network.modules()):
         raise InputError(
-            f"{source}: there is nothing to merge: it holds no low-rank update. Its weights are whole; "
+            f"{source}: there is nothing to merge: it holds no low-rank update and no factor. Its weights are whole; "
             "write them with microtune export --format hf."
         )
     items, why = run_items(model)
@@ -73,11 +74,14 @@ def merged(source: str | Path) -> Merged:
 
 @torch.no_grad()
 def fold(network: nn.Module) -> int:
-    """Put the sum of base and update in the place of every update; how many there were. The outputs stay."""
-    found = {role: m for role, m in network.named_modules() if isinstance(m, LoRALinear)}
+    """Put what base and update compute together in the place of every update; how many there were. The outputs stay."""
+    found = {role: m for role, m in network.named_modules() if isinstance(m, (LoRALinear, IA3Linear))}
     for role, update in found.items():
-        weight: Tensor = update.merged()
-        update.base.weight.copy_(weight)
+        if isinstance(update, IA3Linear):
+            update.fold()
+        else:
+            weight: Tensor = update.merged()
+            update.base.weight.copy_(weight)
         set_module(network, role, update.base)
     if isinstance(network, Transformer):
         settle(network, learnt=True)

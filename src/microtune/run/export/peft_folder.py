@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from microtune.adapt.base import make_method
+from microtune.adapt.ia3 import IA3
 from microtune.adapt.lora import LoRA
 from microtune.data.objects import read_object
 from microtune.errors import InputError, RunError
@@ -32,7 +33,7 @@ class Base:
 
     name: str
     path: Path
-    method: LoRA
+    method: LoRA | IA3
     inside: bool = False
 
 
@@ -42,13 +43,13 @@ def base_of(place: Place) -> Base:
         config = adapter_config(read_object(place.path / CONFIG), place.path / CONFIG)
         found = adapter_base(place, config)
         name = found.name if found.kind in ("hub", "embedded") else str(found.path.resolve())
-        return _from(found, name, LoRA(variant=_variant(config)))
+        return _from(found, name, IA3() if config.peft_type == "IA3" else LoRA(variant=_variant(config)))
     if place.kind != "run":
         raise InputError(f"{place.name}: a whole model, not an adapter; write it with --format hf.")
     file = place.path / "model" / "model.json"
     record = validated(RunRecord, read_object(file, error=RunError), str(file))
     method = make_method(record.method)
-    if not isinstance(method, LoRA):
+    if not isinstance(method, (LoRA, IA3)):
         raise InputError(f"{place.name}: tuned with {method.name}, which has no PEFT form; use --format hf.")
     if record.added is not None:
         raise InputError(
@@ -68,7 +69,7 @@ def _variant(config: AdapterConfig) -> Literal["plain", "rslora", "dora"]:
     return "rslora" if config.use_rslora else "dora" if config.use_dora else "plain"
 
 
-def _from(place: Place, name: str, method: LoRA) -> Base:
+def _from(place: Place, name: str, method: LoRA | IA3) -> Base:
     if place.kind == "embedded":
         return Base("base", place.path, method, inside=True)
     return Base(name, place.path, method)

@@ -1,4 +1,4 @@
-"""LoRA adapters in PEFT's form: written so that `peft` loads them, and read strictly.
+"""LoRA (and IA3, in ia3.py) adapters in PEFT's form: written so that `peft` loads them, and read strictly.
 
 Our runs keep an update per role; PEFT keeps one per module of transformers. They differ where a family fuses weights
 (q, k and v of GPT-2 in one `c_attn`): several updates become one of stacked A and block-diagonal B, and one update of a
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from microtune.adapt.base import set_module
+from microtune.adapt.ia3 import IA3, IA3Linear
 from microtune.adapt.lora import DoRALinear, LoRA, LoRALinear, magnitude_of
 from microtune.errors import InputError, RunError, named
 from microtune.families.base import families, module_name, roles
@@ -38,11 +39,16 @@ PICKLE = "adapter_model.bin"
 WHOLE = ("classifier", "score")  # modules that PEFT itself saves of a SEQ_CLS model, with all that is inside
 
 
-def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> None:
-    """Write the LoRA updates of `model`, and its label head, as `peft` does.
+def write_peft(folder: Path, model: Model, method: LoRA | IA3, *, base_name: str) -> None:
+    """Write the LoRA updates or IA3 factors of `model`, and its label head, as `peft` does.
 
     base_name: what `base_model_name_or_path` says. Raises InputError where transformers has no such label head.
     """
+    if isinstance(method, IA3):
+        from microtune.run.peft.ia3 import write_ia3  # which reads names by the functions below
+
+        write_ia3(folder, model, base_name=base_name)
+        return
     found = _by_module(model)
     dora = any(isinstance(update, DoRALinear) for parts in found.values() for update in parts.values())
     updates = {module: _joined(model, module, parts, dora=dora) for module, parts in found.items()}
@@ -201,21 +207,27 @@ def _transposed(model: Model, module: str) -> bool:
 def load_adapter(place: Place, dtype: str | None) -> Model:
     """The base that an adapter folder names, with the adapter in place; whatever does not fit is an InputError."""
     config = adapter_config(read_json(place.path / CONFIG), place.path / CONFIG)
-    tensors = _read(place.path)
+    factors = config.peft_type == "IA3"
+    tensors = _read(place.path, factors=factors)
     model = load_base(adapter_base(place, config), dtype)
     model.place = place
     with named("fits"):
-        updates = _take_updates(place.path, tensors, dora=config.use_dora)
+        updates = {} if factors else _take_updates(place.path, tensors, dora=config.use_dora)
         in_head = {}
         if config.task_type == "SEQ_CLS":  # such as BERT's pooler, which "all-linear" selects
             named_by = families[model.family].rules(model.spec)
             in_head = {name: updates.pop(name) for name in list(updates) if in_label_head(named_by, f"{name}.weight")}
-        _attach(place.path, model, config, updates)
+        if factors:
+            from microtune.run.peft.ia3 import attach_factors  # which reads names by the functions below
+
+            attach_factors(place.path, model, config, tensors)
+        else:
+            _attach(place.path, model, config, updates)
         if config.task_type == "SEQ_CLS":
             attach_label_head(place.path, model, config, tensors, in_head)
         elif tensors:
             where = f'{place.path / WEIGHTS}: tensor "{min(tensors)}"'
-            raise InputError(f"{where} is not part of a LoRA; it cannot be read.")
+            raise InputError(f"{where} is not part of {'an IA3' if factors else 'a LoRA'}; it cannot be read.")
     model.network.eval().requires_grad_(False)
     return model
 
@@ -240,7 +252,7 @@ def adapter_base(place: Place, config: AdapterConfig) -> Place:
     return found
 
 
-def _read(folder: Path) -> dict[str, Tensor]:
+def _read(folder: Path, *, factors: bool = False) -> dict[str, Tensor]:
     """All tensors of an adapter, without the prefix that PEFT puts in front."""
     path = folder / WEIGHTS
     if not path.is_file():
@@ -253,7 +265,7 @@ def _read(folder: Path) -> dict[str, Tensor]:
         tensors = read_tensors(path)
     except RunError as error:
         raise InputError(str(error)) from None
-    refuse_tensors(tensors, path)
+    refuse_tensors((name for name in tensors if not (factors and name.endswith(".ia3_l"))), path)
     for name, tensor in tensors.items():
         if not name.startswith(PREFIX):
             raise InputError(
@@ -292,7 +304,7 @@ def _modules(model: Model, *, bare: bool) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for role, module in model.network.named_modules():
         plain = isinstance(module, nn.Linear) and not role.endswith(".base")
-        if ".blocks." in role and (plain or isinstance(module, LoRALinear)):
+        if ".blocks." in role and (plain or isinstance(module, (LoRALinear, IA3Linear))):
             name = module_name(model.family, role, spec=model.spec)[0]
             found[name.removeprefix(prefix)] = roles(model.family, name, spec=model.spec)
     return found
@@ -329,6 +341,6 @@ def _attach(folder: Path, model: Model, config: AdapterConfig, updates: dict[str
 
 def _linear(network: Transformer, role: str) -> nn.Linear:
     module = network.get_submodule(role)
-    linear = module.base if isinstance(module, LoRALinear) else module
+    linear = module.base if isinstance(module, (LoRALinear, IA3Linear)) else module
     assert isinstance(linear, nn.Linear)
     return linear

@@ -25,6 +25,7 @@ HARMLESS = (
     "eva_config",
     "fan_in_fan_out",
     "inference_mode",
+    "init_ia3_weights",
     "lora_dropout",
     "megatron_core",
     "peft_version",
@@ -41,7 +42,7 @@ Names = list[str] | str
 
 
 class AdapterConfig(BaseModel):
-    """The fields of a LoRA, plain, rank-stabilised or weight-decomposed (DoRA)."""
+    """The fields of a LoRA, plain, rank-stabilised or weight-decomposed (DoRA), and those of an IA3."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -52,6 +53,7 @@ class AdapterConfig(BaseModel):
     r: Rank = 8
     lora_alpha: Alpha = 8.0
     target_modules: Names
+    feedforward_modules: Names = []  # of IA3: those whose input is multiplied
     exclude_modules: Names = []
     rank_pattern: dict[str, Rank] = {}
     alpha_pattern: dict[str, Alpha] = {}
@@ -137,7 +139,8 @@ def adapter_config(values: Mapping[str, Any], path: Path) -> AdapterConfig:
 
 def _check_patterns(config: AdapterConfig, path: Path) -> None:
     """Regular expressions that repeat a group, or repeat often, can take exponential time."""
-    single = [text for text in (config.target_modules, config.exclude_modules) if isinstance(text, str)]
+    choices = (config.target_modules, config.exclude_modules, config.feedforward_modules)
+    single = [text for text in choices if isinstance(text, str)]
     layers = [config.layers_pattern] if isinstance(config.layers_pattern, str) else config.layers_pattern
     for text in (*single, *layers, *config.rank_pattern, *config.alpha_pattern):
         repeats = len(re.findall(r"(?<!\\)[*+{]", text))

@@ -20,7 +20,6 @@ PEFT_TYPES = {
     "BOFT": ("butterfly orthogonal factors", MERGE),
     "CPT": ("context-aware prompt tuning", PROMPT),
     "FOURIERFT": ("Fourier coefficients", MERGE),
-    "IA3": ("IA3, factors of activations", MERGE),
     "LOHA": ("LoHa of LyCORIS, Hadamard products", MERGE),
     "LOKR": ("LoKr of LyCORIS, Kronecker products", MERGE),
     "LN_TUNING": ("norms", MERGE),
@@ -66,12 +65,12 @@ TENSORS = {
 def refuse_schema(values: Mapping[str, Any], path: Path) -> None:
     """Refuse an adapter_config.json of another tool, or of another method of PEFT, by its name."""
     kind = values.get("peft_type")
-    if kind == "LORA":
+    if kind in ("LORA", "IA3"):
         return
     if isinstance(kind, str) and kind in PEFT_TYPES:
         method, then = PEFT_TYPES[kind]
         raise InputError(
-            f'{path}: peft_type "{kind}" is not supported ({method}); only LORA adapters are read: {then}.'
+            f'{path}: peft_type "{kind}" is not supported ({method}); only LORA and IA3 adapters are read: {then}.'
         )
     for whose, (keys, then) in SCHEMAS.items():
         if kind is None and all(key in values for key in keys):
@@ -79,7 +78,7 @@ def refuse_schema(values: Mapping[str, Any], path: Path) -> None:
                 f'{path}: an adapter of {whose}, which only shares the file name with PEFT ("{keys[0]}" is its field); '
                 f"{then}."
             )
-    raise InputError(f'{path}: peft_type "{str(kind)[:40]}" is not supported; only LORA adapters are read.')
+    raise InputError(f'{path}: peft_type "{str(kind)[:40]}" is not supported; only LORA and IA3 adapters are read.')
 
 
 def refuse_tensors(names: Iterable[str], path: Path) -> None:
