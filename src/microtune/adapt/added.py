@@ -18,6 +18,7 @@ def attach(method: Method, model: Transformer, new: New | None) -> Attachment:
         return attachment
     if train_alone(model, new):
         attachment.cut = model.cut = Cut()
+        attachment.schedule[-1:] = [(epoch, Cut()) for epoch, _ in attachment.schedule[-1:]]
         attachment.afterwards(lambda learnt: settle(model, learnt=learnt))
     return attachment
 

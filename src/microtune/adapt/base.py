@@ -6,7 +6,7 @@ no task. `size` is what the short form `name:k` fills in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -46,13 +46,13 @@ class Attachment:
         before: Mapping[str, Tensor] | None = None,
         tied: ModelSpec | None = None,
         rates: Mapping[str, float] | None = None,
+        schedule: Sequence[tuple[int, Cut]] = (),
     ) -> None:
         self.model = model
         self.cut = cut
         self.rates = dict(rates or {})  # trainable name -> factor on its learning rate, where it is not 1
-        self.defaults: dict[
-            str, float
-        ] = {}  # trainable name -> its rate where train.lr is not given, if not the method's
+        self.defaults: dict[str, float] = {}  # trainable name -> its rate without train.lr, where it is another's
+        self.schedule = list(schedule)  # [(epoch, cut)] where not all trains from the start, see adapt/unfreezing.py
         self._replaced = dict(replaced or {})  # role -> (original, replacement)
         self._merge = merge
         self._before = dict(before or {})  # values of base weights that will change, for `detach`

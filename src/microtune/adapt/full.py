@@ -1,14 +1,15 @@
-"""Full tuning: everything trains."""
+"""Full tuning: everything trains; with `layer_decay` lower blocks more slowly, with `unfreeze: gradual` later."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from microtune.adapt.base import Attachment, Method, methods, snapshot
+from microtune.adapt.base import Attachment, methods
+from microtune.adapt.layered import Layered
 from microtune.nn.transformer import Cut, Transformer
 
 
-class Full(Method):
+class Full(Layered):
     """Train every weight of the model."""
 
     name: Literal["full"] = "full"
@@ -17,13 +18,13 @@ class Full(Method):
 
     def attach(self, model: Transformer) -> Attachment:
         """Everything trains; a fixed sinusoidal table stays fixed."""
-        fixed = [s.positions for s in (model.encoder, model.decoder) if s and s.spec.positions == "sinusoidal"]
+        stacks = [stack for stack in (model.encoder, model.decoder) if stack is not None]
         for parameter in model.parameters():
             parameter.requires_grad_(True)
-        for table in fixed:
-            if table is not None:
-                table.weight.requires_grad_(False)
-        return Attachment(model, cut=Cut(), before=snapshot(model))
+        for stack in stacks:
+            if stack.spec.positions == "sinusoidal" and stack.positions is not None:
+                stack.positions.weight.requires_grad_(False)
+        return self.attachment(model, Cut(), sum(len(stack.blocks) for stack in stacks))
 
 
 methods.add("full", Full)

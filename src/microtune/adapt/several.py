@@ -123,6 +123,7 @@ class Claim:
     method: Method
     replaced: frozenset[str]
     trains: frozenset[str]
+    scheduled: bool = False
 
     @property
     def name(self) -> str:
@@ -146,11 +147,17 @@ def claim_of(method: Method, model: Transformer) -> Claim:
         attachment = method.attach(twin)
     own = "none" if isinstance(twin.head, VocabularyHead) else "head."
     trains = frozenset(name for name in attachment.trainable if not name.startswith(own))
-    return Claim(method, frozenset(attachment.replaced), trains)
+    return Claim(method, frozenset(attachment.replaced), trains, bool(attachment.schedule))
 
 
 def check_claims(claims: Sequence[Claim]) -> None:
     """InputError for the first two that do not go together, with the reason and what to do."""
+    for claim in claims:
+        if claim.scheduled:
+            raise InputError(
+                f"method: {claim.name} with unfreeze: gradual moves the trunk from epoch to epoch, which another "
+                "method beside it cannot follow; leave unfreeze out, or take it alone."
+            )
     for one, two in combinations(claims, 2):
         for rule in (_everything, _twice, _one_role):
             reason = rule(one, two)

@@ -40,12 +40,14 @@ class Cut:
 class Trunk:
     """States at the cut: `[M, D]` of the encoder, `[N, D]` of the output stack (`[R, D]` above its last block).
 
-    pooled: [B, D], what the head would pool of the final states; then nothing else of the network runs.
+    pooled: [B, D], what the head would pool of the final states; then nothing else of the network runs. at: the cut
+    of these states where it is lower than the model's own, which rises while upper blocks train alone.
     """
 
     encoder: Tensor | None = None
     output: Tensor | None = None
     pooled: Tensor | None = None
+    at: Cut | None = None
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,13 @@ class Stack(nn.Module):
             x = block(x, flow if asked is None else flow.shortened(asked))
         return x
 
+    def upper(self, x: Tensor, flow: Flow, first: int, cut: int, readout: Tensor | None) -> Tensor:
+        """The blocks from `first` to the top; those below `cut` without autograd."""
+        if first < cut:
+            with torch.no_grad():
+                x = self.run(x, flow, first, cut, readout)
+        return self.run(x, flow, max(first, cut), len(self.blocks), readout)
+
 
 class Transformer(nn.Module):
     """Token embedding, stacks and one head; what a family's files describe and a method adapts."""
@@ -271,14 +280,15 @@ class Transformer(nn.Module):
         if trunk is not None and trunk.pooled is not None:
             return trunk.pooled
         stack, cut = self.output_stack, self.cut.decoder if self.decoder else self.cut.encoder
-        x = trunk.output if trunk is not None else None
-        if x is not None and cut == len(stack.blocks):  # the whole stack is trunk
+        x, at = (trunk.output, trunk.at or self.cut) if trunk is not None else (None, self.cut)
+        first = at.decoder if self.decoder else at.encoder
+        if x is not None and first == len(stack.blocks):  # the whole stack is trunk
             return stack.norm(x)
         memory, memory_lengths = self._memory(sources, cache, trunk)
         flow = self._flow(stack, inputs, memory, memory_lengths, cache)
         if x is None:
-            x = self._lower(stack, inputs.values, types, flow, cut, readout)
-        x = stack.run(x, flow, cut, len(stack.blocks), readout)
+            x, first = self._lower(stack, inputs.values, types, flow, cut, readout), cut
+        x = stack.upper(x, flow, first, cut, readout)
         if cache is not None:
             cache.lengths = cache.lengths.to(inputs.lengths.device) + inputs.lengths
         return stack.norm(x)
@@ -316,10 +326,10 @@ class Transformer(nn.Module):
         if sources is None:
             raise ValueError("an encoder-decoder needs `sources`, the ids that its encoder reads")
         flow = self._flow(self.encoder, sources, None, None, None)
-        x = trunk.encoder if trunk is not None else None
+        x, first = (trunk.encoder, (trunk.at or self.cut).encoder) if trunk is not None else (None, 0)
         if x is None:
-            x = self._lower(self.encoder, sources.values, None, flow, self.cut.encoder, None)
-        x = self.encoder.norm(self.encoder.run(x, flow, self.cut.encoder, len(self.encoder.blocks), None))
+            x, first = self._lower(self.encoder, sources.values, None, flow, self.cut.encoder, None), self.cut.encoder
+        x = self.encoder.norm(self.encoder.upper(x, flow, first, self.cut.encoder, None))
         if cache is not None:
             cache.memory, cache.memory_lengths = x, sources.lengths
         return x, sources.lengths

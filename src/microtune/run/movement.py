@@ -1,12 +1,14 @@
 """What moves and what does not: the checks `gradient`, `moved` and `frozen` of a run.
 
 After two steps every trainable tensor has received a gradient and has moved, and no frozen one has; at the end both are
-looked at once more. Tensors are remembered by fingerprints of a few bytes, so that large models are not kept twice.
+looked at once more. Where blocks join one by one, the two steps are counted from when a tensor begins, and until then
+it counts as frozen. Tensors are remembered by fingerprints of a few bytes, so that large models are not kept twice.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -28,6 +30,7 @@ class Movement:
         self._before = {n: fingerprint(p) for n, p in attachment.parameters()}
         self._frozen = {n: fingerprint(p) for n, p in model.named_parameters() if n not in self._before}
         self._unreached = set(self._before)
+        self._since = dict.fromkeys(self._before, 0)  # steps with a rate above zero before a tensor began
         self._longest = 0  # tokens of the longest sequence so far
         self.steps = 0  # with a rate above zero; a resumed training begins with those before it
 
@@ -41,34 +44,45 @@ class Movement:
         """The names of the checks that had enough steps to run."""
         return ("gradient", "moved", "frozen") if self.steps >= STEPS else ()
 
+    def begin(self, since: Mapping[str, int], step: int) -> None:
+        """Before step `step` (from 0): all that trains from here on, with the number of steps before each began."""
+        self._since = {name: self.steps - (step - first) for name, first in since.items()}
+        self._unreached -= {name for name, first in self._since.items() if first + STEPS <= self.steps}
+
     def see_gradients(self, longest: int) -> None:
         """Note which tensors have a gradient that is not all zero; between the backward pass and the update.
 
         longest: tokens of the longest sequence of this step.
         """
         self._longest = max(self._longest, longest)
-        if self._unreached and self.steps < STEPS:
+        if self._unreached and self.steps < max(self._since.values()) + STEPS:
             parameters = dict(self._model.named_parameters())
             reached = {n for n in self._unreached if (g := parameters[n].grad) is not None and bool(g.any())}
             self._unreached -= reached
 
     def check(self, step: int, lr: float) -> None:
-        """Count a step; at the second one with a rate above zero, compare."""
+        """Count a step; at the second one with a rate above zero after something began, compare."""
         self.steps += lr > 0
-        if lr > 0 and self.steps == STEPS:
-            self._compare(step)
+        if lr > 0 and self.steps - STEPS in self._since.values():
+            self._compare(step, self.steps)
 
-    def finish(self, step: int) -> None:
-        """Compare at the end, too: what moved at first may have been put back, what stayed may have moved later."""
+    def finish(self, step: int, kept: int | None = None) -> None:
+        """Compare at the end, too: what moved at first may have been put back, what stayed may have moved later.
+
+        kept: the step of the weights that are kept, where it is not the last; what began later is in them as it was.
+        """
         if self.steps >= STEPS:
             self._unreached = set()  # a resumed run has not seen the first steps
-            self._compare(step)
+            self._compare(step, self.steps - (step - (step if kept is None else kept)))
 
-    def _compare(self, step: int) -> None:
+    def _compare(self, step: int, steps: int) -> None:
+        """steps: those with a rate above zero that made these weights."""
         parameters = dict(self._model.named_parameters())
-        stuck = [n for n, mark in self._before.items() if fingerprint(parameters[n]) == mark and not self._may_rest(n)]
-        drifted = [n for n, mark in self._frozen.items() if fingerprint(parameters[n]) != mark]
-        unreached = [n for n in self._before if n in self._unreached and not self._may_rest(n)]
+        due = [n for n, first in self._since.items() if first + STEPS <= steps and not self._may_rest(n)]
+        still = self._frozen | {n: mark for n, mark in self._before.items() if n not in self._since}
+        stuck = [n for n in due if fingerprint(parameters[n]) == self._before[n]]
+        drifted = [n for n, mark in still.items() if fingerprint(parameters[n]) != mark]
+        unreached = [n for n in due if n in self._unreached]
         if unreached:
             moved = "have not moved" if set(stuck) & set(unreached) else "are moved by weight decay alone"
             raise CheckError(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from microtune.adapt.base import Attachment, Method
+from microtune.adapt.unfreezing import lies_above
 from microtune.errors import RunError
 from microtune.recipe import Train
 from microtune.run.adamw import AdamW
@@ -45,6 +46,11 @@ class Optimizers:
             lr = rate * (MUON_LR_RATIO if muon else 1.0)
             decay = settings.weight_decay if matrix else 0.0
             (muon_groups if muon else adam).append({"params": members, "lr": lr, "peak": lr, "weight_decay": decay})
+        early = attachment.schedule[0][1] if attachment.schedule else attachment.cut
+        late = {
+            p for n, p in attachment.parameters() if attachment.schedule and not lies_above(attachment.model, n, early)
+        }
+        self._late = late  # has no moments before it begins to train
         self.rate = 1.0  # factor on all rates, see `adjust`
         self.members: list[Any] = []
         if adam:
@@ -125,17 +131,17 @@ class Optimizers:
                 _, owner, index, key = (name.split(".", 3) + [""] * 3)[:4]
                 if owner == str(number) and index.isdecimal():
                     entries.setdefault(int(index), {})[key] = value
-            _check_state(member, entries)
+            _check_state(member, entries, self._late)
             member.load_state_dict({"state": entries, "param_groups": member.state_dict()["param_groups"]})
 
 
-def _check_state(member: Any, entries: dict[int, dict[str, Any]]) -> None:
-    """Every parameter has its moments, of its own shape, or none has: fused kernels do not ask."""
+def _check_state(member: Any, entries: dict[int, dict[str, Any]], late: set[nn.Parameter]) -> None:
+    """Every parameter has its moments, of its own shape, or none has (`late`: may have): fused kernels do not ask."""
     keys = MOMENTS[type(member).__name__]
     for index, parameter in enumerate(p for group in member.param_groups for p in group["params"]):
         found = {k: v.shape for k, v in entries.get(index, {}).items() if isinstance(v, Tensor)}
         wanted = {key: torch.Size() if key == "step" else parameter.shape for key in keys}
-        if entries and found != wanted:
+        if entries and found != wanted and (found or parameter not in late):
             raise RunError(f"The checkpoint's state of the optimizer does not fit this run: tensor {index} differs.")
 
 

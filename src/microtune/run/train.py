@@ -32,6 +32,7 @@ from microtune.run.movement import Movement
 from microtune.run.optimizers import Optimizers
 from microtune.run.precision import Precision, autocast
 from microtune.run.trunk import TrunkCache
+from microtune.run.unfreezing import Unfreezing
 from microtune.tasks.base import Task
 
 KEPT_BYTES = 384_000_000  # what the blocks keep for one micro-batch, roughly, where nothing else is said
@@ -78,18 +79,24 @@ class Training:
         self.micro_tokens = settings.micro_tokens or micro_tokens(model.spec, attachment.cut)
         self.skip_broken = False  # a step whose loss is no number: left out, instead of an error
         self.step = 0
-        self.steps_per_epoch = math.ceil(len(items) / settings.batch_size)
-        planned = max(1, round(settings.epochs * self.steps_per_epoch))
-        self.total_steps = min(planned, settings.max_steps) if settings.max_steps else planned
+        self.steps_per_epoch, self.total_steps = step_counts(settings, len(items))
         self.optimizers = Optimizers(attachment, settings, method, self.total_steps)
         self.movement = Movement(model, attachment)
+        self.unfreezing = Unfreezing(model, attachment, self.steps_per_epoch)
         self.rows: Sequence[Row] = ()  # where items come from, for what has to be said about one of them
 
     def fit(self) -> Iterator[Step]:
         """Optimizer steps from the current one to the last; stop iterating whenever you like."""
+        try:
+            yield from self._steps()
+        finally:
+            self.unfreezing.end()
+
+    def _steps(self) -> Iterator[Step]:
         last = time.perf_counter()
         while self.step < self.total_steps:
             epoch, place = divmod(self.step, self.steps_per_epoch)
+            self._begin(epoch)
             for batch in self.plan(epoch)[place:]:
                 if not self.model.training:  # whoever reads the steps may evaluate in between
                     self.model.train()
@@ -109,6 +116,12 @@ class Training:
                 last = time.perf_counter()
                 if self.step >= self.total_steps:
                     break
+
+    def _begin(self, epoch: int) -> None:
+        """What joins in this epoch; on from the middle of it after a resume, too."""
+        if self.attachment.schedule:
+            self.unfreezing.begin(epoch)
+            self.movement.begin(self.unfreezing.since(epoch), self.step)
 
     @property
     def shares(self) -> bool:
@@ -143,11 +156,12 @@ class Training:
         total, tokens = 0.0, 0
         if self.shares:
             micro_batches = joined(micro_batches, self.items, self.sizes, self.micro_tokens)
-        for piece in micro_batches:
-            loss = self.loss(self.collate(piece), piece) / weight
-            loss.backward()
-            total += float(loss.detach())
-            tokens += sum(self.sizes[i] for i in piece)
+        with self.unfreezing.at_rest():
+            for piece in micro_batches:
+                loss = self.loss(self.collate(piece), piece) / weight
+                loss.backward()
+                total += float(loss.detach())
+                tokens += sum(self.sizes[i] for i in piece)
         return total, self.optimizers.clip(), tokens, weight
 
     def collate(self, piece: Sequence[int]) -> Batch:
@@ -189,6 +203,13 @@ class Training:
         moments = {k: v for k, v in tensors.items() if not k.startswith("weights.")}
         self.optimizers.load_state(moments, plain["optimizers"])
         self.step = self.movement.steps = int(plain["step"])
+
+
+def step_counts(settings: Train, rows: int) -> tuple[int, int]:
+    """Optimizer steps of one epoch over `rows`, and of the whole run."""
+    epoch = math.ceil(rows / settings.batch_size)
+    planned = max(1, round(settings.epochs * epoch))
+    return epoch, min(planned, settings.max_steps) if settings.max_steps else planned
 
 
 def micro_tokens(spec: ModelSpec, cut: Cut = NO_CUT) -> int:

@@ -72,6 +72,7 @@ class TrunkCache:
     def __init__(self, model: Transformer, items: Items, path: Path, precision: Precision, limit: int) -> None:
         self.model, self.items, self.precision = model, items, precision
         self.dtype = compute_type(precision, next(model.parameters()).device)
+        self.cut = model.cut  # as it is now: where blocks join one by one, the lowest that the run will have
         cut = model.cut.decoder if model.decoder is not None else model.cut.encoder
         self.whole = cut == len(model.output_stack.blocks)  # then no ids are needed, and only readout positions
         self.pooled = self.whole and isinstance(model.head, LabelHead) and model.head.pooling == "mean"
@@ -118,7 +119,8 @@ class TrunkCache:
         """The trunk's output for `batch`, whose items have these `indexes`: from storage, else computed now."""
         if not self.filled:
             return self.computed(batch, wide=True)
-        return Trunk(**{side: states.get(indexes, batch.readout.device) for side, states in self.stored.items()})
+        found = {side: states.get(indexes, batch.readout.device) for side, states in self.stored.items()}
+        return Trunk(**found, at=self.cut)
 
     @torch.no_grad()
     def computed(self, batch: Batch, *, wide: bool = False) -> Trunk:

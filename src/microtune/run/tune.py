@@ -41,8 +41,9 @@ from microtune.run.rows import narrow, widen
 from microtune.run.saved import save_run
 from microtune.run.session import Choice, Scored, Stage, run_training
 from microtune.run.summary import Summary, summarize
-from microtune.run.train import Step, Training, micro_tokens
+from microtune.run.train import Step, Training, micro_tokens, step_counts
 from microtune.run.trunk import TrunkCache
+from microtune.run.unfreezing import Unfreezing
 from microtune.tasks.base import Encoded, Task
 from microtune.tasks.classification import Classification
 
@@ -80,7 +81,11 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     choice = Choice(task.primary, task.greater_is_better)
     yield from _fit(training, folder, encoded, choice)
     yield Stage("evaluating")
-    training.movement.finish(training.step)
+    kept = choice.step if choice.weights is not None and recipe.train.keep == "best" else training.step
+    training.movement.finish(training.step, kept)
+    late = training.unfreezing.not_begun(kept)
+    if late is not None and kept < training.total_steps:  # else it was said at the start
+        folder.notes.append(late)
     _release(ready, folder)
     ready.probe.check_effect()
     check_tied(model.network)
@@ -133,6 +138,7 @@ def get_ready(
     encoded = encode_splits(task, splits, model, recipe.model.max_length)
     method, attachment = _attach(recipe, model, task)
     splits.notes.extend(added.notes_on(model, attachment, encoded["train"].items))
+    splits.notes.extend(_too_short(recipe, model, attachment, len(encoded["train"].items)))
     yield _prepared(model, attachment, encoded, splits, task)
     probe = Probe(model.network, attachment, encoded["train"].items)
     precision = remembered("precision", lambda: _precision(recipe, model, encoded["train"]))
@@ -175,6 +181,13 @@ def _attach(recipe: Recipe, model: Model, task: Task) -> tuple[Method, Attachmen
     model.network.to(device)
     method = make_method(recipe.method)
     return method, attach(method, model.network, model.added)
+
+
+def _too_short(recipe: Recipe, model: Model, attachment: Attachment, rows: int) -> list[str]:
+    """A note where the run ends before gradual unfreezing does."""
+    epoch, total = step_counts(recipe.train, rows)
+    late = Unfreezing(model.network, attachment, epoch).not_begun(total)
+    return [] if late is None else [f"{late} Raise train.epochs to {attachment.schedule[-1][0] + 1} or more."]
 
 
 def _check_before(training: Training, model: Model, encoded: Encoded, splits: Splits) -> None:

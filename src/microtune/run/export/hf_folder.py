@@ -15,6 +15,7 @@ import torch
 from microtune.errors import InputError
 from microtune.families.base import families, save_folder
 from microtune.nn.heads import LabelHead
+from microtune.nn.hidden_layer import HiddenLayer
 from microtune.run.disk import write_json
 from microtune.run.export.parity import kind_of
 from microtune.run.load import Model
@@ -49,8 +50,13 @@ def label_spec(model: Model) -> Any:
     """The spec with the head's own pooling and kind; InputError where transformers' class does not have them."""
     head = model.network.head
     assert isinstance(head, LabelHead)
-    spec = replace(model.spec, pooling=head.pooling, label_head=head.kind, label_bias=head.out.bias is not None)
     name = families[model.family].architectures.get("label")
+    if isinstance(head.out, HiddenLayer):
+        raise InputError(
+            f"This classifier has a hidden layer of {head.out.width} under its scores, which a {name or model.family} "
+            "has not: export to onnx, or tune with method.hidden 0."
+        )
+    spec = replace(model.spec, pooling=head.pooling, label_head=head.kind, label_bias=head.out.bias is not None)
     try:
         families[model.family].to_config(spec, model.config, head="label")
     except InputError as error:
