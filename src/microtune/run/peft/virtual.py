@@ -96,7 +96,8 @@ def write_virtual(
 ) -> None:
     """Write the virtual tokens of `model` as `peft` does, and its label head.
 
-    head: its tensors by transformers' names; saved: the modules that hold them. InputError where PEFT has no form that computes the same.
+    head: its tensors by transformers' names; saved: the modules that hold them.
+    InputError where PEFT has no form that computes the same.
     """
     network = model.network
     found = [m for m in network.modules() if isinstance(m, VirtualTokens) and m.count]
@@ -172,7 +173,7 @@ def _joined(prefix: Prefix, layers: int, *, both: bool) -> Tensor:
     for block, place in enumerate(_order(layers, both=both)):
         if both and layers % 2 == 0 and block >= layers // 2 and not torch.equal(rows[place], dense[block]):
             raise InputError(
-                f"peft gives the decoder blocks {block - layers // 2} and {block} the same prefix, and here they differ; "
+                f"peft gives blocks {block - layers // 2} and {block} of a decoder the same prefix, here they differ; "
                 "use the run itself, or a prompt."
             )
         rows[place] = dense[block]
