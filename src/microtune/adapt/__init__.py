@@ -1,6 +1,9 @@
 """One file per adaptation method; methods know roles, never a family or a task."""
 
-from microtune.adapt import bitfit, full, head, ia3, lora, norms, reinit, several, top
+from microtune.adapt import bitfit, full, head, ia3, lora, norms, prefix, prompt, reinit, several, top
 from microtune.adapt.base import make_method, methods
 
-__all__ = ["bitfit", "full", "head", "ia3", "lora", "make_method", "methods", "norms", "reinit", "several", "top"]
+__all__ = [
+    *("bitfit", "full", "head", "ia3", "lora", "norms", "prefix", "prompt", "reinit", "several", "top"),
+    *("make_method", "methods"),
+]

@@ -32,6 +32,11 @@ class Method(Section):
         """Prepare `model` for training in this way."""
         raise NotImplementedError
 
+    @property
+    def virtual_tokens(self) -> int:
+        """How many positions before every text the method takes for itself."""
+        return 0
+
 
 class Attachment:
     """A model prepared for training: what trains, where the trunk ends, how to save, merge and undo."""
@@ -121,9 +126,9 @@ class Attachment:
 
     def merge(self) -> None:
         """Fold what was learnt into the base weights, where the method can, and leave a plain model."""
-        self._settle_all(learnt=True)
-        if self._merge is not None:
+        if self._merge is not None:  # first: it may refuse
             self._merge()
+        self._settle_all(learnt=True)
         if self._tied is None:  # a parted head stays parted
             self._restore_modules()
         self._replaced, self._tied = {}, None

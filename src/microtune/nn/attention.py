@@ -71,23 +71,26 @@ def make_layout(
     causal: bool,
     aligned: bool,
     shared: int = 0,
+    ahead: int = 0,
+    first: int = 0,
 ) -> Layout:
     """Sort sequences by shape.
 
     query_lengths, key_lengths: [B]; query_positions: [Nq]. key_starts: [B], where the keys of each sequence begin in
     their storage (default: end to end). aligned: sequences of one shape have the same query positions. shared: keys of
-    the first sequence that all others see before their own (`Ragged.shared`; key_lengths are without them).
+    the first sequence that all others see before their own (`Ragged.shared`; key_lengths are without them). ahead: keys
+    that stand before all in storage and that every sequence sees first (nn/virtual.py); first: position of first key.
     """
     device = query_positions.device
-    seen = [own + (shared if row else 0) for row, own in enumerate(key_lengths.tolist())]
+    seen = [own + ahead + (shared if row else 0) for row, own in enumerate(key_lengths.tolist())]
     lengths = list(zip(query_lengths.tolist(), seen, strict=True))
     order = sorted((row for row, (T, _) in enumerate(lengths) if T), key=lambda row: lengths[row])
     starts = key_starts if key_starts is not None else key_lengths.cumsum(0) - key_lengths
     in_place = order == list(range(len(lengths)))
     query_order = None if in_place else _token_order(query_lengths.cumsum(0) - query_lengths, query_lengths, order)
     key_order = None
-    if shared:
-        key_order = _shared_order(starts, key_lengths, order, shared)
+    if shared or ahead:
+        key_order = _shared_order(starts, key_lengths, order, shared, ahead)
     elif not in_place or key_starts is not None:
         key_order = _token_order(starts, key_lengths, order)
     sorted_positions = query_positions if query_order is None else query_positions[query_order]
@@ -99,11 +102,11 @@ def make_layout(
         queries = slice(first_query, first_query + size * T)
         positions = sorted_positions[queries].view(size, T)
         keys = slice(first_key, first_key + size * S)
-        key_positions = torch.arange(S, device=device)[None]
+        key_positions = torch.arange(first, first + S, device=device)[None]
         groups.append(Group(size, queries, keys, positions[:1] if aligned else positions, key_positions))
         done, first_query, first_key = done + size, queries.stop, keys.stop
     back = None if query_order is None else torch.argsort(query_order)
-    return Layout(groups, query_order, back, key_order, causal, bool(shared))
+    return Layout(groups, query_order, back, key_order, causal, bool(shared or ahead))
 
 
 def _token_order(starts: Tensor, lengths: Tensor, order: list[int]) -> Tensor:
@@ -114,11 +117,15 @@ def _token_order(starts: Tensor, lengths: Tensor, order: list[int]) -> Tensor:
     return torch.repeat_interleave(starts[rows], sizes) + inside
 
 
-def _shared_order(starts: Tensor, lengths: Tensor, order: list[int], shared: int) -> Tensor:
-    """Places of the keys of each sequence in `order`: those of the shared beginning, then its own."""
-    beginning = torch.arange(shared, device=starts.device)
-    own = [torch.arange(a, a + n, device=starts.device) for a, n in zip(starts.tolist(), lengths.tolist(), strict=True)]
-    return torch.cat([part for row in order for part in ((beginning, own[row]) if row else (beginning,))])
+def _shared_order(starts: Tensor, lengths: Tensor, order: list[int], shared: int, ahead: int) -> Tensor:
+    """Places of the keys of each sequence in `order`: those ahead of all, those of the shared beginning, its own."""
+    rows = torch.tensor(order, dtype=torch.int64, device=starts.device)
+    before = shared * (rows > 0)
+    sizes = lengths[rows] + ahead + before
+    inside = torch.arange(int(sizes.sum()), device=starts.device)
+    inside = inside - torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
+    own = inside + torch.repeat_interleave(starts[rows] - before, sizes)
+    return torch.where(inside < torch.repeat_interleave(before + ahead, sizes), inside, own)
 
 
 def row_totals(spec: StackSpec, inputs: Ragged, final: Tensor | None) -> Tensor | None:
@@ -185,11 +192,13 @@ class Attention(nn.Module):
         bias: RelativeBias | None = None,
         cache: KeyValueCache | None = None,
         places: Tensor | None = None,
+        prefix: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """[N, D] -> [N, D], or [R, D] where `readout` names the tokens that ask.
 
         memory: [M, D], what cross-attention reads; positions: [N] of all tokens, for rotary angles; cache and places:
-        where keys and values are kept and which rows of it the new ones take.
+        where keys and values are kept and which rows of it the new ones take; prefix: keys and values `[p, K, E]` that
+        stand before those of the tokens.
         """
         source = x if memory is None else memory
         q = self.by_heads(self.q(x if readout is None else x[readout]), self.heads, self.q_norm)
@@ -198,6 +207,8 @@ class Attention(nn.Module):
             cos, sin = self.angles(layout, positions, q.dtype)
             own = (cos, sin) if readout is None else (cos[readout], sin[readout])
             q, k = rotate(q, *own, self.rope_layout), rotate(k, cos, sin, self.rope_layout)
+        if prefix is not None:
+            k, v = torch.cat((prefix[0].to(k.dtype), k)), torch.cat((prefix[1].to(v.dtype), v))
         if cache is not None and places is not None:
             k, v = cache.append(k, v, places)
         if cache is not None and memory is not None:

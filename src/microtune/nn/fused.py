@@ -4,7 +4,7 @@ Autograd keeps every intermediate of a block and runs a dozen small kernels per 
 keeps its input, queries, keys, values, attention weights, and what enters the activation, multiplies roles with a
 common input together, and never casts a frozen weight. The path knows no adaptation method: a role that can say what
 it is made of (`parts()`, see `frozen.py`) takes part, and a block with any other module in it runs the plain way,
-as do long texts (whose attention weights should not exist at once), relative bias, soft caps and caches.
+as do long texts (whose attention weights should not exist at once), relative bias, soft caps, prefixes and caches.
 
 Shape letters: G sequences of equal shape, T queries, S keys, H heads, K key heads, E head width, D width, N tokens.
 """
@@ -39,6 +39,8 @@ ATTENTION = ("q", "k", "v", "o")
 def fusible(block: Block, flow: Flow, x: Tensor) -> bool:
     """Whether the fast path can compute this block here, and is worth it: something trains, or was prepared."""
     if x.is_cuda or block.cross is not None or flow.caches is not None or flow.bias is not None:
+        return False
+    if flow.prefix is not None:  # keys and values that no token of the batch has
         return False
     if _beyond(block):
         return False

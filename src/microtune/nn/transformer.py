@@ -17,12 +17,16 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from microtune.nn.attention import Attention, KeyValueCache, Layout, make_layout, row_totals
+from microtune.nn.attention import Attention
+from microtune.nn.flow import Cache as Cache
+from microtune.nn.flow import Flow as Flow
+from microtune.nn.flow import make_flow
 from microtune.nn.fused import fusible, run_block
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.layers import MLP, dropout, make_norm
 from microtune.nn.positions import RelativeBias, sinusoidal_table
 from microtune.nn.spec import ModelSpec, StackSpec
+from microtune.nn.virtual import VirtualTokens, opened
 from microtune.ragged import Ragged
 
 Branch = Callable[[Tensor], Tensor]
@@ -48,63 +52,6 @@ class Trunk:
     output: Tensor | None = None
     pooled: Tensor | None = None
     at: Cut | None = None
-
-
-@dataclass(frozen=True)
-class Flow:
-    """What travels through the blocks of one stack beside the hidden states."""
-
-    layout: Layout
-    lengths: Tensor
-    positions: Tensor
-    causal: bool
-    key_lengths: Tensor  # [B]: lengths plus what a cache holds
-    key_starts: Tensor | None = None
-    shared: int = 0
-    readout: Tensor | None = None
-    memory: Tensor | None = None
-    memory_lengths: Tensor | None = None
-    memory_layout: Layout | None = None
-    bias: RelativeBias | None = None
-    caches: list[tuple[KeyValueCache, KeyValueCache]] | None = None
-    places: Tensor | None = None
-
-    def shortened(self, readout: Tensor) -> Flow:
-        """The same flow for a block that computes the tokens `readout [R]` (ascending) only."""
-        rows = torch.repeat_interleave(torch.arange(len(self.lengths), device=self.lengths.device), self.lengths)
-        counts = torch.bincount(rows[readout], minlength=len(self.lengths))
-        asked = self.positions[readout]
-        layout = make_layout(
-            counts,
-            asked,
-            self.key_lengths,
-            key_starts=self.key_starts,
-            causal=self.causal,
-            aligned=False,
-            shared=self.shared,
-        )
-        layout.totals = self.layout.totals
-        across = None
-        if self.memory_lengths is not None:
-            across = make_layout(counts, asked, self.memory_lengths, causal=False, aligned=False)
-        return replace(self, layout=layout, memory_layout=across, readout=readout)
-
-
-class Cache:
-    """Keys and values of all blocks of the output stack, for generation.
-
-    totals: [B], how long each row will be in the end (default: `capacity`). Some rotary scalings follow it (DESIGN,
-    section 4): a row is generated with the angles of its final length, so that earlier keys never have to turn again.
-    """
-
-    def __init__(self, spec: ModelSpec, batch: int, capacity: int, totals: Tensor | None = None) -> None:
-        layers = range(spec.output_stack.num_layers)  # of each: its own keys, and those of cross-attention
-        self.layers = [(KeyValueCache(batch, capacity), KeyValueCache(batch, capacity)) for _ in layers]
-        self.capacity = capacity
-        self.lengths = torch.zeros(batch, dtype=torch.int64)
-        self.totals = torch.full((batch,), capacity) if totals is None else totals
-        self.memory: Tensor | None = None
-        self.memory_lengths: Tensor | None = None
 
 
 class Residual(nn.Module):
@@ -165,6 +112,7 @@ class Block(nn.Module):
                 bias=flow.bias,
                 cache=own,
                 places=flow.places,
+                prefix=None if flow.prefix is None else flow.prefix[self.layer],
             )
 
         attended = self.attention_residual(x, attend, flow.readout)
@@ -194,13 +142,19 @@ class Stack(nn.Module):
         self.relative_bias = RelativeBias(spec) if spec.positions == "relative" else None
         self.embedding_norm = make_norm(spec, width) if spec.embedding_norm else None
         self.projection = nn.Linear(width, spec.hidden_size) if width != spec.hidden_size else None
+        self.virtual = VirtualTokens()  # an empty slot
         self.blocks = nn.ModuleList(Block(spec, layer) for layer in range(spec.num_layers))
         self.norm = make_norm(spec) if spec.final_norm else nn.Identity()
 
-    def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Token embeddings (embedding_width each) and their positions [N] -> input of the first block [N, D]."""
+    def embed(self, x: Tensor, positions: Tensor, prompt: Tensor | None = None, order: Tensor | None = None) -> Tensor:
+        """Token embeddings (embedding_width each) and their positions [N] -> input of the first block [N, D].
+
+        prompt: [p, embedding_width], read with the tokens in this `order`: indexes into both, end to end.
+        """
         if self.spec.embedding_scale != 1.0:
             x = x * torch.tensor(self.spec.embedding_scale, dtype=x.dtype)  # rounded to the weights' type, as in HF
+        if prompt is not None:
+            x = torch.cat((prompt.to(x.dtype), x))[order]
         if self.positions is not None:
             x = x + self.positions(positions + self.spec.position_offset)
         if self.embedding_norm is not None:
@@ -211,9 +165,10 @@ class Stack(nn.Module):
 
     def run(self, x: Tensor, flow: Flow, first: int, last: int, readout: Tensor | None) -> Tensor:
         """Blocks first..last-1; the very last block of the stack shortens to `readout`."""
-        for block in self.blocks[first:last]:
-            asked = readout if block.layer == len(self.blocks) - 1 else None
-            x = block(x, flow if asked is None else flow.shortened(asked))
+        for layer, block in enumerate(self.blocks[first:last], first):
+            asked = readout if layer == len(self.blocks) - 1 else None
+            own = flow.below or flow if layer < self.virtual.first_block else flow
+            x = block(x, own if asked is None else own.shortened(asked))
         return x
 
     def upper(self, x: Tensor, flow: Flow, first: int, cut: int, readout: Tensor | None) -> Tensor:
@@ -257,6 +212,11 @@ class Transformer(nn.Module):
         return stack
 
     @property
+    def virtual_tokens(self) -> int:
+        """How many positions before every text are taken."""
+        return max(stack.virtual.count for stack in (self.encoder, self.decoder) if stack is not None)
+
+    @property
     def is_causal(self) -> bool:
         """Whether no token depends on one that follows it, nor on how many follow: a decoder alone."""
         spec = self.decoder.spec if self.encoder is None and self.decoder is not None else None
@@ -281,16 +241,19 @@ class Transformer(nn.Module):
             return trunk.pooled
         stack, cut = self.output_stack, self.cut.decoder if self.decoder else self.cut.encoder
         x, at = (trunk.output, trunk.at or self.cut) if trunk is not None else (None, self.cut)
-        first = at.decoder if self.decoder else at.encoder
+        first, ids = at.decoder if self.decoder else at.encoder, inputs.values
         if x is not None and first == len(stack.blocks):  # the whole stack is trunk
             return stack.norm(x)
         memory, memory_lengths = self._memory(sources, cache, trunk)
-        flow = self._flow(stack, inputs, memory, memory_lengths, cache)
+        inputs, places = self._opened(stack, inputs, cache)
+        if places is not None:  # virtual tokens have no readout
+            readout = places if readout is None else places[readout]
+        flow = self._flow(stack, inputs, memory, memory_lengths, cache, reads=places is not None)
         if x is None:
-            x, first = self._lower(stack, inputs.values, types, flow, cut, readout), cut
+            x, first = self._lower(stack, ids, types, flow, cut, readout), cut
         x = stack.upper(x, flow, first, cut, readout)
         if cache is not None:
-            cache.lengths = cache.lengths.to(inputs.lengths.device) + inputs.lengths
+            cache.lengths = flow.key_lengths
         return stack.norm(x)
 
     @torch.no_grad()
@@ -314,7 +277,9 @@ class Transformer(nn.Module):
         """What the encoder of an encoder-decoder makes of its ids: `[M, D]`."""
         memory, _ = self._memory(sources, None, None)
         assert memory is not None
-        return memory
+        assert self.encoder is not None
+        places = self._opened(self.encoder, sources, None)[1]
+        return memory if places is None else memory[places]
 
     def _memory(
         self, sources: Ragged | None, cache: Cache | None, trunk: Trunk | None
@@ -325,10 +290,12 @@ class Transformer(nn.Module):
             return cache.memory, cache.memory_lengths
         if sources is None:
             raise ValueError("an encoder-decoder needs `sources`, the ids that its encoder reads")
-        flow = self._flow(self.encoder, sources, None, None, None)
+        ids = sources.values
+        sources, places = self._opened(self.encoder, sources, None)
+        flow = self._flow(self.encoder, sources, None, None, None, reads=places is not None)
         x, first = (trunk.encoder, (trunk.at or self.cut).encoder) if trunk is not None else (None, 0)
         if x is None:
-            x, first = self._lower(self.encoder, sources.values, None, flow, self.cut.encoder, None), self.cut.encoder
+            x, first = self._lower(self.encoder, ids, None, flow, self.cut.encoder, None), self.cut.encoder
         x = self.encoder.norm(self.encoder.upper(x, flow, first, self.cut.encoder, None))
         if cache is not None:
             cache.memory, cache.memory_lengths = x, sources.lengths
@@ -344,44 +311,33 @@ class Transformer(nn.Module):
                 x = x + (self.types.weight[0] if types is None else self.types(types))
             if torch.is_autocast_enabled(x.device.type):  # the sum of all branches stays wide, whatever the weights are
                 x = x.to(torch.promote_types(x.dtype, torch.float32))
-            return stack.run(stack.embed(x, flow.positions), flow, 0, cut, readout)
+            prompt = None if flow.order is None else stack.virtual.embeddings()
+            if prompt is not None and self.types is not None:
+                prompt = prompt + self.types.weight[0]
+            return stack.run(stack.embed(x, flow.positions, prompt, flow.order), flow, 0, cut, readout)
+
+    @staticmethod
+    def _opened(stack: Stack, inputs: Ragged, cache: Cache | None) -> tuple[Ragged, Tensor | None]:
+        """The batch with the prompt of a stack before its rows, if this pass brings one; where given tokens stand."""
+        if not stack.virtual.read or (cache is not None and not cache.empty):
+            return inputs, None
+        once = stack.spec.causal and not stack.spec.turns_by_row and cache is None
+        found = opened(inputs, stack.virtual.read, once=once)
+        return found.inputs, found.places
 
     def _flow(
-        self, stack: Stack, inputs: Ragged, memory: Tensor | None, memory_lengths: Tensor | None, cache: Cache | None
+        self,
+        stack: Stack,
+        inputs: Ragged,
+        memory: Tensor | None,
+        memory_lengths: Tensor | None,
+        cache: Cache | None,
+        *,
+        reads: bool = False,
     ) -> Flow:
-        causal, positions, key_lengths = stack.spec.causal, inputs.positions, inputs.lengths
-        starts = places = None
-        if cache is not None:
-            offsets = torch.arange(len(inputs), device=positions.device) * cache.capacity
-            held = cache.lengths.to(positions.device)
-            positions = positions + held[inputs.rows]
-            key_lengths = key_lengths + held
-            if int(key_lengths.max()) > cache.capacity:  # beyond it begins the storage of the next sequence
-                raise ValueError(f"{int(key_lengths.max())} tokens do not fit into a cache for {cache.capacity}")
-            starts, places = offsets, offsets[inputs.rows] + positions
-        shared = inputs.shared
-        layout = make_layout(
-            inputs.lengths, positions, key_lengths, key_starts=starts, causal=causal, aligned=True, shared=shared
-        )
-        layout.totals = row_totals(stack.spec, inputs, None if cache is None else cache.totals)
-        across = None
-        if memory_lengths is not None:
-            across = make_layout(inputs.lengths, positions, memory_lengths, causal=False, aligned=True)
-        return Flow(
-            layout=layout,
-            lengths=inputs.lengths,
-            positions=positions,
-            causal=causal,
-            key_lengths=key_lengths,
-            key_starts=starts,
-            shared=shared,
-            memory=memory,
-            memory_lengths=memory_lengths,
-            memory_layout=across,
-            bias=stack.relative_bias,
-            caches=None if cache is None else cache.layers,
-            places=places,
-        )
+        """reads: whether a prompt stands before the rows, and the values of `inputs` are the order of `opened`."""
+        flow = make_flow(stack.spec, stack.virtual, inputs, memory, memory_lengths, cache)
+        return replace(flow, bias=stack.relative_bias, order=inputs.values if reads else None)
 
     def train(self, mode: bool = True) -> Self:
         """As in torch, but a frozen trunk always runs in evaluation mode: no dropout below the cut."""

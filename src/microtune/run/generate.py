@@ -39,7 +39,7 @@ def generate_ids(
     model.eval()
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    cache = Cache(model.spec, 1, len(prompt) + max_new_tokens)
+    cache = Cache(model.spec, 1, model.output_stack.virtual.count + len(prompt) + max_new_tokens)
     cache.lengths = cache.lengths.to(device)
     encoder = None if sources is None else Ragged.from_lists([sources]).to(device)
     ids = list(prompt)

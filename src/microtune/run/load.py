@@ -72,6 +72,12 @@ class Model:
         return count_parameters(self.network)[0]
 
     @property
+    def room(self) -> int | None:
+        """How many tokens a text may have: the positions that virtual tokens leave, or None where nothing bounds it."""
+        limit = self.spec.max_positions
+        return None if limit is None else limit - self.network.virtual_tokens
+
+    @property
     def is_encoder_decoder(self) -> bool:
         """Whether an encoder reads the input and a decoder writes the output."""
         return self.spec.encoder is not None and self.spec.decoder is not None
@@ -117,7 +123,7 @@ class Model:
 
         Of an encoder-decoder, what its encoder makes of the text.
         """
-        limit = min(x for x in (self.max_length, self.spec.max_positions, 4096) if x)
+        limit = min(x for x in (self.max_length, self.room, 4096) if x)
         rows = [self.text.encode_cut(text, limit)[0] for text in texts]
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         result = torch.zeros(len(rows), self.spec.hidden_size)
@@ -176,12 +182,12 @@ class Model:
         Where an encoder-decoder begins and ends, and which ids it may not give, is what its files say.
         """
         self.vocabulary_head()
-        limit, row = self.spec.max_positions, self._checked([ids])[0]
+        limit, row = self.room, self._checked([ids])[0]
         if not self.is_encoder_decoder:
             if limit is not None and len(row) + max_new_tokens > limit:
                 max_new_tokens = limit - len(row)
                 if max_new_tokens < 1:
-                    raise InputError(f"The prompt has {len(row)} tokens, but the model has {limit} positions.")
+                    raise InputError(f"The prompt has {len(row)} tokens, but the model has {self._positions()}.")
             return generate_ids(self.network, row, max_new_tokens=max_new_tokens, stop_ids=stop_ids, **options)
         asked = Decoding.of(self.config, self.generation, self.spec.vocab_size)
         return generate_ids(
@@ -205,13 +211,18 @@ class Model:
         assert isinstance(self.network.head, VocabularyHead)
         return self.network.head
 
+    def _positions(self) -> str:
+        taken = self.network.virtual_tokens
+        left = f", of which virtual tokens take {taken}" if taken else ""
+        return f"{self.spec.max_positions} positions{left}"
+
     def _checked(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
-        limit, size = self.spec.max_positions, self.spec.vocab_size
+        limit, size = self.room, self.spec.vocab_size
         for number, row in enumerate(rows):
             if not len(row):
                 raise InputError(f"Row {number} has no token.")
             if limit is not None and len(row) > limit:
-                raise InputError(f"Row {number} has {len(row)} tokens, but the model has {limit} positions.")
+                raise InputError(f"Row {number} has {len(row)} tokens, but the model has {self._positions()}.")
             if min(row) < 0 or max(row) >= size:
                 raise InputError(f"Row {number} holds an id outside 0..{size - 1}, the model's vocabulary.")
         return [list(row) for row in rows]

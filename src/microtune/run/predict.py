@@ -14,7 +14,7 @@ from microtune.data.sources import Row
 from microtune.errors import InputError, at, suggest
 from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.load import Model
-from microtune.run.prepare import max_items_length
+from microtune.run.prepare import items_limit
 from microtune.tasks.base import Prediction, Task
 from microtune.tasks.classification import Classification, label_of
 from microtune.tasks.conversation import chat_prompt, messages_of, tools_of
@@ -51,7 +51,7 @@ def predict(
         yield from _generated(model, task, rows, max_new_tokens)
         return
     unlabelled = task.model_copy(update={"label_field": None})
-    limit = max_items_length(model.spec, model.max_length)
+    limit = items_limit(model, None, model.network.virtual_tokens)
     for first in range(0, len(rows), ROWS_AT_ONCE):
         encoded = unlabelled.encode_all(rows[first : first + ROWS_AT_ONCE], model.text, limit, training=False)
         found = sorted(predict_items(model.network, unlabelled, encoded), key=lambda p: p.row)
@@ -90,7 +90,7 @@ def evaluate(model: Model, rows: Sequence[Row]) -> Score:
         raise InputError("There are no rows to evaluate on.")
     if isinstance(task, Classification):
         _known_labels(task, rows)
-    limit = max_items_length(model.spec, model.max_length)
+    limit = items_limit(model, None, model.network.virtual_tokens)
     encoded = task.encode_all(rows, model.text, limit, training=False)
     return evaluate_items(model.network, task, encoded)
 

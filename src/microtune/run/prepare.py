@@ -11,7 +11,6 @@ from typing import Any
 from microtune.data.sources import Row, files_of, read_rows
 from microtune.data.splits import near_duplicates, part_name, remove_overlap, split_by_field, split_rows
 from microtune.errors import CheckError, InputError, at
-from microtune.nn.spec import ModelSpec
 from microtune.recipe import Data, Recipe, validated
 from microtune.run.checks import Ledger, places
 from microtune.run.hashes import data_hash
@@ -178,9 +177,11 @@ def _remove_copies(data: Data, task: Task, splits: Splits) -> None:
             splits.notes.append(splits.ledger.warned("test-near-train", sentence))
 
 
-def encode_splits(task: Task, splits: Splits, model: Model, max_length: int | None) -> dict[str, Encoded]:
-    """Items of every split, with the checks that come before the first step."""
-    limit = max_items_length(model.spec, max_length or model.max_length)
+def encode_splits(
+    task: Task, splits: Splits, model: Model, max_length: int | None, taken: int = 0
+) -> dict[str, Encoded]:
+    """Items of every split, with the checks that come before the first step; taken: positions of virtual tokens."""
+    limit = items_limit(model, max_length, taken)
     encoded: dict[str, Encoded] = {}
     answers = isinstance(task, Instruction)
     for name, rows in splits.rows.items():
@@ -203,6 +204,9 @@ def encode_splits(task: Task, splits: Splits, model: Model, max_length: int | No
     return encoded
 
 
-def max_items_length(spec: ModelSpec, asked: int | None) -> int:
-    """Tokens that one item may have."""
-    return length_limit(spec, asked)
+def items_limit(model: Model, asked: int | None, taken: int) -> int:
+    """Tokens that one item may have: what is asked, or what the model's files say; `taken` by virtual tokens."""
+    room, own = model.spec.max_positions, model.max_length
+    if taken and own is not None and room is not None:
+        own = min(own, room - taken)
+    return length_limit(model.spec, asked or own, taken)

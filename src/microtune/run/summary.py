@@ -56,7 +56,13 @@ def _kind(part: str) -> str:
     if ".blocks." in part:
         return "block"
     last = part.rpartition(".")[2]
-    return {"tokens": "embedding", "types": "embedding", "positions": "embedding", "head": "head"}.get(last, "norm")
+    return {
+        "tokens": "embedding",
+        "types": "embedding",
+        "positions": "embedding",
+        "head": "head",
+        "virtual": "tokens",
+    }.get(last, "norm")
 
 
 def _merged(lines: list[Line]) -> list[Line]:

@@ -20,7 +20,7 @@ from microtune.errors import InputError
 from microtune.nn.heads import LabelHead
 from microtune.nn.rows import UsedRows
 from microtune.recipe import Recipe
-from microtune.run import added
+from microtune.run import added, virtual
 from microtune.run import precision as number_format
 from microtune.run.adjust import Decision, decisions
 from microtune.run.card import Course, write_card
@@ -135,8 +135,10 @@ def get_ready(
     model, notes = _model(recipe)
     splits.notes.extend([*model.notes, *notes])
     task = task.fitted(model.spec)
-    encoded = encode_splits(task, splits, model, recipe.model.max_length)
-    method, attachment = _attach(recipe, model, task)
+    method = make_method(recipe.method)
+    encoded = encode_splits(task, splits, model, recipe.model.max_length, method.virtual_tokens)
+    attachment = _attach(recipe, method, model, task)
+    splits.notes.extend([*virtual.begin(method, model), *virtual.notes_on(method, model, encoded)])
     splits.notes.extend(added.notes_on(model, attachment, encoded["train"].items))
     splits.notes.extend(_too_short(recipe, model, attachment, len(encoded["train"].items)))
     yield _prepared(model, attachment, encoded, splits, task)
@@ -168,7 +170,7 @@ def _model(recipe: Recipe) -> tuple[Model, list[str]]:
     return model, added.add_to_model(model, recipe.model.added_tokens)
 
 
-def _attach(recipe: Recipe, model: Model, task: Task) -> tuple[Method, Attachment]:
+def _attach(recipe: Recipe, method: Method, model: Model, task: Task) -> Attachment:
     torch.manual_seed(recipe.seed)
     head = task.make_head(model.spec)
     if head is not None:
@@ -179,8 +181,7 @@ def _attach(recipe: Recipe, model: Model, task: Task) -> tuple[Method, Attachmen
         raise InputError(f"The files of this model hold no vocabulary head, which the task {task.name} needs.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.network.to(device)
-    method = make_method(recipe.method)
-    return method, attach(method, model.network, model.added)
+    return attach(method, model.network, model.added)
 
 
 def _too_short(recipe: Recipe, model: Model, attachment: Attachment, rows: int) -> list[str]:

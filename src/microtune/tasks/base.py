@@ -173,9 +173,18 @@ def rows_of(batch: Batch) -> Column:
     return np.array([item.row for item in batch.items], dtype=np.int64)
 
 
-def length_limit(spec: ModelSpec, asked: int | None) -> int:
-    """Tokens that one text may have: what the user asks, or what the model can read; refuses more than that."""
-    limit = spec.max_positions
+def length_limit(spec: ModelSpec, asked: int | None, taken: int = 0) -> int:
+    """Tokens that one text may have: what the user asks, or what the model can read; refuses more than that.
+
+    taken: positions that stand before every text (virtual tokens).
+    """
+    limit = None if spec.max_positions is None else spec.max_positions - taken
+    if taken and limit is not None and limit < 2:
+        raise InputError(
+            f"method.tokens: {taken} virtual tokens leave no room for a text; there are {limit + taken} positions, "
+            "take fewer."
+        )
     if asked is not None and limit is not None and asked > limit:
-        raise InputError(f"model.max_length: {asked} is more than the {limit} positions of this model.")
+        left = f" that {taken} virtual tokens leave of the {limit + taken}" if taken else ""
+        raise InputError(f"model.max_length: {asked} is more than the {limit} positions{left} of this model.")
     return asked or limit or 4096

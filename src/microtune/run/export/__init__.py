@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from microtune.adapt.virtual import refuse_virtual
 from microtune.errors import InputError, RunError, suggest
 from microtune.run.disk import write_folder, write_json
 from microtune.run.export.merging import fold, merged
@@ -59,6 +60,7 @@ def export(
     model = load(source, dtype="float32")
     if format == "peft":
         return _export_peft(model, target)
+    refuse_virtual(model.network)
     rows = stored_rows(model, run_items(model)[0])
     updates = fold(model.network)
     return _write(model, format, kind, target, rows, {"merged_updates": updates} if updates else {})

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from microtune.adapt.base import set_module
 from microtune.adapt.ia3 import IA3Linear
 from microtune.adapt.lora import LoRALinear
+from microtune.adapt.virtual import refuse_virtual
 from microtune.errors import CheckError, InputError
 from microtune.nn.added import settle
 from microtune.nn.transformer import Transformer
@@ -57,6 +58,7 @@ def merged(source: str | Path) -> Merged:
     CheckError where outputs or scores move by more than rounding can explain.
     """
     model = load(source, dtype="float32")
+    refuse_virtual(model.network)
     if not any(isinstance(module, (LoRALinear, IA3Linear)) for module in model.network.modules()):
         raise InputError(
             f"{source}: there is nothing to merge: it holds no low-rank update and no factor. Its weights are whole; "

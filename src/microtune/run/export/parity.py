@@ -22,7 +22,7 @@ from microtune.ragged import Ragged
 from microtune.recipe import build
 from microtune.recipe import load as load_recipe
 from microtune.run.load import Model
-from microtune.run.prepare import hashes, make_splits, make_task, max_items_length
+from microtune.run.prepare import hashes, items_limit, make_splits, make_task
 from microtune.tasks.base import Encoded
 
 Kind = Literal["label", "vocabulary", "sentence", "hidden"]
@@ -98,7 +98,7 @@ def kind_of(model: Model) -> Kind:
 
 def stored_rows(model: Model, items: Encoded | None = None) -> list[list[int]]:
     """Rows of ids: the stored texts and the first of `items`; of a model without a tokenizer, ids made up."""
-    limit = min(x for x in (LONGEST, model.max_length, model.spec.max_positions) if x)
+    limit = min(x for x in (LONGEST, model.max_length, model.room) if x)
     if model.tokenizer is None:
         size = model.spec.vocab_size
         rows = [[(7 * i * i + 3 * k + 1) % size for i in range(min(limit, 4 + 3 * k))] for k in range(len(PROMPTS))]
@@ -163,7 +163,7 @@ def run_items(model: Model) -> tuple[Encoded | None, str]:
         rows = make_splits(recipe, make_task(recipe), data)[1].rows.get("test")
         if not rows:
             return None, "it has no test split"
-        limit = max_items_length(model.spec, model.max_length)
+        limit = items_limit(model, None, model.network.virtual_tokens)
         return model.task.encode_all(rows, model.text, limit, training=False), ""
     except MicrotuneError as error:
         return None, str(error).rstrip(".")

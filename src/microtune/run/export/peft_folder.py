@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from microtune.adapt.base import make_method
+from microtune.adapt.base import Method, make_method
 from microtune.adapt.ia3 import IA3
 from microtune.adapt.lora import LoRA
+from microtune.adapt.virtual import VirtualMethod
 from microtune.data.objects import read_object
 from microtune.errors import InputError, RunError
 from microtune.recipe import validated
@@ -20,6 +21,7 @@ from microtune.run.load import Model
 from microtune.run.peft import adapter_base, write_peft
 from microtune.run.peft.config import AdapterConfig, adapter_config
 from microtune.run.peft.update import CONFIG
+from microtune.run.peft.virtual import is_virtual, virtual_config
 from microtune.run.saved import RunRecord
 from microtune.run.sources import READ, Place, locate
 
@@ -33,23 +35,26 @@ class Base:
 
     name: str
     path: Path
-    method: LoRA | IA3
+    method: Method
     inside: bool = False
 
 
 def base_of(place: Place) -> Base:
     """The base of a run or of an adapter folder; InputError where there is no adapter or no base of its own."""
     if place.kind == "adapter":
-        config = adapter_config(read_object(place.path / CONFIG), place.path / CONFIG)
+        values, file = read_object(place.path / CONFIG), place.path / CONFIG
+        tokens = virtual_config(values, file) if is_virtual(values) else None
+        config = adapter_config(values, file) if tokens is None else tokens.carrier
         found = adapter_base(place, config)
         name = found.name if found.kind in ("hub", "embedded") else str(found.path.resolve())
-        return _from(found, name, IA3() if config.peft_type == "IA3" else LoRA(variant=_variant(config)))
+        read = IA3() if config.peft_type == "IA3" else LoRA(variant=_variant(config))
+        return _from(found, name, read if tokens is None else tokens.method)
     if place.kind != "run":
         raise InputError(f"{place.name}: a whole model, not an adapter; write it with --format hf.")
     file = place.path / "model" / "model.json"
     record = validated(RunRecord, read_object(file, error=RunError), str(file))
     method = make_method(record.method)
-    if not isinstance(method, (LoRA, IA3)):
+    if not isinstance(method, (LoRA, IA3, VirtualMethod)):
         raise InputError(f"{place.name}: tuned with {method.name}, which has no PEFT form; use --format hf.")
     if record.added is not None:
         raise InputError(
@@ -69,7 +74,7 @@ def _variant(config: AdapterConfig) -> Literal["plain", "rslora", "dora"]:
     return "rslora" if config.use_rslora else "dora" if config.use_dora else "plain"
 
 
-def _from(place: Place, name: str, method: LoRA | IA3) -> Base:
+def _from(place: Place, name: str, method: Method) -> Base:
     if place.kind == "embedded":
         return Base("base", place.path, method, inside=True)
     return Base(name, place.path, method)

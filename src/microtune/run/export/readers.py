@@ -139,8 +139,9 @@ def _answer(theirs: Any, row: Sequence[int], kind: Kind, model: Model) -> Tensor
     both = model.network.encoder is not None and model.network.decoder is not None
     found = theirs(input_ids=ids, attention_mask=torch.ones_like(ids), **({"decoder_input_ids": ids} if both else {}))
     if kind in ("label", "vocabulary"):
-        return found.logits[0].float()
-    hidden = found.last_hidden_state[0].float()
+        logits: Tensor = found.logits[0].float()
+        return logits[-len(row) :] if kind == "vocabulary" else logits  # peft gives those of a prompt, too
+    hidden = found.last_hidden_state[0].float()[-len(row) :]
     if kind == "hidden":
         return hidden
     pooled = hidden.mean(0)

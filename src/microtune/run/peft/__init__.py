@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from microtune.adapt.base import set_module
+from microtune.adapt.base import Method, set_module
 from microtune.adapt.ia3 import IA3, IA3Linear
 from microtune.adapt.lora import DoRALinear, LoRA, LoRALinear, magnitude_of
+from microtune.adapt.virtual import VirtualMethod
 from microtune.errors import InputError, RunError, named
 from microtune.families.base import families, module_name, roles
 from microtune.families.files import read_json
@@ -34,22 +35,29 @@ from microtune.run.peft.config import AdapterConfig, adapter_config
 from microtune.run.peft.foreign import refuse_tensors
 from microtune.run.peft.label_head import attach_label_head, in_label_head
 from microtune.run.peft.update import A_END, B_END, CONFIG, MAGNITUDE, PREFIX, WEIGHTS, Update, adapted, check_shapes
+from microtune.run.peft.virtual import is_virtual, load_virtual, virtual_config, write_virtual
 from microtune.run.sources import Place, locate
 
 PICKLE = "adapter_model.bin"
 WHOLE = ("classifier", "score")  # modules that PEFT itself saves of a SEQ_CLS model, with all that is inside
 
 
-def write_peft(folder: Path, model: Model, method: LoRA | IA3, *, base_name: str) -> None:
-    """Write the LoRA updates or IA3 factors of `model`, and its label head, as `peft` does.
+def write_peft(folder: Path, model: Model, method: Method, *, base_name: str) -> None:
+    """Write the LoRA updates of `model`, its IA3 factors or virtual tokens, and its label head, as `peft` does.
 
-    base_name: what `base_model_name_or_path` says. Raises InputError where transformers has no such label head.
+    base_name: what `base_model_name_or_path` says. Raises InputError where transformers has no such label head, or peft
+    no such adapter.
     """
     if isinstance(method, IA3):
         from microtune.run.peft.ia3 import write_ia3  # which reads names by the functions below
 
         write_ia3(folder, model, base_name=base_name)
         return
+    if isinstance(method, VirtualMethod):
+        head = _their_head(model)
+        write_virtual(folder, model, base_name=base_name, head=head, saved=_saved_modules(head))
+        return
+    assert isinstance(method, LoRA)
     found = _by_module(model)
     dora = any(isinstance(update, DoRALinear) for parts in found.values() for update in parts.values())
     updates = {module: _joined(model, module, parts, dora=dora) for module, parts in found.items()}
@@ -209,7 +217,11 @@ def _transposed(model: Model, module: str) -> bool:
 
 def load_adapter(place: Place, dtype: str | None) -> Model:
     """The base that an adapter folder names, with the adapter in place; whatever does not fit is an InputError."""
-    config = adapter_config(read_json(place.path / CONFIG), place.path / CONFIG)
+    values = read_json(place.path / CONFIG)
+    if is_virtual(values):
+        tokens = virtual_config(values, place.path / CONFIG)
+        return load_virtual(place, tokens, adapter_base(place, tokens.carrier), dtype)
+    config = adapter_config(values, place.path / CONFIG)
     factors = config.peft_type == "IA3"
     tensors = _read(place.path, factors=factors)
     model = load_base(adapter_base(place, config), dtype)

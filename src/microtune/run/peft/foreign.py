@@ -25,12 +25,11 @@ PEFT_TYPES = {
     "LN_TUNING": ("norms", MERGE),
     "MULTITASK_PROMPT_TUNING": ("prompt tuning", PROMPT),
     "OFT": ("orthogonal factors", MERGE),
-    "PREFIX_TUNING": ("prefix tuning", PROMPT),
-    "PROMPT_TUNING": ("prompt tuning", PROMPT),
     "P_TUNING": ("prompt tuning by an encoder", PROMPT),
     "VERA": ("VeRA, shared random projections", MERGE),
     "XLORA": ("a mixture of LoRAs", "use it with peft"),
 }
+READ = "IA3, LORA, PREFIX_TUNING and PROMPT_TUNING"
 # Whose -> (keys of an adapter_config.json, all of which it has and PEFT does not; what to do).
 SCHEMAS = {
     "mlx-lm": (("lora_parameters",), "fuse it with `mlx_lm.fuse --de-quantize` and load the result"),
@@ -70,7 +69,7 @@ def refuse_schema(values: Mapping[str, Any], path: Path) -> None:
     if isinstance(kind, str) and kind in PEFT_TYPES:
         method, then = PEFT_TYPES[kind]
         raise InputError(
-            f'{path}: peft_type "{kind}" is not supported ({method}); only LORA and IA3 adapters are read: {then}.'
+            f'{path}: peft_type "{kind}" is not supported ({method}); only {READ} adapters are read: {then}.'
         )
     for whose, (keys, then) in SCHEMAS.items():
         if kind is None and all(key in values for key in keys):
@@ -78,7 +77,7 @@ def refuse_schema(values: Mapping[str, Any], path: Path) -> None:
                 f'{path}: an adapter of {whose}, which only shares the file name with PEFT ("{keys[0]}" is its field); '
                 f"{then}."
             )
-    raise InputError(f'{path}: peft_type "{str(kind)[:40]}" is not supported; only LORA and IA3 adapters are read.')
+    raise InputError(f'{path}: peft_type "{str(kind)[:40]}" is not supported; only {READ} adapters are read.')
 
 
 def refuse_tensors(names: Iterable[str], path: Path) -> None:

@@ -1,0 +1,103 @@
+"""Prefix tuning: every block gets p trained keys and values that stand before those of the text.
+
+Li and Liang (2021). Only attention sees them, so they cost less than tokens that are read, and the blocks below
+`first_block` stay trunk. They are keys as after rotation, at positions 0..p-1. Beginning as what real words leave in
+the blocks is better than random numbers with few examples (the paper, section 7.4); `projection` makes them from p
+vectors by a small network instead. In an encoder-decoder they stand in the decoder's self-attention, as in PEFT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from microtune.adapt.base import Attachment, methods
+from microtune.adapt.virtual import VirtualMethod, repeated, words
+from microtune.errors import InputError
+from microtune.nn.transformer import Cache, Cut, Transformer
+from microtune.nn.virtual import Prefix, ProjectedPrefix, VirtualTokens
+from microtune.ragged import Ragged
+
+
+class PrefixTuning(VirtualMethod):
+    """Train p keys and values of every block."""
+
+    name: Literal["prefix"] = "prefix"
+    projection: int | None = Field(
+        default=None, ge=1, le=2**16, description="inner width of a network that makes them from vectors"
+    )
+    first_block: int = Field(default=0, ge=0, description="only blocks from this one upwards")
+    short: ClassVar[str | None] = "tokens"
+    default_lr: ClassVar[float] = 1e-2
+    default_head_lr: ClassVar[float | None] = 4e-3
+
+    def attach(self, model: Transformer) -> Attachment:
+        """Freeze everything, put keys and values into the blocks, let a label head train.
+
+        With init: text they are no numbers until `begin` has been given ids.
+        """
+        stack = model.output_stack
+        self.check_room(stack)
+        depth = len(stack.blocks)
+        if self.first_block >= depth:
+            raise InputError(f"method.first_block: {self.first_block} leaves no block, the model has {depth}.")
+        spec, first = stack.spec, self.first_block
+        shape = (depth - first, spec.kv_heads, spec.head_size)
+        if self.projection is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                start = self.vectors(model, stack)
+                prefix: Prefix = ProjectedPrefix(start, self.projection, shape, first)
+        else:
+            prefix = Prefix(self._start(model, shape), first)
+        if model.decoder is None:
+            return self.place(model, "encoder", prefix, Cut(encoder=first))
+        below = len(model.encoder.blocks) if model.encoder is not None else 0
+        return self.place(model, "decoder", prefix, Cut(encoder=below, decoder=first))
+
+    @torch.no_grad()
+    def begin(self, model: Transformer, ids: Sequence[int]) -> None:
+        """Keys and values become those that these ids leave in the blocks, repeated or cut to their number."""
+        stack = model.output_stack
+        if isinstance(stack.virtual, ProjectedPrefix):
+            stack.virtual.weight.copy_(words(model, stack, repeated(ids, self.tokens)))
+            return
+        virtual, stack.virtual = stack.virtual, VirtualTokens()
+        try:
+            found = left_by(model, repeated(ids, self.tokens), self.first_block)
+        finally:
+            stack.virtual = virtual
+        virtual.get_parameter("weight").copy_(found)
+
+    def _start(self, model: Transformer, shape: tuple[int, int, int]) -> Tensor:
+        L, K, E = shape
+        if self.init == "random" or model.tokens.weight.is_meta:
+            return self.normal(model, L, 2, self.tokens, K, E)
+        if self.init == "text":
+            return torch.full_like(self.normal(model, L, 2, self.tokens, K, E), torch.nan)
+        return left_by(model, self.ids(model), self.first_block)
+
+
+@torch.no_grad()
+def left_by(model: Transformer, ids: Sequence[int], first_block: int) -> Tensor:
+    """Keys and values `[L, 2, p, K, E]` that ids leave in the blocks of the output stack, in at least float32.
+
+    The encoder of an encoder-decoder reads the same ids.
+    """
+    training = model.training
+    model.eval()
+    device = model.tokens.weight.device
+    inputs, cache = Ragged.from_lists([ids]).to(device), Cache(model.spec, 1, len(ids))
+    both = model.encoder is not None and model.decoder is not None
+    model(inputs, sources=inputs if both else None, cache=cache)
+    model.train(training)
+    kept = [(own.keys, own.values) for own, _ in cache.layers[first_block:]]
+    found = torch.stack([torch.stack((k, v)) for k, v in kept if k is not None and v is not None])
+    return found.to(torch.promote_types(found.dtype, torch.float32))
+
+
+methods.add("prefix", PrefixTuning)
