@@ -335,7 +335,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "an option of the future": ({"use_magic": 3}, 'option "use_magic" is not supported'),
     "another method": (
         {"peft_type": "P_TUNING"},
-        r'"P_TUNING" is not supported .* only LORA, PREFIX_TUNING and PROMPT',
+        r'"P_TUNING" is not supported .* only IA3, LORA, PREFIX_TUNING and PROMPT',
     ),
     "no base": ({"base_model_name_or_path": None}, '"base_model_name_or_path" is missing'),
     "a label head": ({"task_type": "SEQ_CLS"}, "holds no label head"),

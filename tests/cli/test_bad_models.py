@@ -306,7 +306,7 @@ ADAPTERS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 8},
         [
             'peft_type "PROMPT_TUNING" is not supported (prompt tuning)',
-            "only LORA and IA3 adapters are read: it adds virtual",
+            "only IA3, LORA, PREFIX_TUNING and PROMPT_TUNING adapters are read: it adds virtual",
         ],
     ),
     "prefix": (
@@ -315,9 +315,12 @@ ADAPTERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "of the future": (
         {"peft_type": "MAGIC"},
-        ['peft_type "MAGIC" is not supported; only LORA and IA3 adapters are read.'],
+        ['peft_type "MAGIC" is not supported; only IA3, LORA, PREFIX_TUNING and PROMPT_TUNING adapters are read.'],
     ),
-    "empty": ({}, ['peft_type "None" is not supported; only LORA and IA3 adapters are read.']),
+    "empty": (
+        {},
+        ['peft_type "None" is not supported; only IA3, LORA, PREFIX_TUNING and PROMPT_TUNING adapters are read.'],
+    ),
 }
 
 

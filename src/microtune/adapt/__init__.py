@@ -4,6 +4,17 @@ from microtune.adapt import bitfit, full, head, ia3, lora, norms, prefix, prompt
 from microtune.adapt.base import make_method, methods
 
 __all__ = [
-    *("bitfit", "full", "head", "ia3", "lora", "norms", "prefix", "prompt", "reinit", "several", "top"),
-    *("make_method", "methods"),
+    "bitfit",
+    "full",
+    "head",
+    "ia3",
+    "lora",
+    "make_method",
+    "methods",
+    "norms",
+    "prefix",
+    "prompt",
+    "reinit",
+    "several",
+    "top",
 ]
