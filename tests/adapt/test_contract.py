@@ -368,7 +368,7 @@ def test_short_forms() -> None:
     assert make_method(Choice(**parse_short("top:3"))).model_dump()["blocks"] == 3
     assert make_method(Choice(**parse_short("reinit:2"))).model_dump()["blocks"] == 2
     assert make_method(Choice(**parse_short("lora:16"))).model_dump()["rank"] == 16
-    assert sorted(methods) == ["full", "head", "lora", "reinit", "top"]
+    assert sorted(methods) == ["bottleneck", "full", "head", "lora", "reinit", "top"]
 
 
 def test_a_refused_method_leaves_the_model_as_it_was() -> None:

@@ -25,6 +25,7 @@ from microtune.families.files import read_json
 from microtune.families.rules import Rule
 from microtune.nn.heads import LabelHead
 from microtune.nn.transformer import Transformer
+from microtune.run.digest import KEY, check_base
 from microtune.run.disk import read_tensors, write_json, write_tensors
 from microtune.run.hub import is_id
 from microtune.run.load import Model, load_base
@@ -38,10 +39,11 @@ PICKLE = "adapter_model.bin"
 WHOLE = ("classifier", "score")  # modules that PEFT itself saves of a SEQ_CLS model, with all that is inside
 
 
-def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> None:
-    """Write the LoRA updates of `model`, and its label head, as `peft` does.
+def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str, digest: str = "") -> None:
+    """Write the LoRA updates of `model`, and its label head, as `peft` does; PiSSA as LoRA of twice the rank.
 
-    base_name: what `base_model_name_or_path` says. Raises InputError where transformers has no such label head.
+    base_name: what `base_model_name_or_path` says; digest: of its weights (`weights_digest`), which loading compares.
+    Raises InputError where transformers has no such label head.
     """
     found = _by_module(model)
     dora = any(isinstance(update, DoRALinear) for parts in found.values() for update in parts.values())
@@ -81,7 +83,8 @@ def write_peft(folder: Path, model: Model, method: LoRA, *, base_name: str) -> N
         "init_lora_weights": True,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / WEIGHTS, {name: t.detach().cpu() for name, t in tensors.items()}, {"format": "pt"})
+    metadata = {"format": "pt", **({KEY: digest} if digest else {})}
+    write_tensors(folder / WEIGHTS, {name: t.detach().cpu() for name, t in tensors.items()}, metadata)
     write_json(folder / CONFIG, config)
 
 
@@ -123,16 +126,17 @@ def _joined(model: Model, module: str, parts: Mapping[int, LoRALinear], *, dora:
     if dora:
         columns = [magnitude_of(model.network.get_submodule(role))[:, None] for role in members]
         magnitude = torch.cat(_rule(model, module).pieces(columns))[:, 0]
+    factors = {i: update.factors() for i, update in parts.items()}
     if len(members) == 1:
-        return Update(parts[0].lora_A, parts[0].lora_B, scale, magnitude)
-    ranks = [parts[i].lora_A.shape[0] if i in parts else 0 for i in range(len(members))]
-    dtype = next(iter(parts.values())).lora_B.dtype
+        return Update(*factors[0], scale, magnitude)
+    ranks = [len(factors[i][0]) if i in parts else 0 for i in range(len(members))]
+    dtype = next(iter(factors.values()))[1].dtype
     rows = [torch.zeros(_linear(model.network, role).out_features, sum(ranks), dtype=dtype) for role in members]
     for i, update in parts.items():
         column = sum(ranks[:i])
-        block = update.lora_B.detach().cpu()
+        block = factors[i][1].cpu()
         rows[i][:, column : column + ranks[i]] = block if update.scale == scale else block * (update.scale / scale)
-    A = torch.cat([parts[i].lora_A.detach().cpu() for i in sorted(parts)])
+    A = torch.cat([factors[i][0].cpu() for i in sorted(parts)])
     return Update(A, torch.cat(_rule(model, module).pieces(rows)), scale, magnitude)
 
 
@@ -202,7 +206,9 @@ def load_adapter(place: Place, dtype: str | None) -> Model:
     """The base that an adapter folder names, with the adapter in place; whatever does not fit is an InputError."""
     config = adapter_config(read_json(place.path / CONFIG), place.path / CONFIG)
     tensors = _read(place.path)
-    model = load_base(adapter_base(place, config), dtype)
+    base = adapter_base(place, config)
+    model = load_base(base, dtype)
+    check_base(place.path / WEIGHTS, base)
     model.place = place
     with named("fits"):
         updates = _take_updates(place.path, tensors, dora=config.use_dora)
