@@ -6,7 +6,8 @@ stands at the end of the branch, and before a norm over the sum: the place in Ho
 configuration named after Pfeiffer also moves the norm; that is not done here.) In a decoder that reads an encoder,
 `houlsby` means self-attention; cross-attention has none, as in AdapterHub's default.
 
-`up` begins at zero, so the output is unchanged at the start. What an adapter computes is no linear function of the
+`up` begins at zero, so the output is unchanged at the start. The papers' ReLU can be named; it is not the default,
+because all of the few numbers in between may happen to be negative for every token, and then nothing ever moves. What an adapter computes is no linear function of the
 layer below it: it cannot be folded into weights, and no exported form has a place for it.
 """
 
@@ -61,7 +62,7 @@ class Bottleneck(Method):
         default="houlsby", description="houlsby: after attention and after the MLP; pfeiffer: after the MLP"
     )
     reduction: int = Field(default=16, ge=1, description="hidden_size / reduction numbers in between, at least one")
-    activation: Activation = Field(default="relu", description="of the numbers in between")
+    activation: Activation = Field(default="gelu", description="of the numbers in between")
     first_block: int = Field(default=0, ge=0, description="adapters only from this block upwards, the lowest is 0")
     last_block: int | None = Field(default=None, ge=0, description="and up to this one, included; default: to the top")
     short: ClassVar[str | None] = "reduction"
