@@ -120,8 +120,8 @@ def test_biases_of_some_roles_are_enough() -> None:
 def test_ranges_without_blocks_are_refused_and_leave_the_model_alone(name: str) -> None:
     model = build("decoder with vocabulary")
     for options, message in (
-        ({"first_block": 3}, f"method: {name}: first_block is 3, but the model has 3 blocks: 0 to 2."),
-        ({"last_block": 7}, f"method: {name}: last_block is 7, but the model has 3 blocks: 0 to 2."),
+        ({"first_block": 3}, f"method: {name} finds nothing from block 3 upwards: the model has 3 blocks, 0 to 2."),
+        ({"last_block": 7}, f"method: {name}: last_block is 7, but the model has 3 blocks, 0 to 2."),
         ({"first_block": 2, "last_block": 1}, "last_block 1 lies below first_block 2; no block is left."),
     ):
         with pytest.raises(InputError, match=message):

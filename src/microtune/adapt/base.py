@@ -7,7 +7,7 @@ no task. `size` is what the short form `name:k` fills in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,10 @@ class Method(Section):
         """How many positions before every text the method takes for itself."""
         return 0
 
+    def starting_from(self, start: Mapping[str, Tensor]) -> Self:
+        """The same method, with what `Attachment.start` gave in the place of what `attach` would compute."""
+        return self
+
 
 class Attachment:
     """A model prepared for training: what trains, where the trunk ends, how to save, merge and undo."""
@@ -52,12 +56,14 @@ class Attachment:
         tied: ModelSpec | None = None,
         rates: Mapping[str, float] | None = None,
         schedule: Sequence[tuple[int, Cut]] = (),
+        start: Sequence[str] = (),
     ) -> None:
         self.model = model
         self.cut = cut
         self.rates = dict(rates or {})  # trainable name -> factor on its learning rate, where it is not 1
         self.defaults: dict[str, float] = {}  # trainable name -> its rate without train.lr, where it is another's
         self.schedule = list(schedule)  # [(epoch, cut)] where not all trains from the start, see adapt/unfreezing.py
+        self._start = tuple(start)  # frozen tensors that the method computed, and that nothing else can give back
         self._replaced = dict(replaced or {})  # role -> (original, replacement)
         self._merge = merge
         self._before = dict(before or {})  # values of base weights that will change, for `detach`
@@ -95,6 +101,10 @@ class Attachment:
         """Copies of everything that trains, keyed by role."""
         return {name: p.detach().clone() for name, p in self.parameters()}
 
+    def start(self) -> dict[str, Tensor]:
+        """What the method computed when it was attached and a saved run needs: `Method.starting_from` takes it."""
+        return {name: self.model.get_parameter(name).detach() for name in self._start}
+
     @torch.no_grad()
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Put saved values back; a missing, unknown or misshapen one is an error."""
@@ -125,7 +135,7 @@ class Attachment:
         self._settle.append(settle)
 
     def merge(self) -> None:
-        """Fold what was learnt into the base weights, where the method can, and leave a plain model."""
+        """Fold what was learnt into the base weights and leave a plain model; InputError where the method cannot."""
         if self._merge is not None:  # first: it may refuse
             self._merge()
         self._settle_all(learnt=True)

@@ -21,11 +21,11 @@ def check_range(model: Transformer, method: str, first: int, last: int | None) -
     depth = max(len(stack.blocks) for stack in stacks(model).values())
     if last is not None and last < first:
         raise InputError(f"method: {method}: last_block {last} lies below first_block {first}; no block is left.")
-    for field, number in (("first_block", first), ("last_block", last)):
-        if number is not None and number >= depth:
-            raise InputError(
-                f"method: {method}: {field} is {number}, but the model has {depth} blocks: 0 to {depth - 1}."
-            )
+    there = f"the model has {depth} blocks, 0 to {depth - 1}."
+    if first >= depth:
+        raise InputError(f"method: {method} finds nothing from block {first} upwards: {there}")
+    if last is not None and last >= depth:
+        raise InputError(f"method: {method}: last_block is {last}, but {there}")
 
 
 def in_range(name: str, first: int, last: int | None) -> bool:

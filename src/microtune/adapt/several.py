@@ -9,11 +9,11 @@ train goes by the one that stands first.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from pydantic import Field, field_validator
@@ -39,6 +39,10 @@ class Together(Attachment):
     def kept(self) -> list[Tensor]:
         """As `Attachment.kept`."""
         return [*super().kept(), *(tensor for attachment in self._inner for tensor in attachment.kept())]
+
+    def start(self) -> dict[str, Tensor]:
+        """As `Attachment.start`."""
+        return {name: value for attachment in self._inner for name, value in attachment.start().items()}
 
     def merge(self) -> None:
         """As `Attachment.merge`; the last one attached goes first."""
@@ -82,6 +86,17 @@ class Several(Method):
     def default_head_lr(self) -> float | None:  # type: ignore[override]
         """That of the first."""
         return self.made[0].default_head_lr
+
+    @property
+    def virtual_tokens(self) -> int:
+        """As `Method.virtual_tokens`."""
+        return sum(method.virtual_tokens for method in self.made)
+
+    def starting_from(self, start: Mapping[str, Tensor]) -> Self:
+        """As `Method.starting_from`."""
+        again = self.model_copy()
+        again.__dict__["made"] = [method.starting_from(start) for method in self.made]
+        return again
 
     def attach(self, model: Transformer) -> Attachment:
         """Attach all; InputError, with the model as it was, where two do not go together."""

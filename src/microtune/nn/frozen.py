@@ -140,7 +140,10 @@ def thaw_linears(network: nn.Module, replaced: dict[str, nn.Linear], fresh: Call
         weight = frozen.weight.detach().clone()  # in memory of its own, as a layer that was never prepared
         if frozen.rounded:
             source = fresh() if source is None else source
-            weight = source.get_parameter(f"{role.removesuffix('.base')}.weight").detach().to(weight.device)
+            whole = role.removesuffix(".base")
+            weight = source.get_parameter(f"{whole}.weight").detach().to(weight.device)
+            held: Callable[[Tensor], Tensor] | None = getattr(network.get_submodule(whole), "held", None)
+            weight = weight if held is None else held(weight)  # a layer above may hold a part of it only
         linear.weight = nn.Parameter(weight, requires_grad=False)
         parent, _, name = role.rpartition(".")
         setattr(network.get_submodule(parent), name, linear)

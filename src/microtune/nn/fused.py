@@ -24,11 +24,13 @@ from microtune.nn.kernels import (
     Grads,
     LinearPass,
     NormPass,
+    SlotPass,
     aten,
     parameters_of,
     rotated,
 )
 from microtune.nn.layers import MLP, LayerNorm, RMSNorm
+from microtune.nn.spec import Activation
 
 if TYPE_CHECKING:
     from microtune.nn.transformer import Block, Flow, Residual
@@ -81,12 +83,22 @@ def trainables(block: Block, roles: dict[str, Parts]) -> list[Tensor]:
     """Every tensor of the block that trains."""
     norms = [m for r in (block.attention_residual, block.mlp_residual) for m in (r.norm, r.after)]
     found = [p for norm in norms for p in norm.parameters() if p.requires_grad]
-    return found + [p for parts in roles.values() for p in parameters_of(parts)]
+    slots = [slot_parts(r) for r in (block.attention_residual, block.mlp_residual)]
+    inside = [*roles.values(), *(parts for slot in slots if slot is not None for parts in slot[:2])]
+    return found + [p for parts in inside for p in parameters_of(parts)]
+
+
+def slot_parts(residual: Residual) -> tuple[Parts, Parts, Activation] | None:
+    """Both linear layers and the activation of what stands in the slot; None where it is empty or cannot say."""
+    ask = getattr(residual.slot, "bottleneck", None)
+    found: tuple[Parts, Parts, Activation] | None = None if ask is None else ask()
+    return found
 
 
 def _slotted(residual: Residual) -> bool:
+    """Whether a norm or the slot holds something that has no fast form."""
     norms = all(isinstance(m, (LayerNorm, RMSNorm, nn.Identity)) for m in (residual.norm, residual.after))
-    return not isinstance(residual.slot, nn.Identity) or not norms
+    return not norms or (not isinstance(residual.slot, nn.Identity) and slot_parts(residual) is None)
 
 
 def run_block(block: Block, x: Tensor, flow: Flow) -> Tensor:
@@ -146,6 +158,8 @@ class ResidualPass:
         self.norm = NormPass(residual.norm, dtype)
         self.after = None if isinstance(residual.after, nn.Identity) else NormPass(residual.after, dtype)
         self.dropout = DropoutPass(residual.dropout if residual.training else 0.0)
+        parts = slot_parts(residual)
+        self.slot = None if parts is None else SlotPass(parts, dtype)
         self.readout: Tensor | None = None
         self.kept = torch.empty(0)
         self.rows = 0
@@ -159,13 +173,16 @@ class ResidualPass:
         if self.after is not None:
             inner = self.after.forward(inner)
         inner = self.dropout.forward(inner)
+        if self.slot is not None:
+            inner = self.slot.forward(inner)
         total = (x if readout is None else x[readout]) + inner
         return self.norm.forward(total, total.dtype) if self.post else total
 
     def backward(self, dy: Tensor, grads: Grads, wanted: bool) -> Tensor | None:
         """Gradient in the sum -> gradient in x."""
         through = self.norm.backward(dy, grads) if self.post else dy
-        inner = self.dropout.backward(through)
+        inner = through if self.slot is None else self.slot.backward(through, grads)
+        inner = self.dropout.backward(inner)
         if self.after is not None:
             inner = self.after.backward(inner, grads)
         source = self.kept.to(self.dtype) if self.post else self.norm.again()

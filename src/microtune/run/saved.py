@@ -7,7 +7,6 @@ of microtune can still load the run.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -32,6 +31,7 @@ from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Choice, ModelChoice, Section, validated
 from microtune.run.added import grow_again
+from microtune.run.digest import weights_digest
 from microtune.run.disk import read_tensors, verify_folder, write_folder, write_json, write_tensors
 from microtune.run.load import DTYPES, Model, check_ids, fill, load_base
 from microtune.run.sources import READ, Place, locate
@@ -43,7 +43,7 @@ COPIED_BASE_BYTES = 50_000_000
 def save_run(run: Path, model: Model, method: Method, attachment: Attachment, choice: ModelChoice, seed: int) -> None:
     """Write `run/model`, whole or not at all."""
     assert model.task is not None
-    task = model.task
+    task, base = model.task, _base_record(model, choice, method, seed)
     record = {
         "spec": model.spec.to_dict(),
         "family": model.family,
@@ -53,12 +53,14 @@ def save_run(run: Path, model: Model, method: Method, attachment: Attachment, ch
         "task": task.model_dump(mode="json"),
         "normalize": model.normalize,
         "max_length": choice.max_length or model.max_length,
-        "base": _base_record(model, choice, method, seed),
+        "base": base,
         **({} if model.added is None else {"added": asdict(model.added)}),
     }
 
     def fill(work: Path) -> None:
         write_tensors(work / "trained.safetensors", {k: v.cpu() for k, v in attachment.state().items()})
+        if attachment.start():
+            write_tensors(work / "start.safetensors", {k: v.cpu() for k, v in attachment.start().items()})
         write_json(work / "model.json", record)
         model.text.save(work)
         if method.name != "full" and choice.weights == "random":
@@ -67,7 +69,7 @@ def save_run(run: Path, model: Model, method: Method, attachment: Attachment, ch
         elif method.name != "full" and model.place is not None and model.place.kind == "embedded":
             _copy_base(model.place.path, work / "base")
         if isinstance(method, (LoRA, IA3)) and choice.weights == "pretrained" and model.added is None:
-            _write_adapter(work, model, method)
+            _write_adapter(work, model, method, base["digest"])
 
     write_folder(run / "model", fill)
 
@@ -134,8 +136,8 @@ def load_run(place: Place, dtype: str | None) -> Model:
         if new is not None:
             grow_again(model, new, str(file))
         with named("fits"):
-            _check_fits(folder, model.spec, task, method, new, trained, None)
-        _adapt(model.network, task, method, new, trained)
+            start = _check_fits(folder, model.spec, task, method, new, trained, None)
+        _adapt(model.network, task, method.starting_from(start), new, trained)
     model.added = new
     model.task, model.place, model.max_length = task, place, record.max_length
     model.tokenizer = Tokenizer.load(folder)
@@ -193,10 +195,10 @@ def _check_fits(
     new: New | None,
     trained: Mapping[str, Tensor],
     frozen: Mapping[str, Tensor] | None,
-) -> None:
+) -> dict[str, Tensor]:
     """The tensors are those of the model that model.json describes; asked of a twin without memory, before building.
 
-    frozen: where the run holds the base's tensors itself.
+    frozen: where the run holds the base's tensors itself; else what the method began with is read, and returned.
     """
     layers = sum(stack.num_layers for stack in (spec.encoder, spec.decoder) if stack)
     if frozen is not None and layers > len(trained) + len(frozen):
@@ -204,9 +206,13 @@ def _check_fits(
     with shapes_only():
         twin = Transformer(spec)
         twin.head = task.make_head(spec) or twin.head
-        attach(method, twin, new)
+        begun = attach(method, twin, new).start()
     wanted = {n: p.shape for n, p in twin.named_parameters() if p.requires_grad}
     found = {n: t.shape for n, t in trained.items()}
+    start = read_tensors(folder / "start.safetensors") if begun and frozen is None else {}
+    if frozen is None:
+        wanted |= {n: t.shape for n, t in begun.items()}
+        found |= {n: t.shape for n, t in start.items()}
     if frozen:
         wanted |= {n: p.shape for n, p in twin.named_parameters() if not p.requires_grad}
         found |= {n: t.shape for n, t in frozen.items()}
@@ -214,6 +220,7 @@ def _check_fits(
         if wanted.get(name) != found.get(name):
             asked, there = (list(s) if s is not None else "none" for s in (wanted.get(name), found.get(name)))
             raise RunError(f'{folder}: tensor "{name}": {there} in the files, but model.json asks for {asked}.')
+    return start
 
 
 def _base_record(model: Model, choice: ModelChoice, method: Method, seed: int) -> dict[str, Any]:
@@ -232,17 +239,6 @@ def _base_record(model: Model, choice: ModelChoice, method: Method, seed: int) -
     }
 
 
-def weights_digest(place: Place) -> str:
-    """SHA-256 over the safetensors files of a model."""
-    digest = hashlib.sha256()
-    named = [place.path / name for name in place.weights]
-    for path in named or sorted(place.path.glob("*.safetensors")):
-        with open(path, "rb") as source:
-            while block := source.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
 def _copy_base(source: Path, target: Path) -> None:
     files = [p for p in source.iterdir() if p.is_file() and p.suffix in READ]
     pooling = source / "1_Pooling" / "config.json"
@@ -256,7 +252,7 @@ def _copy_base(source: Path, target: Path) -> None:
         shutil.copyfile(pooling, target / "1_Pooling" / "config.json")
 
 
-def _write_adapter(work: Path, model: Model, method: LoRA | IA3) -> None:
+def _write_adapter(work: Path, model: Model, method: LoRA | IA3, digest: str) -> None:
     """A second copy of what trained, for users of `peft`; left out where transformers has no such head."""
     from microtune.run.peft import has_peft_form, write_peft
 
@@ -264,4 +260,4 @@ def _write_adapter(work: Path, model: Model, method: LoRA | IA3) -> None:
         return
     name = str(model.place.path.resolve()) if model.place.kind == "folder" else model.place.name
     copied = (work / "base").is_dir()
-    write_peft(work / "adapter", model, method, base_name="../base" if copied else name)
+    write_peft(work / "adapter", model, method, base_name="../base" if copied else name, digest=digest)

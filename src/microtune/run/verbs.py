@@ -20,12 +20,12 @@ from microtune.recipe import Recipe, validated
 from microtune.run import predict as prediction
 from microtune.run import pretrain as pretraining
 from microtune.run import tune as tuning
+from microtune.run.digest import weights_digest
 from microtune.run.evaluate import Score
 from microtune.run.folder import RunFolder, default_name
 from microtune.run.hub.revisions import pin
 from microtune.run.load import Model, load
 from microtune.run.prepare import hashes
-from microtune.run.saved import weights_digest
 from microtune.run.session import stoppable
 from microtune.run.sources import locate
 from microtune.run.track import Trackers

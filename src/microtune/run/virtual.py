@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from microtune.adapt.base import Method
+from microtune.adapt.several import Several
 from microtune.adapt.virtual import VirtualMethod
 from microtune.errors import InputError
 from microtune.run.load import Model
@@ -13,6 +14,8 @@ from microtune.tasks.base import Encoded
 
 def begin(method: Method, model: Model) -> list[str]:
     """Give a method, attached to `model`, the ids of the text that it wants to begin as; notes about it."""
+    if isinstance(method, Several):
+        return [note for part in method.made for note in begin(part, model)]
     if not isinstance(method, VirtualMethod) or method.opening is None:
         return []
     if model.tokenizer is None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from microtune.adapt.virtual import refuse_virtual
 from microtune.errors import InputError, RunError, suggest
 from microtune.run.disk import write_folder, write_json
-from microtune.run.export.merging import fold, merged
+from microtune.run.export.merging import fold, merged, refuse_slots
 from microtune.run.export.parity import Parity, outputs, run_items, stored_rows
 from microtune.run.load import DTYPES, Model, load
 
@@ -58,6 +58,7 @@ def export(
     kind = _number_format(format, dtype)
     target = _target(out, overwrite)
     model = load(source, dtype="float32")
+    refuse_slots(source, model.network)
     if format == "peft":
         return _export_peft(model, target)
     refuse_virtual(model.network)

@@ -19,7 +19,7 @@ from microtune.adapt.lora import LoRALinear
 from microtune.adapt.virtual import refuse_virtual
 from microtune.errors import CheckError, InputError
 from microtune.nn.added import settle
-from microtune.nn.transformer import Transformer
+from microtune.nn.transformer import Residual, Transformer
 from microtune.run.evaluate import evaluate_items
 from microtune.run.export.parity import ROUNDING, gap_of, largest, outputs, run_items, stored_rows
 from microtune.run.load import Model, load
@@ -59,6 +59,7 @@ def merged(source: str | Path) -> Merged:
     """
     model = load(source, dtype="float32")
     refuse_virtual(model.network)
+    refuse_slots(source, model.network)
     if not any(isinstance(module, (LoRALinear, IA3Linear)) for module in model.network.modules()):
         raise InputError(
             f"{source}: there is nothing to merge: it holds no low-rank update and no factor. Its weights are whole; "
@@ -72,6 +73,16 @@ def merged(source: str | Path) -> Merged:
     made = Merged(model, updates, gap_of(wanted, got), ROUNDING * largest(wanted), before, after, why, rows)
     _require(made, model)
     return made
+
+
+def refuse_slots(source: str | Path, network: nn.Module) -> None:
+    """InputError where something stands between the layers of a network, which no weight and no other form can hold."""
+    if any(isinstance(m, Residual) and not isinstance(m.slot, nn.Identity) for m in network.modules()):
+        raise InputError(
+            f"{source}: tuned with bottleneck adapters, which stand between the layers: they cannot be folded into "
+            "weights, and no exported form holds them. Use the run itself (microtune predict, evaluate, chat), or tune "
+            "with lora, which can be merged and exported."
+        )
 
 
 @torch.no_grad()

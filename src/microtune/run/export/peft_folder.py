@@ -17,6 +17,7 @@ from microtune.adapt.virtual import VirtualMethod
 from microtune.data.objects import read_object
 from microtune.errors import InputError, RunError
 from microtune.recipe import validated
+from microtune.run.digest import weights_digest
 from microtune.run.load import Model
 from microtune.run.peft import adapter_base, write_peft
 from microtune.run.peft.config import AdapterConfig, adapter_config
@@ -30,13 +31,14 @@ from microtune.run.sources import READ, Place, locate
 class Base:
     """What an adapter stands on: the name that its file gives, where it is now, and the method's options.
 
-    inside: the base is copied into the adapter's folder, and `name` is its place there.
+    inside: the base is copied into the adapter's folder, and `name` is its place there. weights: as in `Place`.
     """
 
     name: str
     path: Path
     method: Method
     inside: bool = False
+    weights: tuple[str, ...] = ()
 
 
 def base_of(place: Place) -> Base:
@@ -77,12 +79,13 @@ def _variant(config: AdapterConfig) -> Literal["plain", "rslora", "dora"]:
 def _from(place: Place, name: str, method: Method) -> Base:
     if place.kind == "embedded":
         return Base("base", place.path, method, inside=True)
-    return Base(name, place.path, method)
+    return Base(name, place.path, method, weights=place.weights)
 
 
 def write_adapter(work: Path, model: Model, base: Base) -> None:
     """Adapter, tokenizer and, where it travels along, the base, into the folder `work`."""
-    write_peft(work, model, base.method, base_name=base.name)
+    digest = weights_digest(Place("folder", base.name, base.path, weights=base.weights))
+    write_peft(work, model, base.method, base_name=base.name, digest=digest)
     if model.tokenizer is not None:
         model.tokenizer.save(work)
     if base.inside:

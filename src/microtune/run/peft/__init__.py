@@ -28,6 +28,7 @@ from microtune.families.rules import Rule
 from microtune.nn.heads import LabelHead
 from microtune.nn.hidden_layer import HiddenLayer
 from microtune.nn.transformer import Transformer
+from microtune.run.digest import check_base, header
 from microtune.run.disk import read_tensors, write_json, write_tensors
 from microtune.run.hub import is_id
 from microtune.run.load import Model, load_base
@@ -42,20 +43,21 @@ PICKLE = "adapter_model.bin"
 WHOLE = ("classifier", "score")  # modules that PEFT itself saves of a SEQ_CLS model, with all that is inside
 
 
-def write_peft(folder: Path, model: Model, method: Method, *, base_name: str) -> None:
+def write_peft(folder: Path, model: Model, method: Method, *, base_name: str, digest: str = "") -> None:
     """Write the LoRA updates of `model`, its IA3 factors or virtual tokens, and its label head, as `peft` does.
 
-    base_name: what `base_model_name_or_path` says. Raises InputError where transformers has no such label head, or peft
-    no such adapter.
+    PiSSA becomes LoRA of twice the rank. base_name: what `base_model_name_or_path` says; digest: of its weights
+    (`weights_digest`), which loading compares. Raises InputError where transformers has no such label head, or peft no
+    such adapter.
     """
     if isinstance(method, IA3):
         from microtune.run.peft.ia3 import write_ia3  # which reads names by the functions below
 
-        write_ia3(folder, model, base_name=base_name)
+        write_ia3(folder, model, base_name=base_name, digest=digest)
         return
     if isinstance(method, VirtualMethod):
         head = _their_head(model)
-        write_virtual(folder, model, base_name=base_name, head=head, saved=_saved_modules(head))
+        write_virtual(folder, model, base_name=base_name, head=head, saved=_saved_modules(head), digest=digest)
         return
     assert isinstance(method, LoRA)
     found = _by_module(model)
@@ -96,7 +98,7 @@ def write_peft(folder: Path, model: Model, method: Method, *, base_name: str) ->
         "init_lora_weights": True,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / WEIGHTS, {name: t.detach().cpu() for name, t in tensors.items()}, {"format": "pt"})
+    write_tensors(folder / WEIGHTS, {name: t.detach().cpu() for name, t in tensors.items()}, header(digest))
     write_json(folder / CONFIG, config)
 
 
@@ -138,16 +140,17 @@ def _joined(model: Model, module: str, parts: Mapping[int, LoRALinear], *, dora:
     if dora:
         columns = [magnitude_of(model.network.get_submodule(role))[:, None] for role in members]
         magnitude = torch.cat(_rule(model, module).pieces(columns))[:, 0]
+    factors = {i: update.factors() for i, update in parts.items()}
     if len(members) == 1:
-        return Update(parts[0].lora_A, parts[0].lora_B, scale, magnitude)
-    ranks = [parts[i].lora_A.shape[0] if i in parts else 0 for i in range(len(members))]
-    dtype = next(iter(parts.values())).lora_B.dtype
+        return Update(*factors[0], scale, magnitude)
+    ranks = [len(factors[i][0]) if i in parts else 0 for i in range(len(members))]
+    dtype = next(iter(factors.values()))[1].dtype
     rows = [torch.zeros(_linear(model.network, role).out_features, sum(ranks), dtype=dtype) for role in members]
     for i, update in parts.items():
         column = sum(ranks[:i])
-        block = update.lora_B.detach().cpu()
+        block = factors[i][1].cpu()
         rows[i][:, column : column + ranks[i]] = block if update.scale == scale else block * (update.scale / scale)
-    A = torch.cat([parts[i].lora_A.detach().cpu() for i in sorted(parts)])
+    A = torch.cat([factors[i][0].cpu() for i in sorted(parts)])
     return Update(A, torch.cat(_rule(model, module).pieces(rows)), scale, magnitude)
 
 
@@ -224,7 +227,9 @@ def load_adapter(place: Place, dtype: str | None) -> Model:
     config = adapter_config(values, place.path / CONFIG)
     factors = config.peft_type == "IA3"
     tensors = _read(place.path, factors=factors)
-    model = load_base(adapter_base(place, config), dtype)
+    base = adapter_base(place, config)
+    model = load_base(base, dtype)
+    check_base(place.path / WEIGHTS, base)
     model.place = place
     with named("fits"):
         updates = {} if factors else _take_updates(place.path, tensors, dora=config.use_dora)

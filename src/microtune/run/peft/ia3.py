@@ -19,6 +19,7 @@ from microtune.adapt.ia3 import IA3Linear
 from microtune.errors import InputError
 from microtune.families.base import module_name, roles
 from microtune.nn.heads import LabelHead
+from microtune.run.digest import header
 from microtune.run.disk import write_json, write_tensors
 from microtune.run.load import Model
 from microtune.run.peft import _linear, _modules, _rule, _saved_modules, _split, _targets, _their_head, _transposed
@@ -28,7 +29,7 @@ from microtune.run.peft.update import CONFIG, PREFIX, WEIGHTS
 END = ".ia3_l"  # end of a name
 
 
-def write_ia3(folder: Path, model: Model, *, base_name: str) -> None:
+def write_ia3(folder: Path, model: Model, *, base_name: str, digest: str) -> None:
     """Write the factors of `model`, and its label head, as `peft` does.
 
     InputError where there are none, where transformers has no such label head, or where a fused module cannot say them.
@@ -64,7 +65,7 @@ def write_ia3(folder: Path, model: Model, *, base_name: str) -> None:
         "init_ia3_weights": True,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / WEIGHTS, {n: t.detach().cpu().contiguous() for n, t in tensors.items()}, {"format": "pt"})
+    write_tensors(folder / WEIGHTS, {n: t.detach().cpu().contiguous() for n, t in tensors.items()}, header(digest))
     write_json(folder / CONFIG, config)
 
 

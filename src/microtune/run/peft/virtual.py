@@ -24,6 +24,7 @@ from microtune.errors import InputError, RunError, named
 from microtune.nn.heads import LabelHead
 from microtune.nn.virtual import Prefix, Prompt, VirtualTokens
 from microtune.recipe import validated
+from microtune.run.digest import check_base, header
 from microtune.run.disk import read_tensors, write_json, write_tensors
 from microtune.run.load import Model, load_base
 from microtune.run.peft.config import AdapterConfig
@@ -92,7 +93,7 @@ def virtual_config(values: Mapping[str, Any], path: Path) -> VirtualConfig:
 
 
 def write_virtual(
-    folder: Path, model: Model, *, base_name: str, head: Mapping[str, Tensor], saved: list[str] | None
+    folder: Path, model: Model, *, base_name: str, head: Mapping[str, Tensor], saved: list[str] | None, digest: str
 ) -> None:
     """Write the virtual tokens of `model` as `peft` does, and its label head.
 
@@ -128,7 +129,7 @@ def write_virtual(
     tensors = {TENSOR: tensor, **{f"{HEAD}{name}": value for name, value in head.items()}}
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    write_tensors(folder / WEIGHTS, kept, {"format": "pt"})
+    write_tensors(folder / WEIGHTS, kept, header(digest))
     write_json(folder / CONFIG, config)
 
 
@@ -184,6 +185,7 @@ def load_virtual(place: Place, config: VirtualConfig, base: Place, dtype: str | 
     """The base with the virtual tokens of an adapter folder before every text; what does not fit is an InputError."""
     tensors = _read(place.path)
     model = load_base(base, dtype)
+    check_base(place.path / WEIGHTS, base)
     model.place = place
     with named("fits"):
         _attach(place.path / WEIGHTS, model, config, tensors)

@@ -1,0 +1,103 @@
+"""Bottleneck adapters: small networks between the frozen layers, h -> h + up(activation(down(h))).
+
+`houlsby` puts one after attention and one after the MLP of each block (Houlsby et al., 2019), `pfeiffer` one after the
+MLP alone (Pfeiffer et al., 2020). Each reads what its branch is about to add to the residual stream, behind a norm that
+stands at the end of the branch, and before a norm over the sum: the place in Houlsby's figure. (AdapterHub's
+configuration named after Pfeiffer also moves the norm; that is not done here.) In a decoder that reads an encoder,
+`houlsby` means self-attention; cross-attention has none, as in AdapterHub's default.
+
+`up` begins at zero, so the output is unchanged at the start. The papers' ReLU can be named; it is not the default,
+because all of the few numbers in between may happen to be negative for every token, and then nothing ever moves. What an adapter computes is no linear function of the
+layer below it: it cannot be folded into weights, and no exported form has a place for it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from microtune.adapt.base import Attachment, Method, freeze, methods, set_module, train_task_head
+from microtune.adapt.ranges import check_range, cut_below, in_range
+from microtune.errors import InputError
+from microtune.nn.frozen import Parts, parts_of
+from microtune.nn.layers import ACTIVATIONS
+from microtune.nn.spec import Activation
+from microtune.nn.transformer import Residual, Transformer
+
+PLACES = {"houlsby": ("attention_residual", "mlp_residual"), "pfeiffer": ("mlp_residual",)}
+
+
+class BottleneckAdapter(nn.Module):
+    """h + up(activation(down(h))), with `size` numbers between; computed in at least float32."""
+
+    def __init__(self, width: int, size: int, activation: Activation, like: Tensor) -> None:
+        super().__init__()
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        self.down = nn.Linear(width, size, dtype=dtype, device=like.device)
+        self.up = nn.Linear(size, width, dtype=dtype, device=like.device)
+        self.kind = activation
+        self.activation = ACTIVATIONS[activation]
+        for zero in (self.down.bias, self.up.weight, self.up.bias):
+            nn.init.zeros_(zero)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """[N, D] -> [N, D]."""
+        inner = h if torch.is_autocast_enabled(h.device.type) else h.to(self.down.weight.dtype)
+        return h + self.up(self.activation(self.down(inner))).to(h.dtype)
+
+    def bottleneck(self) -> tuple[Parts, Parts, Activation] | None:
+        """What the fast path asks of what stands in a slot; None where a layer cannot say."""
+        down, up = parts_of(self.down), parts_of(self.up)
+        return None if down is None or up is None else (down, up, self.kind)
+
+
+class Bottleneck(Method):
+    """Small networks behind attention and MLP."""
+
+    name: Literal["bottleneck"] = "bottleneck"
+    placement: Literal["houlsby", "pfeiffer"] = Field(
+        default="houlsby", description="houlsby: after attention and after the MLP; pfeiffer: after the MLP"
+    )
+    reduction: int = Field(default=16, ge=1, description="hidden_size / reduction numbers in between, at least one")
+    activation: Activation = Field(default="gelu", description="of the numbers in between")
+    first_block: int = Field(default=0, ge=0, description="adapters only from this block upwards, the lowest is 0")
+    last_block: int | None = Field(default=None, ge=0, description="and up to this one, included; default: to the top")
+    short: ClassVar[str | None] = "reduction"
+    default_lr: ClassVar[float] = 2e-3
+    default_head_lr: ClassVar[float | None] = 4e-3
+
+    def attach(self, model: Transformer) -> Attachment:
+        """Freeze everything, fill the slots, let a label head train."""
+        check_range(model, self.name, self.first_block, self.last_block)
+        slots = [
+            f"{role}.slot"
+            for role, module in model.named_modules()
+            if isinstance(module, Residual)
+            and role.rpartition(".")[2] in PLACES[self.placement]
+            and in_range(role, self.first_block, self.last_block)
+        ]
+        freeze(model)
+        replaced: dict[str, tuple[nn.Module, nn.Module]] = {}
+        like = model.tokens.weight
+        for role in slots:
+            stack = model.encoder if role.startswith("encoder.") else model.decoder
+            assert stack is not None
+            width = stack.spec.hidden_size
+            adapter = BottleneckAdapter(width, max(width // self.reduction, 1), self.activation, like)
+            replaced[role] = (model.get_submodule(role), adapter)
+            set_module(model, role, adapter)
+        train_task_head(model)
+        return Attachment(model, cut=cut_below(model, slots), replaced=replaced, merge=_refuse)
+
+
+def _refuse() -> None:
+    raise InputError(
+        "Bottleneck adapters stand between the layers and cannot be folded into their weights; use the run as it is, "
+        "or tune with lora, which can."
+    )
+
+
+methods.add("bottleneck", Bottleneck)
