@@ -61,6 +61,7 @@ class Case:
 
     method: Any
     unchanged: bool = True  # the output at the start is that of the base
+    exact: bool = True  # to the last bit in float32, and with the base's own weights
     merges: bool = True
 
 
@@ -73,6 +74,13 @@ CASES: dict[str, Case] = {
     "lora on some": Case({"name": "lora", "rank": 2, "roles": ["q", "down"], "first_block": 1}),
     "rslora": Case({"name": "lora", "rank": 2, "variant": "rslora"}),
     "dora": Case({"name": "lora", "rank": 2, "variant": "dora"}),
+    "pissa": Case({"name": "lora", "rank": 2, "variant": "pissa"}, exact=False),
+    "lora plus": Case({"name": "lora", "rank": 2, "loraplus": 16, "last_block": 1}),
+    "bottleneck": Case("bottleneck:4", merges=False),
+    "bottleneck of Pfeiffer": Case({"name": "bottleneck", "placement": "pfeiffer", "first_block": 1}, merges=False),
+    "prompt": Case("prompt:3", unchanged=False, merges=False),
+    "prefix": Case({"name": "prefix", "tokens": 3}, unchanged=False, merges=False),
+    "prefix above": Case({"name": "prefix", "tokens": 3, "first_block": 1}, unchanged=False, merges=False),
     "bitfit": Case("bitfit"),
     "bitfit above": Case({"name": "bitfit", "first_block": 1}),
     "norms": Case("norms"),
@@ -82,6 +90,8 @@ CASES: dict[str, Case] = {
     "reinit+norms": Case("reinit:1+norms", unchanged=False),
     "ia3+lora": Case([{"name": "ia3", "roles": ["k", "down"]}, {"name": "lora", "rank": 2, "roles": ["q", "v"]}]),
     "lora+bitfit": Case("lora:2+bitfit"),
+    "prompt+norms": Case("prompt:3+norms", unchanged=False, merges=False),
+    "pissa+bitfit": Case([{"name": "lora", "rank": 2, "variant": "pissa"}, "bitfit"], exact=False),
 }
 WHOLE = [(case, kind, dtype) for case in CASES for kind in SPECS for dtype in DTYPES]
 SMALL = [  # each method on one kind of model, every second one in both number formats

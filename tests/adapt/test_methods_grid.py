@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from microtune.adapt.base import Attachment, methods
+from microtune.errors import InputError
 from microtune.nn.transformer import Cut, Transformer
 from microtune.run.precision import HeldBase
 
@@ -73,7 +74,8 @@ def test_the_output_is_unchanged_at_the_start(case: str, kind: str, dtype: str) 
     with torch.no_grad():
         wanted, found = outputs(base, dtype), outputs(model, dtype)
     if CASES[case].unchanged:
-        assert_close(found, wanted, rtol=0, atol=ROUNDING[dtype] * size(wanted))
+        rounding = ROUNDING[dtype] if CASES[case].exact or dtype == "bfloat16" else 1e-5
+        assert_close(found, wanted, rtol=0, atol=rounding * size(wanted))
     else:
         assert size(found - wanted) > 0.01
 
@@ -93,21 +95,24 @@ def test_exactly_what_is_reported_gets_gradients_and_moves(case: str, kind: str,
     held.release()
     base = dict(grid.build(kind).named_parameters())
     for name, parameter in model.named_parameters():
-        if name not in trainable and "reinit" not in case:
+        if name not in trainable and "reinit" not in case and CASES[case].exact:
             assert torch.equal(parameter, base[name.replace(".base.", ".")]), name
 
 
 @every
 def test_merged_equals_unmerged(case: str, kind: str, dtype: str) -> None:
     model, attachment = learnt(case, kind, dtype)
+    if not CASES[case].merges:
+        with pytest.raises(InputError, match="cannot be folded into"):
+            attachment.merge()
+        return
     with torch.no_grad():
         wanted = outputs(model)
         attachment.merge()
         found = outputs(model)
-    if CASES[case].merges:
-        assert_close(found, wanted, rtol=MERGED[dtype], atol=MERGED[dtype] * size(wanted))
-        parted = {"head.out.weight"} if "head" in case and kind == "decoder" else set()  # from the embedding
-        assert {n for n, _ in model.named_parameters()} == {n for n, _ in grid.build(kind).named_parameters()} | parted
+    assert_close(found, wanted, rtol=MERGED[dtype], atol=MERGED[dtype] * size(wanted))
+    parted = {"head.out.weight"} if "head" in case and kind == "decoder" else set()  # from the embedding
+    assert {n for n, _ in model.named_parameters()} == {n for n, _ in grid.build(kind).named_parameters()} | parted
     assert model.cut == Cut()
 
 
