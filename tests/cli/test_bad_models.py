@@ -302,17 +302,18 @@ ADAPTERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "kohya": ({"network_module": "networks.lora", "network_dim": 8}, ["an adapter of kohya's sd-scripts"]),
     "opendelta": ({"delta_type": "lora", "lora_r": 8}, ["an adapter of OpenDelta"]),
     "loha": ({"peft_type": "LOHA", "r": 8}, ['peft_type "LOHA" is not supported (LoHa of LyCORIS', "merge_and_unload"]),
-    "prompt": (
-        {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 8},
+    "prompt by an encoder": (
+        {"peft_type": "P_TUNING", "num_virtual_tokens": 8},
         [
-            'peft_type "PROMPT_TUNING" is not supported (prompt tuning)',
+            'peft_type "P_TUNING" is not supported (prompt tuning by an encoder)',
             "only IA3, LORA, PREFIX_TUNING and PROMPT_TUNING adapters are read: it adds virtual",
         ],
     ),
-    "prefix": (
-        {"peft_type": "PREFIX_TUNING"},
-        ['"PREFIX_TUNING" is not supported (prefix tuning)', "cannot be merged"],
+    "adaption": (
+        {"peft_type": "ADAPTION_PROMPT"},
+        ['"ADAPTION_PROMPT" is not supported (LLaMA-Adapter)', "cannot be merged"],
     ),
+    "half a prefix": ({"peft_type": "PREFIX_TUNING"}, ['"task_type" is missing']),
     "of the future": (
         {"peft_type": "MAGIC"},
         ['peft_type "MAGIC" is not supported; only IA3, LORA, PREFIX_TUNING and PROMPT_TUNING adapters are read.'],
