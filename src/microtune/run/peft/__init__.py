@@ -201,8 +201,15 @@ def _transposed(model: Model, module: str) -> bool:
 def load_adapter(place: Place, dtype: str | None) -> Model:
     """The base that an adapter folder names, with the adapter in place; whatever does not fit is an InputError."""
     config = adapter_config(read_json(place.path / CONFIG), place.path / CONFIG)
-    tensors = _read(place.path)
+    tensors = read_adapter(place.path)
     model = load_base(adapter_base(place, config), dtype)
+    put_adapter(place, config, tensors, model)
+    model.network.eval().requires_grad_(False)
+    return model
+
+
+def put_adapter(place: Place, config: AdapterConfig, tensors: dict[str, Tensor], model: Model) -> None:
+    """Put the adapter of a folder, whose `tensors` are taken out one by one, on a base; InputError as above."""
     model.place = place
     with named("fits"):
         updates = _take_updates(place.path, tensors, dora=config.use_dora)
@@ -216,8 +223,6 @@ def load_adapter(place: Place, dtype: str | None) -> Model:
         elif tensors:
             where = f'{place.path / WEIGHTS}: tensor "{min(tensors)}"'
             raise InputError(f"{where} is not part of a LoRA; it cannot be read.")
-    model.network.eval().requires_grad_(False)
-    return model
 
 
 def adapter_base(place: Place, config: AdapterConfig) -> Place:
@@ -240,7 +245,7 @@ def adapter_base(place: Place, config: AdapterConfig) -> Place:
     return found
 
 
-def _read(folder: Path) -> dict[str, Tensor]:
+def read_adapter(folder: Path) -> dict[str, Tensor]:
     """All tensors of an adapter, without the prefix that PEFT puts in front."""
     path = folder / WEIGHTS
     if not path.is_file():
