@@ -16,7 +16,7 @@ from microtune.tasks.classification import Classification
 from microtune.tasks.instruction import Instruction
 
 LABELS = ("card", "transfer")
-CLASSES = Classification(text_field="text", labels=LABELS, pooling="last", temperature=1.5)
+CLASSES = Classification(text_field="text", label_field="label", labels=LABELS, pooling="last", temperature=1.5)
 ANSWERS = Instruction(form="prompt", prompt_field="prompt", completion_field="completion")
 
 
