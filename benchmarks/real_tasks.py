@@ -136,13 +136,13 @@ def untuned(parts: dict[str, Rows], name: str, model: str) -> dict[str, Any]:
     import microtune as mt
     from microtune.data.sources import Row
     from microtune.run.evaluate import evaluate_items
-    from microtune.run.prepare import max_items_length
+    from microtune.run.prepare import items_limit
     from microtune.tasks.instruction import Instruction
 
     base = mt.load(model)
     rows = {part: [Row(row, part, i + 1) for i, row in enumerate(parts[part])] for part in ("train", "test")}
     task = Instruction().prepare(rows, text_field=TASKS[name].text, label_field=TASKS[name].label)
-    encoded = task.encode_all(rows["test"], base.text, max_items_length(base.spec, base.max_length), training=False)
+    encoded = task.encode_all(rows["test"], base.text, items_limit(base, None, 0), training=False)
     score = evaluate_items(base.network, task, encoded)
     return {"values": score.values, "intervals": score.intervals, "share": 0.0}
 

@@ -13,6 +13,7 @@ import pytest
 import microtune as mt
 
 NAMES = [
+    "Adapters",
     "CheckError",
     "InputError",
     "LimitError",
@@ -26,6 +27,7 @@ NAMES = [
     "__version__",
     "export",
     "load",
+    "load_adapters",
     "merge",
     "pretrain",
     "tune",
@@ -55,6 +57,18 @@ SIGNATURES = {
     "merge": (
         "(source: 'str | Path', *, out: 'str | Path', dtype: 'str | None' = None, overwrite: 'bool' = False) "
         "-> 'Exported'"
+    ),
+    "load_adapters": (
+        "(base: 'str | Path', adapters: 'Mapping[str, str | Path] | None' = None, *, dtype: 'str | None' = None) "
+        "-> 'Adapters'"
+    ),
+    "Adapters.combine": (
+        "(self, name: 'str', weights: 'Mapping[str, float]', *, how: 'How' = 'linear', rank: 'int | None' = None) "
+        "-> 'float'"
+    ),
+    "Adapters.predict": (
+        "(self, texts: 'str | Sequence[str]', adapters: 'AdapterNames' = None, *, min_confidence: 'float' = 0.0, "
+        "max_new_tokens: 'int' = 128) -> 'list[Prediction]'"
     ),
     "Model.generate": "(self, prompt: 'str', *, stream: 'bool' = False, **options: 'Any') -> 'str | Iterator[str]'",
     "Model.logits": (

@@ -24,11 +24,13 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 if TYPE_CHECKING:
     from microtune.nn.spec import ModelSpec, StackSpec
     from microtune.recipe import Recipe
+    from microtune.run.adapters import Adapters, load_adapters
     from microtune.run.export import export, merge
     from microtune.run.load import Model, load
     from microtune.run.verbs import Run, pretrain, tune
 
 __all__ = [
+    "Adapters",
     "CheckError",
     "InputError",
     "LimitError",
@@ -42,12 +44,14 @@ __all__ = [
     "__version__",
     "export",
     "load",
+    "load_adapters",
     "merge",
     "pretrain",
     "tune",
 ]
 
 _LAZY = {
+    "Adapters": "microtune.run.adapters",
     "Model": "microtune.run.load",
     "ModelSpec": "microtune.nn.spec",
     "Recipe": "microtune.recipe",
@@ -55,6 +59,7 @@ _LAZY = {
     "StackSpec": "microtune.nn.spec",
     "export": "microtune.run.export",
     "load": "microtune.run.load",
+    "load_adapters": "microtune.run.adapters",
     "merge": "microtune.run.export",
     "pretrain": "microtune.run.verbs",
     "tune": "microtune.run.verbs",

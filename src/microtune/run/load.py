@@ -5,7 +5,7 @@ This is the class that users hold. It speaks text and lists of ids; tensors stay
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -110,8 +110,8 @@ class Model:
             )
         if targets is not None and len(targets) != len(ids):
             raise InputError(f"There are {len(ids)} rows of ids, but {len(targets)} of targets.")
-        rows = Ragged.from_lists(self._checked(targets if targets is not None else ids))
-        sources = Ragged.from_lists(self._checked(ids)) if targets is not None else None
+        rows = Ragged.from_lists(self.checked(targets if targets is not None else ids))
+        sources = Ragged.from_lists(self.checked(ids)) if targets is not None else None
         self.network.eval()
         device = next(self.network.parameters()).device
         hidden = self.network(rows.to(device), sources=None if sources is None else sources.to(device))
@@ -150,9 +150,13 @@ class Model:
 
         Options: max_new_tokens (64), temperature (0: greedy), top_k, top_p, seed.
         """
+        pieces = self.continue_ids(self.prompt_ids(prompt), **options)
+        return pieces if stream else "".join(pieces)
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """The ids from which `generate` goes on (of an encoder-decoder, those that it answers)."""
         if self.is_encoder_decoder:
-            answer = self.continue_ids(self.text.encode(prompt), **options)
-            return answer if stream else "".join(answer)
+            return self.text.encode(prompt)
         bos = self.text.id("bos")
         ids = [
             *([bos] if bos is not None and bos != self.text.id("eos") else []),
@@ -160,19 +164,12 @@ class Model:
         ]
         if not ids:
             raise InputError("The prompt is empty, and this model has no token to begin with.")
-        pieces = self.continue_ids(ids, **options)
-        return pieces if stream else "".join(pieces)
+        return ids
 
     def continue_ids(self, ids: Sequence[int], *, max_new_tokens: int = 64, **options: Any) -> Iterator[str]:
         """Text that continues ready-made ids (an encoder-decoder answers them), in pieces of whole characters."""
-        new: list[int] = []
-        shown = ""
-        for chosen in self.next_ids(ids, max_new_tokens=max_new_tokens, stop_ids=self.text.stop_ids, **options):
-            new.append(chosen)
-            text = self.text.decode(new)
-            if not text.endswith("\ufffd") and len(text) > len(shown):
-                yield text[len(shown) :]
-                shown = text
+        new = self.next_ids(ids, max_new_tokens=max_new_tokens, stop_ids=self.text.stop_ids, **options)
+        yield from whole_characters(new, self.text)
 
     def next_ids(
         self, ids: Sequence[int], *, max_new_tokens: int = 64, stop_ids: Sequence[int] = (), **options: Any
@@ -182,7 +179,7 @@ class Model:
         Where an encoder-decoder begins and ends, and which ids it may not give, is what its files say.
         """
         self.vocabulary_head()
-        limit, row = self.room, self._checked([ids])[0]
+        limit, row = self.room, self.checked([ids])[0]
         if not self.is_encoder_decoder:
             if limit is not None and len(row) + max_new_tokens > limit:
                 max_new_tokens = limit - len(row)
@@ -216,7 +213,8 @@ class Model:
         left = f", of which virtual tokens take {taken}" if taken else ""
         return f"{self.spec.max_positions} positions{left}"
 
-    def _checked(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    def checked(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Rows of ids as they are, or an InputError where the model cannot read one."""
         limit, size = self.room, self.spec.vocab_size
         for number, row in enumerate(rows):
             if not len(row):
@@ -226,6 +224,18 @@ class Model:
             if min(row) < 0 or max(row) >= size:
                 raise InputError(f"Row {number} holds an id outside 0..{size - 1}, the model's vocabulary.")
         return [list(row) for row in rows]
+
+
+def whole_characters(new: Iterable[int], tokenizer: Tokenizer) -> Iterator[str]:
+    """The text of new ids in pieces, each given as soon as its last character is whole."""
+    ids: list[int] = []
+    shown = ""
+    for chosen in new:
+        ids.append(chosen)
+        text = tokenizer.decode(ids)
+        if not text.endswith("\ufffd") and len(text) > len(shown):
+            yield text[len(shown) :]
+            shown = text
 
 
 def load(

@@ -62,13 +62,15 @@ def predict(
 
 def _generated(model: Model, task: Task, rows: Sequence[Row], max_new_tokens: int) -> Iterator[Prediction]:
     for index, row in enumerate(rows):
-        if isinstance(task, Instruction):
-            answer = "".join(model.continue_ids(prompt_ids(model, task, row), max_new_tokens=max_new_tokens))
-        else:
-            answer = model.generate(
-                str(row.data.get(getattr(task, "text_field", None) or "text", "")), max_new_tokens=max_new_tokens
-            )
+        answer = "".join(model.continue_ids(asked_ids(model, task, row), max_new_tokens=max_new_tokens))
         yield Prediction(answer, 1.0, row=index)
+
+
+def asked_ids(model: Model, task: Task, row: Row) -> list[int]:
+    """The ids that a model tuned on text goes on from, to answer such a row."""
+    if isinstance(task, Instruction):
+        return prompt_ids(model, task, row)
+    return model.prompt_ids(str(row.data.get(getattr(task, "text_field", None) or "text", "")))
 
 
 def prompt_ids(model: Model, task: Instruction, row: Row) -> list[int]:

@@ -108,17 +108,24 @@ class RunRecord(Section):
     added: AddedRecord | None = None
 
 
-def load_run(place: Place, dtype: str | None) -> Model:
-    """The tuned model of a finished run, its adapter in place."""
-    folder = place.path / "model"
+def read_record(folder: Path) -> tuple[RunRecord, Method, Task]:
+    """What stands in the `model/` of a run: the record, its method and its task; RunError where it is damaged."""
     damage = verify_folder(folder)
     if damage is not None:
         raise RunError(f"{folder}: the saved model is damaged ({damage}); run its command again with --overwrite.")
-    file, frozen_file = folder / "model.json", folder / "frozen.safetensors"
+    file = folder / "model.json"
     record = validated(RunRecord, read_object(file, error=RunError), str(file))
     method = make_method(record.method)
     task = validated(tasks[record.task.name], {"name": record.task.name, **record.task.options}, f"{file}: task")
     task.check_ready(str(file))
+    return record, method, task
+
+
+def load_run(place: Place, dtype: str | None) -> Model:
+    """The tuned model of a finished run, its adapter in place."""
+    folder = place.path / "model"
+    record, method, task = read_record(folder)
+    file, frozen_file = folder / "model.json", folder / "frozen.safetensors"
     number = DTYPES[dtype or "float32"]
     new = None if record.added is None else New(record.added.first, record.added.count)
     whole = method.name == "full" or frozen_file.is_file()  # then the run holds all tensors itself
@@ -127,7 +134,7 @@ def load_run(place: Place, dtype: str | None) -> Model:
     if whole:
         spec = ModelSpec.from_dict(record.spec)
         with named("fits"):
-            _check_fits(folder, spec, task, method, new, trained, frozen)
+            check_fits(folder, spec, task, method, new, trained, frozen)
         model = _whole(spec, task, method, new, trained | frozen)
         model.family, model.config, model.normalize = record.family, record.config, record.normalize
         model.generation = record.generation
@@ -136,8 +143,8 @@ def load_run(place: Place, dtype: str | None) -> Model:
         if new is not None:
             grow_again(model, new, str(file))
         with named("fits"):
-            start = _check_fits(folder, model.spec, task, method, new, trained, None)
-        _adapt(model.network, task, method.starting_from(start), new, trained)
+            start = check_fits(folder, model.spec, task, method, new, trained, None)
+        put_on(model.network, task, method.starting_from(start), new, trained)
     model.added = new
     model.task, model.place, model.max_length = task, place, record.max_length
     model.tokenizer = Tokenizer.load(folder)
@@ -156,14 +163,16 @@ def _whole(spec: ModelSpec, task: Task, method: Method, new: New | None, state: 
     return Model(network, None)
 
 
-def _adapt(network: Transformer, task: Task, method: Method, new: New | None, trained: dict[str, Tensor]) -> None:
+def put_on(
+    network: Transformer, task: Task | None, method: Method, new: New | None, trained: Mapping[str, Tensor]
+) -> None:
     """The task's head and the method's changes on a base.
 
     What the run brings itself is let go of first: attaching keeps a copy of every base weight that will train, to be
     able to undo, which nobody will ask of a finished run.
     """
     kind = next(network.parameters()).dtype
-    head = task.make_head(network.spec)
+    head = None if task is None else task.make_head(network.spec)
     if head is not None:
         network.head = head.to(kind)
     fill(
@@ -187,7 +196,7 @@ def _base(folder: Path, base: BaseRecord, dtype: str | None) -> Model:
     return model
 
 
-def _check_fits(
+def check_fits(
     folder: Path,
     spec: ModelSpec,
     task: Task,

@@ -225,11 +225,18 @@ def load_adapter(place: Place, dtype: str | None) -> Model:
         tokens = virtual_config(values, place.path / CONFIG)
         return load_virtual(place, tokens, adapter_base(place, tokens.carrier), dtype)
     config = adapter_config(values, place.path / CONFIG)
-    factors = config.peft_type == "IA3"
-    tensors = _read(place.path, factors=factors)
+    tensors = read_adapter(place.path, config)
     base = adapter_base(place, config)
     model = load_base(base, dtype)
     check_base(place.path / WEIGHTS, base)
+    put_adapter(place, config, tensors, model)
+    model.network.eval().requires_grad_(False)
+    return model
+
+
+def put_adapter(place: Place, config: AdapterConfig, tensors: dict[str, Tensor], model: Model) -> None:
+    """Put the adapter of a folder, whose `tensors` are taken out one by one, on a base; InputError as above."""
+    factors = config.peft_type == "IA3"
     model.place = place
     with named("fits"):
         updates = {} if factors else _take_updates(place.path, tensors, dora=config.use_dora)
@@ -248,8 +255,6 @@ def load_adapter(place: Place, dtype: str | None) -> Model:
         elif tensors:
             where = f'{place.path / WEIGHTS}: tensor "{min(tensors)}"'
             raise InputError(f"{where} is not part of {'an IA3' if factors else 'a LoRA'}; it cannot be read.")
-    model.network.eval().requires_grad_(False)
-    return model
 
 
 def adapter_base(place: Place, config: AdapterConfig) -> Place:
@@ -272,7 +277,7 @@ def adapter_base(place: Place, config: AdapterConfig) -> Place:
     return found
 
 
-def _read(folder: Path, *, factors: bool = False) -> dict[str, Tensor]:
+def read_adapter(folder: Path, config: AdapterConfig) -> dict[str, Tensor]:
     """All tensors of an adapter, without the prefix that PEFT puts in front."""
     path = folder / WEIGHTS
     if not path.is_file():
@@ -285,6 +290,7 @@ def _read(folder: Path, *, factors: bool = False) -> dict[str, Tensor]:
         tensors = read_tensors(path)
     except RunError as error:
         raise InputError(str(error)) from None
+    factors = config.peft_type == "IA3"
     refuse_tensors((name for name in tensors if not (factors and name.endswith(".ia3_l"))), path)
     for name, tensor in tensors.items():
         if not name.startswith(PREFIX):
