@@ -69,12 +69,15 @@ TASKS = {
 }
 
 
-def read(folder: Path, name: str, rows: int | None) -> dict[str, Rows]:
-    """The rows of a data set by split: without copies of test rows, and capped after a fixed shuffle."""
+def read(folder: Path, name: str, rows: int | None, task: Task | None = None) -> dict[str, Rows]:
+    """The rows of a data set by split: without copies of test rows, and capped after a fixed shuffle.
+
+    task: of a data set that does not stand in `TASKS`; then there is no cap but `rows`.
+    """
     from microtune.data.sources import read_rows
     from microtune.data.splits import remove_overlap
 
-    task, cap = TASKS[name], rows or TASKS[name].rows
+    task, cap = (TASKS[name], rows or TASKS[name].rows) if task is None else (task, rows)
     parts: dict[str, Rows] = {}
     found = {
         part: read_rows(_file(folder / name, part), header=task.header) for part in ("train", "validation", "test")
