@@ -24,12 +24,14 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 if TYPE_CHECKING:
     from microtune.nn.spec import ModelSpec, StackSpec
     from microtune.recipe import Recipe
+    from microtune.run.compare import Comparison
     from microtune.run.export import export, merge
     from microtune.run.load import Model, load
-    from microtune.run.verbs import Run, pretrain, tune
+    from microtune.run.verbs import Run, compare, pretrain, tune
 
 __all__ = [
     "CheckError",
+    "Comparison",
     "InputError",
     "LimitError",
     "MicrotuneError",
@@ -40,6 +42,7 @@ __all__ = [
     "RunError",
     "StackSpec",
     "__version__",
+    "compare",
     "export",
     "load",
     "merge",
@@ -48,11 +51,13 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Comparison": "microtune.run.compare",
     "Model": "microtune.run.load",
     "ModelSpec": "microtune.nn.spec",
     "Recipe": "microtune.recipe",
     "Run": "microtune.run.verbs",
     "StackSpec": "microtune.nn.spec",
+    "compare": "microtune.run.verbs",
     "export": "microtune.run.export",
     "load": "microtune.run.load",
     "merge": "microtune.run.export",

@@ -136,9 +136,7 @@ def _parts(
     if not wanted:
         return {"train": rows, **given}
     whole = task.prepare({"train": rows}, **fields)
-    parted = split_rows(
-        rows, split=wanted, label=label_reader(whole), group=text_key(whole), seed=split_seed(recipe)
-    )
+    parted = split_rows(rows, split=wanted, label=label_reader(whole), group=text_key(whole), seed=split_seed(recipe))
     return {**parted, **given}
 
 

@@ -33,11 +33,14 @@ def parse_time(text: str, where: str = "budget") -> float:
 
 
 def in_time(seconds: float) -> str:
-    """12.3 -> `12 s`; 4000 -> `67 min`; 9000 -> `2.5 h`."""
+    """12.3 -> `12 s`; 100 -> `1 min 40 s`; 4000 -> `67 min`; 9000 -> `2.5 h`."""
     if seconds < 1:
         return f"{seconds:.2f} s"
     if seconds < 90:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 600:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 

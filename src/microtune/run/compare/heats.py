@@ -17,7 +17,7 @@ from microtune.data.sources import Row
 from microtune.errors import InputError
 from microtune.run.compare.budget import AIM, in_time
 from microtune.run.compare.candidates import Entry
-from microtune.run.compare.halving import Rung, make_rungs, survivors
+from microtune.run.compare.halving import Rung, make_rungs
 from microtune.run.compare.measure import Measured
 
 USEFUL_STEPS = 20  # of a run: with fewer, scores say more about the start than about the method
@@ -41,9 +41,7 @@ class Heat:
         return self.rungs[-1].steps
 
 
-def curve_sizes(
-    sizes: Sequence[int], rows: Sequence[Row], label: Any
-) -> tuple[dict[int, int], list[str]]:
+def curve_sizes(sizes: Sequence[int], rows: Sequence[Row], label: Any) -> tuple[dict[int, int], list[str]]:
     """Training rows by number of examples per label, and notes on the numbers that this data cannot give."""
     counts = Counter("" if label is None else repr(label(row)) for row in rows)
     found: dict[int, int] = {}
@@ -88,7 +86,7 @@ def _scaled(steps: int, scale: float) -> int:
 
 
 def seconds_of(heats: Sequence[Heat], measured: Mapping[str, Measured]) -> float:
-    """What all heats take, from their beginning to the last ending; the survivors of a rung cost what all do on average."""
+    """What all heats take, from their beginning to the last ending; survivors cost what all do on average."""
     total = 0.0
     for heat in heats:
         begin = 0
@@ -98,7 +96,7 @@ def seconds_of(heats: Sequence[Heat], measured: Mapping[str, Measured]) -> float
             ]
             total += sum(costs) / len(costs) * rung.candidates
             begin = rung.steps
-        total += sum(len(entry.seeds) * measured[entry.method].ending for entry in heat.entries)
+        total += sum(len(entry.seeds) * measured[entry.method].closing for entry in heat.entries)
     return total
 
 
@@ -130,8 +128,3 @@ def budget_for(seconds: float) -> str:
     """A budget, as it is written, that `seconds` of work fit into with room."""
     wanted = 1.2 * seconds / AIM
     return f"{math.ceil(wanted / 5) * 5}s" if wanted < 120 else f"{math.ceil(wanted / 60)}m"
-
-
-def still_alive(heat: Heat, rung: int) -> int:
-    """How many candidates begin the rung after `rung`."""
-    return heat.rungs[rung + 1].candidates if rung + 1 < len(heat.rungs) else survivors(heat.rungs[rung].candidates)

@@ -1,4 +1,4 @@
-"""What one candidate takes, before it trains: seconds of a step, of scoring, of starting and ending; and whether it fits.
+"""What one candidate takes, before it trains: seconds of a step, of scoring, of starting, ending; whether it fits.
 
 A few of its own steps are timed on a training that is thrown away (run/pace.py), and micro-batches are cut until it
 fits into the memory it may take (run/plan.py), as the run itself will do.
@@ -39,7 +39,13 @@ class Measured(BaseModel):
     step: float
     judging: float  # one look at validation
     ending: float  # final scores, saving, reading again
+    looking: float  # reading general texts, to see what was forgotten
     predicted_peak: int | None = None
+
+    @property
+    def closing(self) -> float:
+        """Seconds of all that comes after the last step."""
+        return self.ending + self.looking
 
     def sitting(self, begin: int, end: int, *, share: float = 1.0) -> float:
         """Seconds of a sitting from step to step; `share`: of the rows that were measured, in the run."""
@@ -48,8 +54,10 @@ class Measured(BaseModel):
         return self.start + once + (end - begin) * self.step + looks * self.judging
 
 
-def measure(recipe: Recipe, data: Mapping[str, Any], sharing: Sharing, seconds: float) -> Measured:
+def measure(recipe: Recipe, data: Mapping[str, Any], sharing: Sharing, seconds: float, general: int = 0) -> Measured:
     """Prepare the run, time it (`seconds` for each of steps, trunk and scoring), throw it away.
+
+    general: tokens that will be read to see what was forgotten.
 
     InputError where the method does not fit this model, or the run not into memory.
     """
@@ -80,6 +88,7 @@ def measure(recipe: Recipe, data: Mapping[str, Any], sharing: Sharing, seconds: 
         step=pace.epoch / training.steps_per_epoch,
         judging=pace.judging,
         ending=2 * start + judged_tokens * each + stored / DISK + AROUND,
+        looking=start + general * each if general else 0.0,
         predicted_peak=predicted,
     )
 

@@ -100,7 +100,9 @@ class Place:
             if refusal is None:
                 return self._progress()
             if not overwrite:
-                raise RunError(f"{self.path}: {refusal} choose another folder with --out, or replace it with --overwrite.")
+                raise RunError(
+                    f"{self.path}: {refusal} choose another folder with --out, or replace it with --overwrite."
+                )
             for name in ("compare.json", "compare.md", "curve.png", "progress.json"):
                 (self.path / name).unlink(missing_ok=True)
             for name in ("runs", "outcomes", "states"):

@@ -39,9 +39,7 @@ class Common:
     greater_is_better: bool
 
 
-def sit(
-    common: Common, name: str, recipe: Recipe, seat: Seat, sitting: Sitting
-) -> Generator[tuning.Event, None, None]:
+def sit(common: Common, name: str, recipe: Recipe, seat: Seat, sitting: Sitting) -> Generator[tuning.Event, None, None]:
     """Let the run go on; `seat` knows afterwards how far it is. What stops a run by its own fault stands in it too."""
     folder = RunFolder(common.place.run(name))
     if folder.finished:  # and the process died before that was written down
