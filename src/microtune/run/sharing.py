@@ -139,5 +139,6 @@ def _copied(splits: Splits) -> Splits:
 
 def _rows_key(recipe: Recipe) -> str:
     seed = recipe.seed if recipe.data.split_seed is None else recipe.data.split_seed
-    parts: list[Any] = [recipe.task, recipe.model, recipe.data, recipe.limits]
-    return content_key(*(part.model_dump(mode="json") for part in parts), seed)
+    data = recipe.data.model_dump(mode="json", exclude={"split_seed"})
+    parts: list[Any] = [recipe.task, recipe.model, recipe.limits]
+    return content_key(*(part.model_dump(mode="json") for part in parts), data, seed)

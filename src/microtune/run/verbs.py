@@ -17,6 +17,7 @@ from microtune.data.objects import read_object
 from microtune.data.sources import read_rows
 from microtune.errors import MicrotuneError, RunError
 from microtune.recipe import Recipe, validated
+from microtune.run import auto
 from microtune.run import predict as prediction
 from microtune.run import pretrain as pretraining
 from microtune.run import tune as tuning
@@ -140,6 +141,8 @@ def tune(
 def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[Any], None] | None = None) -> Run:
     """`tune` with a ready recipe."""
     recipe, data = tuning.without_memory(recipe)
+    if recipe.method.name == auto.NAME:
+        auto.options_of(recipe)
     name = Path(str(recipe.data.train)).name.partition(".")[0] if recipe.data.train != "<memory>" else "memory"
     folder = RunFolder(recipe.out or Path("runs") / default_name(recipe, name or "data"))
     pinned, revisions = pin(recipe, folder.path, fresh=overwrite and folder.finished)
@@ -148,7 +151,9 @@ def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[
     trackers = Trackers(recipe.train.track, folder.notes)
     folder.open(recipe, data_hashes, overwrite=overwrite, revisions=revisions)
     trackers.start(folder.path, recipe)
-    return _drain(folder, tuning.tune(pinned, folder, data), trackers, on_event, created)
+    chosen = recipe.method.name == auto.NAME
+    events = auto.tune(pinned, folder, data, data_hashes) if chosen else tuning.tune(pinned, folder, data)
+    return _drain(folder, events, trackers, on_event, created)
 
 
 def compare(

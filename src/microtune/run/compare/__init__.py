@@ -31,6 +31,7 @@ from microtune.run.hashes import data_hash
 from microtune.run.prepare import hashes, make_task
 from microtune.run.saved import weights_digest
 from microtune.run.session import stoppable
+from microtune.run.sharing import Sharing
 from microtune.run.sources import locate
 from microtune.run.tune import without_memory
 
@@ -91,8 +92,10 @@ def compare_recipe(
     place = Place(recipe.out or Path("runs") / _default_name(recipe, identity))
     created = not place.path.exists()
     progress = place.open(identity, overwrite=overwrite)
-    budget = Budget(seconds, began=began, clock=clock, before=progress.spent)
-    contest = Contest(replace(asked, general=tokens_of(texts)), place, progress, budget, data, data_hashes)
+    budget = Budget(seconds, began=began, clock=clock)
+    budget.add(progress.spent)
+    sharing = Sharing(place.states)
+    contest = Contest(replace(asked, general=tokens_of(texts)), place, progress, budget, data, data_hashes, sharing)
     try:
         with stoppable():
             for event in chain(contest.run(), look_back(contest, texts)):

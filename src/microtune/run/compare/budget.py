@@ -14,6 +14,7 @@ from collections.abc import Callable
 from microtune.errors import InputError
 
 AIM = 0.95  # of the budget: what plans are made for
+PATIENCE = 2.0  # times what was measured
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 NAMES = {"": "s", "sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h"} | {unit: unit for unit in UNITS}
 LONGEST = 366 * 24 * 3600.0
@@ -22,9 +23,9 @@ Clock = Callable[[], float]
 
 def parse_time(text: str, where: str = "budget") -> float:
     """`90s`, `10m`, `1.5 h`, `2h30m` or plain seconds -> seconds."""
-    found = re.fullmatch(r"(\s*\d{1,9}(\.\d{1,6})?\s*[a-zA-Z]{0,7}){1,3}\s*", text)
+    found = re.fullmatch(r"(\s*[0-9]{1,9}(\.[0-9]{1,6})?\s*[a-zA-Z]{0,7}){1,3}\s*", text)
     total = 0.0
-    for number, _, word in re.findall(r"(\d{1,9}(\.\d{1,6})?)\s*([a-zA-Z]{0,7})", text) if found else ():
+    for number, _, word in re.findall(r"([0-9]{1,9}(\.[0-9]{1,6})?)\s*([a-zA-Z]{0,7})", text) if found else ():
         unit = NAMES.get(word.lower()) or NAMES.get(word.lower().removesuffix("s"))
         total += float(number) * UNITS[unit] if unit is not None else math.nan
     if not 0 < total <= LONGEST:
@@ -48,11 +49,20 @@ class Budget:
     """Seconds that may be spent; `clock` is told apart from the real one by tests."""
 
     def __init__(
-        self, seconds: float, *, began: float | None = None, clock: Clock = time.monotonic, before: float = 0.0
+        self,
+        seconds: float,
+        *,
+        began: float | None = None,
+        clock: Clock = time.monotonic,
+        flag: str = "--budget ",
     ) -> None:
-        """began: on `clock`, when this sitting began; before: seconds spent in earlier sittings."""
-        self.seconds, self.clock = seconds, clock
-        self._zero = (clock() if began is None else began) - before
+        """began: on `clock`, when this sitting began; flag: how it is given, for sentences."""
+        self.seconds, self.clock, self.flag = seconds, clock, flag
+        self._zero = clock() if began is None else began
+
+    def add(self, spent: float) -> None:
+        """Count seconds of earlier sittings."""
+        self._zero -= spent
 
     @property
     def spent(self) -> float:
@@ -64,11 +74,15 @@ class Budget:
         """Seconds until the aim; below zero when it has passed."""
         return AIM * self.seconds - self.spent
 
-    def share(self, wanted: float, of: float, keep: float = 0.0) -> float:
+    def share(self, wanted: float, rung: float, of: float, keep: float = 0.0) -> float:
         """The time on `clock` until which a piece of work may go.
 
-        It wants `wanted` seconds, all that is still to be done `of` seconds, and `keep` seconds have to remain after
-        all of it. What is left is shared in proportion.
+        It wants `wanted` seconds, its rung `rung`, all that is still to be done `of`, and `keep` have to remain after
+        all of it. What is left is shared in proportion. Where the machine turns out slower than it was measured, a
+        rung may take up to PATIENCE times its wish from the later ones, so that its candidates are not ranked by the
+        little that a trunk's pass leaves of a short share.
         """
         room = max(self.left - keep, 0.0)
-        return self.clock() + room * (wanted / of if of > wanted > 0 else 1.0)
+        fair = room * (wanted / of if of > wanted > 0 else 1.0)
+        soon = room * (wanted / rung if rung > wanted > 0 else 1.0)
+        return self.clock() + max(fair, min(PATIENCE * wanted, soon))

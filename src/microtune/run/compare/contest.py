@@ -93,13 +93,10 @@ class Contest:
     budget: Budget
     data: Mapping[str, Any]
     hashes: Mapping[str, str]
-    sharing: Sharing = field(init=False)
+    sharing: Sharing
     heats: list[Heat] = field(init=False, default_factory=list)
     common: Common = field(init=False)
     _factor: float = field(init=False, default=1.0)  # how much longer endings take than was predicted
-
-    def __post_init__(self) -> None:
-        self.sharing = Sharing(self.place.states)
 
     def run(self) -> Iterator[Event]:
         """From wherever it stands to the last ending."""
@@ -151,10 +148,11 @@ class Contest:
             return make_heats(entries, sizes, whole, self.asked.base.train.batch_size, scale)
 
         if self.progress.scale is None:
-            self.progress.scale = fitting_scale(plan, known, self.budget.seconds, self.budget.spent)
+            self.progress.scale = fitting_scale(plan, known, self.budget)
         self.heats = plan(self.progress.scale)
         self.remember()
-        yield Planned(tuple(self.heats), self.progress.scale, self.budget.spent + sum(self._todo()))
+        ahead = sum(seconds for *_, seconds in self._todo()) + self._endings()
+        yield Planned(tuple(self.heats), self.progress.scale, self.budget.spent + ahead)
 
     def _measure(self) -> Iterator[Event]:
         """Time each method on the first seed and the whole training split."""
@@ -204,7 +202,9 @@ class Contest:
                 continue
             yield Begun(entry, name, number + 1, len(heat.rungs), steps)
             wanted = self.progress.measured[entry.method].sitting(seat.steps, steps, share=heat.share)
-            until = self.budget.share(wanted, sum(self._todo(endings=False)), self._endings())
+            todo = [*self._todo()]
+            rung = sum(seconds for name, at, seconds in todo if (name, at) == (heat.name, number))
+            until = self.budget.share(wanted, rung, sum(seconds for *_, seconds in todo), self._endings())
             sitting = Sitting(steps=steps, until=until, ends=ends, test=ends, clock=self.budget.clock)
             yield from self._go(heat, entry, seed, sitting)
             seat.rungs = number + 1
@@ -258,8 +258,8 @@ class Contest:
     def _runs(self) -> Iterator[tuple[Heat, Entry, int]]:
         return ((heat, entry, seed) for heat in self.heats for entry in heat.entries for seed in entry.seeds)
 
-    def _todo(self, *, endings: bool = True) -> Iterator[float]:
-        """Seconds of every sitting that is still to come, as far as can be foreseen, and of the endings."""
+    def _todo(self) -> Iterator[tuple[str, int, float]]:
+        """Heat, rung and seconds of every sitting that is still to come, as far as can be foreseen."""
         for heat in self.heats:
             stages = self.progress.alive.get(heat.name, [[entry.name for entry in heat.entries]])
             begin = 0
@@ -271,10 +271,8 @@ class Contest:
                     seats = [self.progress.seats.get(run) for run in entry.runs]
                     waiting = sum(s is None or not (s.rungs > number or s.ended or s.failed) for s in seats)
                     cost = self.progress.measured[entry.method]
-                    yield share * waiting * cost.sitting(begin, rung.steps, share=heat.share)
+                    yield heat.name, number, share * waiting * cost.sitting(begin, rung.steps, share=heat.share)
                 begin = rung.steps
-        if endings:
-            yield self._endings()
 
     def _endings(self) -> float:
         """Seconds of all endings that are still to come."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from microtune.data.sources import Row
 from microtune.errors import InputError
-from microtune.run.compare.budget import AIM, in_time
+from microtune.run.compare.budget import AIM, Budget, in_time
 from microtune.run.compare.candidates import Entry
 from microtune.run.compare.halving import Rung, make_rungs
 from microtune.run.compare.measure import Measured
@@ -100,21 +100,21 @@ def seconds_of(heats: Sequence[Heat], measured: Mapping[str, Measured]) -> float
     return total
 
 
-def fitting_scale(plan: Any, measured: Mapping[str, Measured], seconds: float, spent: float) -> float:
+def fitting_scale(plan: Any, measured: Mapping[str, Measured], budget: Budget) -> float:
     """The largest scale (at most 1) with which `plan(scale)`, a list of heats, ends inside the budget.
 
     InputError where not even the fewest useful steps do; it says how long they take.
     """
-    room = AIM * seconds - spent
+    room, spent = budget.left, budget.spent
     if seconds_of(plan(1.0), measured) <= room:
         return 1.0
     least = seconds_of(plan(0.0), measured)
     if least > room:
         whole = seconds_of(plan(1.0), measured) + spent
         raise InputError(
-            f"The budget of {in_time(seconds)} is too small: {in_time(spent)} went into reading and measuring, and "
-            f"{USEFUL_STEPS} steps for every method, with the final scores, take about {in_time(least)} more; give "
-            f"--budget {budget_for(least + spent)} (the training that was asked for takes {budget_for(whole)}), or "
+            f"The budget of {in_time(budget.seconds)} is too small: {in_time(spent)} went into reading and measuring, "
+            f"and {USEFUL_STEPS} steps for every method, with the final scores, take about {in_time(least)} more; give "
+            f"{budget.flag}{budget_for(least + spent)} (the training that was asked for takes {budget_for(whole)}), or "
             "fewer methods."
         )
     low, high = 0.0, 1.0

@@ -148,6 +148,8 @@ def _state(contest: Contest, heat: Heat, entry: Entry, seats: Sequence[Seat]) ->
     failed = next((seat.failed for seat in seats if seat.failed), "")
     if failed:
         return "failed", failed
+    if all(seat.steps == 0 for seat in seats):
+        return "unfinished", "the budget left no time for its first step"
     steps = f"step {max(seat.steps for seat in seats)} of {heat.total_steps}"
     if any(seat.late for seat in seats):
         return ("cut short" if all(seat.ended for seat in seats) else "unfinished"), f"the budget ended at {steps}"
