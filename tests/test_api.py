@@ -15,6 +15,7 @@ import microtune as mt
 NAMES = [
     "Adapters",
     "CheckError",
+    "Comparison",
     "InputError",
     "LimitError",
     "MicrotuneError",
@@ -25,6 +26,7 @@ NAMES = [
     "RunError",
     "StackSpec",
     "__version__",
+    "compare",
     "export",
     "load",
     "load_adapters",
@@ -45,6 +47,16 @@ SIGNATURES = {
         "text_field: 'str | None' = None, label_field: 'str | None' = None, seed: 'int' = 0, "
         "out: 'str | Path | None' = None, overwrite: 'bool' = False, "
         "on_event: 'Callable[[Any], None] | None' = None) -> 'Run'"
+    ),
+    "compare": (
+        "(data: 'Any', *, task: 'str | dict[str, Any]', methods: 'Sequence[str | dict[str, Any] | list[Any]]', "
+        "model: 'str | dict[str, Any]' = 'sprout', budget: 'str' = '10m', memory: 'str | None' = None, "
+        "seeds: 'int' = 1, curve: 'Sequence[int]' = (), general: 'str | Path | None' = None, "
+        "epochs: 'float | None' = None, train: 'dict[str, Any] | None' = None, "
+        "validation: 'Any' = None, test: 'Any' = None, split: 'dict[str, float] | str | None' = None, "
+        "text_field: 'str | None' = None, label_field: 'str | None' = None, seed: 'int' = 0, "
+        "out: 'str | Path | None' = None, overwrite: 'bool' = False, "
+        "on_event: 'Callable[[Any], None] | None' = None) -> 'Comparison'"
     ),
     "pretrain": (
         "(recipe: 'str | Path | dict[str, Any]', *overrides: 'str', out: 'str | Path | None' = None, "

@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from microtune.nn.spec import ModelSpec, StackSpec
     from microtune.recipe import Recipe
     from microtune.run.adapters import Adapters, load_adapters
+    from microtune.run.compare import Comparison
     from microtune.run.export import export, merge
     from microtune.run.load import Model, load
-    from microtune.run.verbs import Run, pretrain, tune
+    from microtune.run.verbs import Run, compare, pretrain, tune
 
 __all__ = [
     "Adapters",
     "CheckError",
+    "Comparison",
     "InputError",
     "LimitError",
     "MicrotuneError",
@@ -42,6 +44,7 @@ __all__ = [
     "RunError",
     "StackSpec",
     "__version__",
+    "compare",
     "export",
     "load",
     "load_adapters",
@@ -52,11 +55,13 @@ __all__ = [
 
 _LAZY = {
     "Adapters": "microtune.run.adapters",
+    "Comparison": "microtune.run.compare",
     "Model": "microtune.run.load",
     "ModelSpec": "microtune.nn.spec",
     "Recipe": "microtune.recipe",
     "Run": "microtune.run.verbs",
     "StackSpec": "microtune.nn.spec",
+    "compare": "microtune.run.verbs",
     "export": "microtune.run.export",
     "load": "microtune.run.load",
     "load_adapters": "microtune.run.adapters",

@@ -95,6 +95,10 @@ class Data(Section):
     overlap: Literal["drop", "warn", "error"] = Field(
         default="drop", description="training rows that stand in the test split"
     )
+    examples: int | None = Field(
+        default=None, ge=1, description="at most so many training rows of each label (or in all); default: all"
+    )
+    split_seed: int | None = Field(default=None, ge=0, description="of the split alone; default: `seed`")
     folder: str | None = Field(default=None, description="folder that relative paths of `sources` start from")
     sources: list[Source] = Field(default_factory=list, description="a pretraining corpus")
     block_size: int = Field(default=256, ge=8, description="tokens of one row in language modelling")

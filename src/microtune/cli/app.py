@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microtune.cli import ask, combining, demo, exporting, learn, listing, planning
+from microtune.cli import ask, combining, comparing, demo, exporting, learn, listing, planning
 from microtune.cli.console import err, plain
 from microtune.errors import MicrotuneError
 from microtune.version import __version__
@@ -46,6 +46,7 @@ def common(
 app.command("demo")(demo.demo)
 app.command("tune")(learn.tune)
 app.command("pretrain")(learn.pretrain)
+app.command("compare")(comparing.compare)
 app.command("plan")(planning.plan)
 app.command("evaluate")(ask.evaluate)
 app.command("predict")(ask.predict)

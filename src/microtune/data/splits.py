@@ -124,6 +124,20 @@ def _deal(groups: list[Group], wanted: dict[str, float]) -> Iterable[tuple[str, 
         yield part, members
 
 
+def few(rows: Sequence[Row], count: int, *, label: Callable[[Row], Any] | None, seed: int) -> list[Row]:
+    """At most `count` rows of each label, in the order of the file; those of a smaller `count` are among them."""
+    order = list(range(len(rows)))
+    random.Random(seed).shuffle(order)
+    seen: Counter[str] = Counter()
+    chosen = []
+    for i in order:
+        name = "" if label is None else repr(label(rows[i]))
+        seen[name] += 1
+        if seen[name] <= count:
+            chosen.append(i)
+    return [rows[i] for i in sorted(chosen)]
+
+
 def split_by_field(rows: Sequence[Row], field: str) -> dict[str, list[Row]]:
     """Part rows by what a field says: train, validation (valid, val, dev) or test, in any case."""
     parts: dict[str, list[Row]] = {part: [] for part in PARTS}

@@ -108,7 +108,8 @@ class RunFolder:
 
     def discard_if_untrained(self) -> None:
         """Delete a folder in which nothing was learnt yet: bad input leaves nothing half-written."""
-        if not (self.path / "metrics.jsonl").is_file() and not self._checkpoints() and not self.finished:
+        begun = (self.path / "metrics.jsonl").is_file() or self._checkpoints() or self.choosing.exists()
+        if not begun and not self.finished:
             shutil.rmtree(self.path, ignore_errors=True)
 
     @property
@@ -174,6 +175,16 @@ class RunFolder:
             known[name] = decide()
             write_json(path, known)
         return known[name]
+
+    def recalled(self, name: str) -> Any:
+        """What `remembered` keeps under this name; None where nothing was decided yet."""
+        path = self.path / "plan.json"
+        return read_object(path, error=RunError).get(name) if path.is_file() else None
+
+    @property
+    def choosing(self) -> Path:
+        """Where `method: auto` compares its candidates, until the run is finished."""
+        return self.path / "cache" / "choosing"
 
     def write_metric(self, kind: str, values: Any) -> None:
         """Append one object to metrics.jsonl."""

@@ -17,6 +17,7 @@ import torch
 
 from microtune.data.corpus import Blocks, documents
 from microtune.data.text import Tokenizer, train_bpe
+from microtune.errors import InputError
 from microtune.nn.fused import role_parts
 from microtune.recipe import Recipe
 from microtune.run import pretrain as pretraining
@@ -49,6 +50,8 @@ def plan(recipe: Recipe) -> Forecast:
 
 
 def _plan_tuning(recipe: Recipe) -> Forecast:
+    if recipe.method.name == "auto":
+        raise InputError("method auto: what trains is not known before it is chosen; plan a method by its name.")
     recipe, data = tuning.without_memory(recipe)
     ready = _result(tuning.get_ready(recipe, data, _decide))
     training, encoded = ready.training, ready.encoded

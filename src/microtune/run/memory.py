@@ -33,6 +33,20 @@ def resident() -> int | None:
     return _field(PROC / "self" / "status", "VmRSS:")
 
 
+def highest() -> int | None:
+    """The most bytes that this process has held since `forget_highest`, or since it began."""
+    return _field(PROC / "self" / "status", "VmHWM:")
+
+
+def forget_highest() -> bool:
+    """Let `highest` begin anew; whether the system can (Linux)."""
+    try:
+        (PROC / "self" / "clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
 def available(device: torch.device) -> int | None:
     """Bytes that this process may still take: the smaller of free memory and the container's limit less its use."""
     if device.type == "cuda":

@@ -43,8 +43,10 @@ class Pace:
         return self.once + self.epochs * self.epoch + max(round(self.epochs), 1) * self.judging
 
 
-def plan_pace(training: Training, trunks: Mapping[str, TrunkCache], judged: Encoded | None) -> Pace:
-    """Time steps, cache and evaluation; `training` is spoilt afterwards."""
+def plan_pace(
+    training: Training, trunks: Mapping[str, TrunkCache], judged: Encoded | None, budget: float = BUDGET
+) -> Pace:
+    """Time steps, cache and evaluation, `budget` seconds for each; `training` is spoilt afterwards."""
     batches = training.plan(0)
     trunk = trunks.get("train")
 
@@ -60,19 +62,19 @@ def plan_pace(training: Training, trunks: Mapping[str, TrunkCache], judged: Enco
         return sum(training.sizes[i] for piece in batch for i in piece)
 
     one_step(batches[0])  # makes the optimizer's state
-    epoch, timed = _sampled(batches, one_step, size)
+    epoch, timed = _sampled(batches, one_step, size, budget)
     training.trunk = None
     return Pace(
         steps_per_epoch=training.steps_per_epoch,
         epochs=training.total_steps / training.steps_per_epoch,
         epoch=epoch,
-        once=sum(_filling(cache) for cache in trunks.values()),
-        judging=0.0 if judged is None else _judging(training, judged, trunks.get("validation")),
+        once=sum(_filling(cache, budget) for cache in trunks.values()),
+        judging=0.0 if judged is None else _judging(training, judged, trunks.get("validation"), budget),
         steps_timed=timed,
     )
 
 
-def _filling(cache: TrunkCache) -> float:
+def _filling(cache: TrunkCache, budget: float) -> float:
     sizes = item_sizes(cache.items)
     device = next(cache.model.parameters()).device
     cache.model.eval()
@@ -82,10 +84,10 @@ def _filling(cache: TrunkCache) -> float:
         cache.computed(collate([cache.items[i] for i in piece]).to(device))
         return time.perf_counter() - start
 
-    return _sampled(in_order(sizes, FILL_TOKENS), one, lambda piece: sum(sizes[i] for i in piece))[0]
+    return _sampled(in_order(sizes, FILL_TOKENS), one, lambda piece: sum(sizes[i] for i in piece), budget)[0]
 
 
-def _judging(training: Training, judged: Encoded, trunk: TrunkCache | None) -> float:
+def _judging(training: Training, judged: Encoded, trunk: TrunkCache | None, budget: float) -> float:
     sizes, items = item_sizes(judged.items), judged.items
 
     def one(piece: list[int]) -> float:
@@ -103,11 +105,11 @@ def _judging(training: Training, judged: Encoded, trunk: TrunkCache | None) -> f
             pass
         return time.perf_counter() - start
 
-    return _sampled(in_order(sizes, EVALUATION_TOKENS), one, lambda piece: sum(sizes[i] for i in piece))[0]
+    return _sampled(in_order(sizes, EVALUATION_TOKENS), one, lambda piece: sum(sizes[i] for i in piece), budget)[0]
 
 
 def _sampled(
-    pieces: Sequence[Piece], seconds: Callable[[Piece], float], size: Callable[[Piece], int]
+    pieces: Sequence[Piece], seconds: Callable[[Piece], float], size: Callable[[Piece], int], budget: float
 ) -> tuple[float, int]:
     """Seconds of all pieces, from a sample in proportion to their sizes, and how many were timed."""
     order = np.random.default_rng(0).permutation(len(pieces))[:MOST]
@@ -117,6 +119,6 @@ def _sampled(
         spent += seconds(pieces[index])
         done += size(pieces[index])
         count += 1
-        if count >= FEWEST and spent > BUDGET:
+        if count >= FEWEST and spent > budget:
             break
     return spent / done * sum(size(piece) for piece in pieces), count

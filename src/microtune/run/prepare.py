@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from microtune.data.sources import Row, files_of, read_rows
-from microtune.data.splits import near_duplicates, part_name, remove_overlap, split_by_field, split_rows
+from microtune.data.splits import few, near_duplicates, part_name, remove_overlap, split_by_field, split_rows
 from microtune.errors import CheckError, InputError, at
 from microtune.recipe import Data, Recipe, validated
 from microtune.run.checks import Ledger, places
@@ -82,7 +82,21 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
     prepared = task.prepare(parts, **fields)
     splits = Splits(parts)
     _remove_copies(recipe.data, prepared, splits)
+    if recipe.data.examples is not None:
+        seed = split_seed(recipe)
+        parts["train"] = few(parts["train"], recipe.data.examples, label=label_reader(prepared), seed=seed)
     return prepared, splits
+
+
+def split_seed(recipe: Recipe) -> int:
+    """What the split is drawn with."""
+    return recipe.seed if recipe.data.split_seed is None else recipe.data.split_seed
+
+
+def label_reader(task: Task) -> Any:
+    """Row -> its label as it stands in the file; None where the task knows no labels."""
+    name = task.label_field if isinstance(task, Classification) else None
+    return None if name is None else lambda row: row.data.get(name)
 
 
 def split_files(data: Mapping[str, Any]) -> dict[str, str]:
@@ -121,12 +135,8 @@ def _parts(
     if not wanted:
         return {"train": rows, **given}
     whole = task.prepare({"train": rows}, **fields)
-    key = text_key(whole)
-    label = None
-    if isinstance(whole, Classification) and whole.label_field is not None:
-        name = whole.label_field
-        label = lambda row: row.data.get(name)  # noqa: E731
-    return {**split_rows(rows, split=wanted, label=label, group=key, seed=recipe.seed), **given}
+    parted = split_rows(rows, split=wanted, label=label_reader(whole), group=text_key(whole), seed=split_seed(recipe))
+    return {**parted, **given}
 
 
 def text_key(task: Task) -> Any:

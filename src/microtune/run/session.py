@@ -123,42 +123,87 @@ class Choice:
         return {**plain, "tie": self.tie, "loss": self.loss, "settled": self.settled}
 
 
+@dataclass
+class Sitting:
+    """How far a run goes this time: to its end, to a step, or until a time; and whether it then ends or rests.
+
+    A run that ends is evaluated and saved as it stands. One that rests has a checkpoint, and the next sitting continues
+    it bit for bit; a look at validation in the middle of an epoch, for whoever ranks runs, leaves no trace in it.
+    """
+
+    steps: int | None = None  # rest or end after so many steps of the run
+    until: float = math.inf  # on `clock`: no step is begun that would probably end later
+    ends: bool = True
+    test: bool = True  # whether the test split is read at the end
+    clock: Callable[[], float] = time.monotonic
+    longest: float = 0.0  # seconds of the longest step
+
+    @property
+    def late(self) -> bool:
+        """Whether there is no time for one more step."""
+        return self.clock() + self.longest >= self.until
+
+    def over(self, step: int) -> bool:
+        """Whether it stops after `step`."""
+        return self.late or (self.steps is not None and step >= self.steps)
+
+
 def run_training(
     training: Training,
     folder: RunFolder,
     choice: Choice,
     evaluate: Callable[[], Scored] | None,
+    sitting: Sitting | None = None,
 ) -> Iterator[Step | Scored | Decision]:
-    """Train to the end from wherever the folder's last checkpoint stands; leaves the chosen weights in the model."""
+    """Train from wherever the folder's last checkpoint stands, as far as the sitting goes.
+
+    Where it ends, the chosen weights are in the model.
+    """
+    sitting = sitting or Sitting()
     watch = Watch(training, judged=evaluate is not None)
     _resume(training, folder, choice, watch)
     settings = training.settings
     every = settings.checkpoint_steps or training.steps_per_epoch
     spacing = Spacing(always=settings.checkpoint_steps > 0)
     with _signals() as asked_to_stop:
-        for step in () if _enough(training, choice) else training.fit():
+        done, looked = _enough(training, choice), _epoch_ends(training)
+        for step in () if done or sitting.over(training.step) else training.fit():
             decision = watch.after_step(step, choice.weights)
             folder.write_metric("step", step)
             yield step
             yield from _noted(decision, folder)
-            epoch_ends = training.step % training.steps_per_epoch == 0 or training.step == training.total_steps
-            if evaluate is not None and epoch_ends:
+            sitting.longest = max(sitting.longest, step.seconds)
+            stops = sitting.over(training.step)
+            looked = _epoch_ends(training) or (stops and sitting.ends)
+            if evaluate is not None and looked:
                 scored = _judge(evaluate(), choice, training, folder)
                 yield scored
                 if not _enough(training, choice):
                     yield from _noted(watch.after_look(scored.values.get("loss"), scored.best, choice.weights), folder)
-            enough = _enough(training, choice)
-            last = enough or training.step == training.total_steps
+            elif evaluate is not None and stops:
+                yield evaluate()
+            done = stops or _enough(training, choice)
+            last = done or training.step == training.total_steps
             due = training.step % every == 0 and spacing.due()
             if last or due or asked_to_stop.is_set():
                 with spacing:
                     _save(training, folder, choice, watch)
             if asked_to_stop.is_set():
-                done = f"{training.step} of {training.total_steps}"
-                raise Interrupted(f"Stopped at step {done}; run the same command to resume.")
-            if enough:
+                so_far = f"{training.step} of {training.total_steps}"
+                raise Interrupted(f"Stopped at step {so_far}; run the same command to resume.")
+            if done:
                 break
-    if settings.keep == "best" and choice.weights is not None:
+    if sitting.ends:
+        yield from _end(training, folder, choice, None if looked else evaluate)
+
+
+def _end(
+    training: Training, folder: RunFolder, choice: Choice, evaluate: Callable[[], Scored] | None
+) -> Iterator[Scored]:
+    """The chosen weights; `evaluate` is given where the run had rested in the middle of an epoch."""
+    if evaluate is not None:
+        yield _judge(evaluate(), choice, training, folder)
+    if training.settings.keep == "best" and choice.weights is not None:
         training.attachment.load_state(choice.weights)
 
 
@@ -182,6 +227,10 @@ class Spacing:
     def __exit__(self, *_: object) -> None:
         self.since = time.perf_counter()
         self.cost = self.since - self._start
+
+
+def _epoch_ends(training: Training) -> bool:
+    return training.step % training.steps_per_epoch == 0 or training.step == training.total_steps
 
 
 def _enough(training: Training, choice: Choice) -> bool:

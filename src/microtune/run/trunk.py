@@ -43,6 +43,10 @@ class States:
     def open(self) -> None:
         """Make the file, with room on the disk."""
         reserve(self.path, self.bytes)
+        self.map()
+
+    def map(self) -> None:
+        """Read and write the file through memory."""
         size = self.rows * self.width
         self.store = torch.from_file(str(self.path), shared=True, size=size, dtype=self.dtype).view(-1, self.width)
 
@@ -59,9 +63,13 @@ class States:
             found = torch.cat([self.store[self.starts[i] : self.starts[i] + self.lengths[i]] for i in items])
         return found.to(device, torch.float32)
 
+    def let_go(self) -> None:
+        """Stop reading the file, which stays."""
+        self.store = torch.empty(0)
+
     def close(self) -> None:
         """Let go of the file and delete it."""
-        self.store = torch.empty(0)
+        self.let_go()
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 

@@ -39,7 +39,8 @@ from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
 from microtune.run.prompts import check_prompts
 from microtune.run.rows import narrow, widen
 from microtune.run.saved import save_run
-from microtune.run.session import Choice, Scored, Stage, run_training
+from microtune.run.session import Choice, Scored, Sitting, Stage, run_training
+from microtune.run.sharing import Rows, Sharing
 from microtune.run.summary import Summary, summarize
 from microtune.run.train import Step, Training, micro_tokens, step_counts
 from microtune.run.trunk import TrunkCache
@@ -73,13 +74,26 @@ class Evaluated:
 Event = Stage | Prepared | Step | Scored | Warned | Decision | Evaluated | Diagnosis
 
 
-def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator[Event]:
-    """Run a tuning recipe in `folder` (already open) on `data` (train, validation, test)."""
-    ready = yield from get_ready(recipe, data, folder.remembered)
+def tune(
+    recipe: Recipe,
+    folder: RunFolder,
+    data: Mapping[str, Any],
+    *,
+    sharing: Sharing | None = None,
+    sitting: Sitting | None = None,
+) -> Iterator[Event]:
+    """Run a tuning recipe in `folder` (already open) on `data` (train, validation, test).
+
+    sharing: what other runs on the same data hand on. sitting: how far it goes this time; default: to the end.
+    """
+    sitting = sitting or Sitting()
+    ready = yield from get_ready(recipe, data, folder.remembered, sharing)
     model, task, encoded, splits, training = ready.model, ready.task, ready.encoded, ready.splits, ready.training
     _check_before(training, model, encoded["train"], splits)
     choice = Choice(task.primary, task.greater_is_better)
-    yield from _fit(training, folder, encoded, choice)
+    trunks = make_trunks(training, folder.path / "cache", encoded, sharing)
+    if not (yield from _fit(training, folder, encoded, choice, trunks, sitting)):
+        return
     yield Stage("evaluating")
     kept = choice.step if choice.weights is not None and recipe.train.keep == "best" else training.step
     training.movement.finish(training.step, kept)
@@ -90,7 +104,8 @@ def tune(recipe: Recipe, folder: RunFolder, data: Mapping[str, Any]) -> Iterator
     ready.probe.check_effect()
     check_tied(model.network)
     task = model.task = task.model_copy(update=choice.settled)
-    parts = {name: encoded[name] for name in ("validation", "test") if name in encoded}
+    names = ("validation", "test") if sitting.test else ("validation",)
+    parts = {name: encoded[name] for name in names if name in encoded}
     scores = {str(name): evaluate_items(model.network, task, part) for name, part in parts.items()}
     summary = summarize(model, training.attachment)
     save_run(folder.path, model, ready.method, training.attachment, recipe.model, recipe.seed)
@@ -121,7 +136,10 @@ class Ready:
 
 
 def get_ready(
-    recipe: Recipe, data: Mapping[str, Any], remembered: Callable[[str, Callable[[], Any]], Any]
+    recipe: Recipe,
+    data: Mapping[str, Any],
+    remembered: Callable[[str, Callable[[], Any]], Any],
+    sharing: Sharing | None = None,
 ) -> Generator[Stage | Prepared, None, Ready]:
     """Read, load, encode, attach.
 
@@ -129,14 +147,8 @@ def get_ready(
     """
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
-    yield Stage("reading data")
-    task, splits = make_splits(recipe, make_task(recipe), data)
-    yield Stage("loading the model")
-    model, notes = _model(recipe)
-    splits.notes.extend([*model.notes, *notes])
-    task = task.fitted(model.spec)
     method = make_method(recipe.method)
-    encoded = encode_splits(task, splits, model, recipe.model.max_length, method.virtual_tokens)
+    model, (task, splits, encoded) = yield from get_rows(recipe, data, sharing, method.virtual_tokens)
     attachment = _attach(recipe, method, model, task)
     splits.notes.extend([*virtual.begin(method, model), *virtual.notes_on(method, model, encoded)])
     splits.notes.extend(added.notes_on(model, attachment, encoded["train"].items))
@@ -151,6 +163,30 @@ def get_ready(
         model.network, task, method, attachment, items, recipe.train, seed=recipe.seed, precision=precision
     )
     return Ready(model, task, splits, encoded, method, held, training, probe, narrowed)
+
+
+def get_rows(
+    recipe: Recipe, data: Mapping[str, Any], sharing: Sharing | None, taken: int = 0
+) -> Generator[Stage, None, tuple[Model, Rows]]:
+    """The base, and rows in its ids; what another run has read already is not read again.
+
+    taken: positions that the method has taken, so that less is left for a row than under other methods.
+    """
+    sharing = None if taken else sharing
+    known = None if sharing is None else sharing.rows(recipe)
+    if known is None:
+        yield Stage("reading data")
+        task, splits = make_splits(recipe, make_task(recipe), data)
+    yield Stage("loading the model")
+    model, notes = _model(recipe)
+    if known is None:
+        splits.notes.extend([*model.notes, *notes])
+        task = task.fitted(model.spec)
+        encoded = encode_splits(task, splits, model, recipe.model.max_length, taken)
+        known = task, splits, encoded
+        if sharing is not None:
+            sharing.keep(recipe, *known)
+    return model, known
 
 
 def _model(recipe: Recipe) -> tuple[Model, list[str]]:
@@ -225,22 +261,34 @@ def _precision(recipe: Recipe, model: Model, encoded: Encoded) -> number_format.
     return number_format.resolve(recipe.train.precision, device, width=model.spec.hidden_size, rows=rows, ragged=True)
 
 
-def make_trunks(training: Training, folder: Path, encoded: Mapping[str, Encoded]) -> dict[str, TrunkCache]:
+def make_trunks(
+    training: Training, folder: Path, encoded: Mapping[str, Encoded], sharing: Sharing | None = None
+) -> dict[str, TrunkCache]:
     """Storage for what the frozen trunk says of the rows that are read in every epoch; {} where it does not pay."""
     if not training.settings.cache or training.total_steps <= training.steps_per_epoch:
         return {}
     found, room = {}, CACHE_BYTES
     for name in ("train", "validation"):
         if name in encoded:
-            path = folder / f"{name}.bin"
-            trunk = TrunkCache(training.model, encoded[name].items, path, training.precision, room)
+            if sharing is None:
+                path = folder / f"{name}.bin"
+                trunk = TrunkCache(training.model, encoded[name].items, path, training.precision, room)
+            else:
+                trunk = sharing.trunk(training.model, encoded[name].items, training.precision, room)
             if trunk.usable:
                 found[name], room = trunk, room - trunk.bytes
     return found
 
 
-def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded], choice: Choice) -> Iterator[Event]:
-    trunks = make_trunks(training, folder.path / "cache", encoded)
+def _fit(
+    training: Training,
+    folder: RunFolder,
+    encoded: Mapping[str, Encoded],
+    choice: Choice,
+    trunks: Mapping[str, TrunkCache],
+    sitting: Sitting,
+) -> Generator[Event, None, bool]:
+    """Train as far as the sitting goes; whether the run is to end now."""
     judged = [encoded[name].items for name in ("validation", "test") if name in encoded]
     training.compute_at_once(folder.remembered("micro_tokens", lambda: fitted(training, trunks, judged)))
     training.trunk = trunks.get("train")
@@ -248,17 +296,24 @@ def _fit(training: Training, folder: RunFolder, encoded: Mapping[str, Encoded], 
         for name, trunk in trunks.items():
             for done in trunk.fill():
                 yield Stage(f"frozen trunk, {name}", done, len(encoded[name].items))
-        yield from _epochs(training, folder, encoded.get("validation"), trunks.get("validation"), choice)
+                if sitting.late and not sitting.ends:
+                    return False
+        return (yield from _epochs(training, folder, encoded.get("validation"), trunks, choice, sitting))
     finally:
         for trunk in trunks.values():
             trunk.close()
 
 
 def _epochs(
-    training: Training, folder: RunFolder, judged: Encoded | None, trunk: TrunkCache | None, choice: Choice
-) -> Iterator[Event]:
+    training: Training,
+    folder: RunFolder,
+    judged: Encoded | None,
+    trunks: Mapping[str, TrunkCache],
+    choice: Choice,
+    sitting: Sitting,
+) -> Generator[Event, None, bool]:
     yield Stage("training", training.step, training.total_steps, "steps")
-    task = training.task
+    task, trunk = training.task, trunks.get("validation")
 
     def evaluate() -> Scored:
         assert judged is not None
@@ -268,12 +323,13 @@ def _epochs(
         return Scored("validation", training.step, score.values, settled=score.settled)
 
     with good_checkpoints(training, folder):
-        for event in run_training(training, folder, choice, evaluate if judged is not None else None):
+        for event in run_training(training, folder, choice, evaluate if judged is not None else None, sitting):
             yield event
             if isinstance(event, Scored) and judged is not None and event.step <= training.steps_per_epoch:
                 sentence = below_chance(task, judged, folder.path)
                 if sentence is not None:
                     yield Warned("chance", f"[chance] {sentence}")
+    return sitting.ends
 
 
 def _release(ready: Ready, folder: RunFolder) -> None:

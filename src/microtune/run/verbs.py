@@ -1,4 +1,4 @@
-"""The verbs of the Python API: `tune`, `pretrain`, and the `Run` they return.
+"""The verbs of the Python API: `tune`, `compare`, `pretrain`, and the `Run` they return.
 
 The command line calls the same functions with the same recipe; `on_event` is how it shows what happens.
 """
@@ -17,9 +17,11 @@ from microtune.data.objects import read_object
 from microtune.data.sources import read_rows
 from microtune.errors import MicrotuneError, RunError
 from microtune.recipe import Recipe, validated
+from microtune.run import auto
 from microtune.run import predict as prediction
 from microtune.run import pretrain as pretraining
 from microtune.run import tune as tuning
+from microtune.run.compare import Comparison, Question, compare_recipe
 from microtune.run.digest import weights_digest
 from microtune.run.evaluate import Score
 from microtune.run.folder import RunFolder, default_name
@@ -139,6 +141,8 @@ def tune(
 def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[Any], None] | None = None) -> Run:
     """`tune` with a ready recipe."""
     recipe, data = tuning.without_memory(recipe)
+    if recipe.method.name == auto.NAME:
+        auto.options_of(recipe)
     name = Path(str(recipe.data.train)).name.partition(".")[0] if recipe.data.train != "<memory>" else "memory"
     folder = RunFolder(recipe.out or Path("runs") / default_name(recipe, name or "data"))
     pinned, revisions = pin(recipe, folder.path, fresh=overwrite and folder.finished)
@@ -147,7 +151,50 @@ def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[
     trackers = Trackers(recipe.train.track, folder.notes)
     folder.open(recipe, data_hashes, overwrite=overwrite, revisions=revisions)
     trackers.start(folder.path, recipe)
-    return _drain(folder, tuning.tune(pinned, folder, data), trackers, on_event, created)
+    chosen = recipe.method.name == auto.NAME
+    events = auto.tune(pinned, folder, data, data_hashes) if chosen else tuning.tune(pinned, folder, data)
+    return _drain(folder, events, trackers, on_event, created)
+
+
+def compare(
+    data: Any,
+    *,
+    task: str | dict[str, Any],
+    methods: Sequence[str | dict[str, Any] | list[Any]],
+    model: str | dict[str, Any] = "sprout",
+    budget: str = "10m",
+    memory: str | None = None,
+    seeds: int = 1,
+    curve: Sequence[int] = (),
+    general: str | Path | None = None,
+    epochs: float | None = None,
+    train: dict[str, Any] | None = None,
+    validation: Any = None,
+    test: Any = None,
+    split: dict[str, float] | str | None = None,
+    text_field: str | None = None,
+    label_field: str | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    on_event: Callable[[Any], None] | None = None,
+) -> Comparison:
+    """Train several methods on the same split within a time budget, and say which one pays; resumes when unfinished.
+
+    budget: time for everything, such as 90s, 10m, 1h. memory: of each run, such as 4GB. curve: numbers of training
+    examples per label, for a learning curve in place of one comparison. general: a file of texts that have nothing to
+    do with the task, by which forgetting is measured (default: a few embedded ones). The rest is as for `tune`.
+    """
+    values: dict[str, Any] = {"task": task, "model": model, "seed": seed, "train": {**(train or {})}}
+    values["data"] = {"train": data, "validation": validation, "test": test}
+    values["data"] |= {"text_field": text_field, "label_field": label_field}
+    if split is not None:
+        values["data"]["split"] = split
+    values["train"] |= {k: v for k, v in {"epochs": epochs, "memory": memory}.items() if v is not None}
+    if out is not None:
+        values["out"] = str(out)
+    question = Question(tuple(methods), budget, seeds, tuple(curve), general=None if general is None else str(general))
+    return compare_recipe(recipes.build(values, where="compare"), question, overwrite=overwrite, on_event=on_event)
 
 
 def base_hash(recipe: Recipe) -> dict[str, str]:

@@ -1,0 +1,168 @@
+"""`microtune compare`: which method pays on these data, within a budget."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+
+from microtune.cli.console import EventPrinter, cell, err, out, plain, table
+from microtune.errors import InputError
+
+
+def compare(
+    data: Annotated[str, typer.Argument(help="data (file, glob, folder, or `tickets`) or a recipe (.yaml)")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="recipe values, such as train.batch_size=32")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="classification, instruction, language-modelling")] = None,
+    methods: Annotated[str | None, typer.Option(help="such as head,top:2,lora:8,full; two at least")] = None,
+    budget: Annotated[str, typer.Option(help="time for everything, such as 90s, 10m, 1h")] = "10m",
+    memory: Annotated[str | None, typer.Option(help="of each run, such as 4GB [default: what is free]")] = None,
+    seeds: Annotated[int, typer.Option(help="runs of each method")] = 1,
+    curve: Annotated[
+        str | None, typer.Option(help="a learning curve at so many examples per label, such as 8,32,128")
+    ] = None,
+    general: Annotated[
+        str | None, typer.Option(help="texts by which forgetting is measured [default: a few embedded ones]")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="base, folder, file, hub id[@revision] [default: sprout]")] = None,
+    epochs: Annotated[float | None, typer.Option(help="passes over the training rows [default: 3]")] = None,
+    validation: Annotated[str | None, typer.Option(help="rows for choosing [default: cut from the data]")] = None,
+    test: Annotated[str | None, typer.Option(help="rows for the final score [default: cut from the data]")] = None,
+    split: Annotated[str | None, typer.Option(help="name of a field that says train, validation or test")] = None,
+    text_field: Annotated[str | None, typer.Option(help="field with the text [default: detected]")] = None,
+    label_field: Annotated[str | None, typer.Option(help="field with the label [default: detected]")] = None,
+    seed: Annotated[int | None, typer.Option(help="of everything random; the first of --seeds")] = None,
+    folder: Annotated[
+        str | None, typer.Option("--out", help="folder of the comparison [default: runs/compare-<data>-<task>-<hash>]")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="replace what stands in the folder")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="the result as JSON on stdout")] = False,
+) -> None:
+    """Train several methods on the same split within a time budget and say which one pays; resumes when unfinished."""
+    began = time.monotonic()
+    from microtune import recipe as recipes
+
+    is_recipe = data.endswith((".yaml", ".yml"))
+    values: dict[str, Any] = recipes.load(data) if is_recipe else {"data": data}
+    values.pop("method", None)
+    flags = {"task": task, "model": model, "seed": seed, "out": folder, "epochs": epochs}
+    values = recipes.override(values | {k: v for k, v in flags.items() if v is not None}, [])
+    fields = {"validation": validation, "test": test, "split": split}
+    fields |= {"text_field": text_field, "label_field": label_field}
+    values["data"] = (values.get("data") or {}) | {k: v for k, v in fields.items() if v is not None}
+    values = recipes.override(values, [*(overrides or []), *([] if memory is None else [f"train.memory={memory}"])])
+    if "task" not in values:
+        raise InputError("Say what the data is for, with --task classification, instruction or language-modelling.")
+    recipe = recipes.build(values, where=data if is_recipe else "recipe")
+    from microtune.run.compare import Question, compare_recipe
+
+    question = Question(_methods(methods), budget, seeds, _sizes(curve), general, began)
+    with ComparisonPrinter(quiet=quiet or as_json) as printer:
+        found = compare_recipe(recipe, question, overwrite=overwrite, on_event=printer)
+    if as_json:
+        print(json.dumps({"path": str(found.path), **found.results.plain()}, ensure_ascii=False))
+    else:
+        show_comparison(found)
+
+
+def _methods(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        raise InputError("Say what to compare, for instance --methods head,top:2,lora:8.")
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _sizes(text: str | None) -> tuple[int, ...]:
+    parts = [part.strip() for part in (text or "").split(",") if part.strip()]
+    if any(not part.isascii() or not part.isdigit() or len(part) > 9 for part in parts):
+        raise InputError(f'--curve: "{text}" is not a list of numbers; write for instance --curve 8,32,128,512.')
+    return tuple(int(part) for part in parts)
+
+
+class ComparisonPrinter:
+    """Shows the progress of a comparison: a bar for the run that is at work, and a line for what has been decided."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self._runs = EventPrinter(quiet=quiet, silent=True) if quiet else EventPrinter()
+
+    def __enter__(self) -> ComparisonPrinter:
+        self._runs.__enter__()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._runs.__exit__(*details)
+
+    def __call__(self, event: Any) -> None:
+        """Show one event."""
+        from microtune.run.compare.contest import Begun, Planned, Ranked, Skipped
+        from microtune.run.session import Stage
+        from microtune.run.train import Step
+
+        if self.quiet:
+            return
+        if isinstance(event, (Stage, Step)):
+            self._runs(event)
+        elif isinstance(event, Skipped):
+            self._runs.line(f"{event.method}: left out. {event.reason}")
+        elif isinstance(event, Planned):
+            _show_plan(event)
+        elif isinstance(event, Begun):
+            self._runs.line(f"  {event.run}: to step {event.steps} (rung {event.rung} of {event.rungs})")
+        elif isinstance(event, Ranked):
+            _show_ranking(event)
+
+
+def _show_plan(event: Any) -> None:
+    from microtune.run.compare.budget import in_time
+
+    heat = event.heats[-1]
+    shortened = f"; shortened to {event.scale:.0%} by the budget" if event.scale < 1 else ""
+    count = sum(len(h.entries) for h in event.heats)
+    text = f"{count} candidates, up to {heat.total_steps} steps each{shortened}; about {in_time(event.seconds)} in all"
+    err.print(cell(text))
+
+
+def _show_ranking(event: Any) -> None:
+    shown = ", ".join(f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in event.scores)
+    heat = "" if event.heat == "all" else f"{event.heat} examples, "
+    stopped = f"; stopped: {', '.join(event.stopped)}" if event.stopped else ""
+    err.print(cell(f"{heat}rung {event.rung + 1} of {event.rungs}, validation: {shown}{stopped}"), soft_wrap=True)
+
+
+def show_comparison(found: Any) -> None:
+    """The table, the curve, the recommendation, what to know."""
+    from microtune.run.compare.results import by_size
+    from microtune.run.compare.table import HEADS, curve_rows, rows
+
+    results = found.results
+    if by_size(results):
+        heads, body = curve_rows(results)
+        shown = table(
+            f"{results.metric} by training examples per label, with 95 % intervals", dict.fromkeys(heads, "left")
+        )
+        for line in body:
+            shown.add_row(*(cell(text) for text in line))
+        out.print(shown)
+        out.print("")
+    right = {"score", "95 % interval", "trains", "time", "memory", "stored"}
+    kept = [i for i, _ in enumerate(HEADS) if any(row[i] not in ("", "-") for row in rows(results))]
+    shown = table(results.metric, {HEADS[i]: "right" if HEADS[i] in right else "left" for i in kept})
+    for line in rows(results):
+        shown.add_row(*(cell(line[i]) for i in kept))
+    out.print(shown)
+    if results.recommendation is not None:
+        out.print("")
+        out.print(cell(f"recommended: {found.reason}", "bold"), soft_wrap=True)
+    for note in results.notes:
+        err.print(cell(f"note: {note}", "yellow"), soft_wrap=True)
+    out.print(f"saved: {plain(found.path)}", soft_wrap=True)
+    usable = [line for line in results.lines if line.method == found.recommended and line.stored]
+    if usable:
+        out.print(
+            f'  next: microtune predict {plain(found.path)}/{plain(usable[-1].runs[0])} "your text"', soft_wrap=True
+        )
