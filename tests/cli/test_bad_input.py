@@ -120,7 +120,7 @@ DATA: dict[str, tuple[str, str | bytes | None, list[str], list[str]]] = {
         "a.csv",
         csv(ROWS),
         ["--method", "lorra:2"],
-        ['Unknown method "lorra". Did you mean "lora"? Known: full,'],
+        ['Unknown method "lorra". Did you mean "lora"? Known: bitfit,'],
     ),
     "method without number": ("a.csv", csv(ROWS), ["--method", "head:2"], ['"head:2": head takes no number.']),
     "too many blocks": ("a.csv", csv(ROWS), ["--method", "top:9"], ["9 blocks were asked for, the model has 2."]),

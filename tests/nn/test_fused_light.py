@@ -26,6 +26,16 @@ METHODS: dict[str, dict[str, Any]] = {
     "norms": {"name": "norms"},
     "ia3": {"name": "ia3"},
     "ia3 everywhere": {"name": "ia3", "roles": ["q", "k", "v", "o", "up", "down"]},
+    "all together": {
+        "name": "several",
+        "parts": [
+            {"name": "lora", "rank": 2, "variant": "dora", "roles": ["q", "up"]},
+            {"name": "lora", "rank": 2, "roles": ["o"]},
+            {"name": "ia3"},
+            {"name": "bitfit"},
+            {"name": "norms"},
+        ],
+    },
 }
 
 
@@ -38,8 +48,8 @@ def adapted(spec: ModelSpec, name: str, scale: float = 1.0) -> Transformer:
     make_method(Choice(**METHODS[name])).attach(model)
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad and parameter.dim() == 1:
+        for n, parameter in model.named_parameters():
+            if parameter.requires_grad and (parameter.dim() == 1 or n.endswith("lora_B")):
                 parameter.add_(0.3 * torch.rand(parameter.shape, generator=generator, dtype=parameter.dtype))
     return model
 
