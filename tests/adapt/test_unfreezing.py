@@ -29,6 +29,12 @@ SCHEDULES: dict[str, tuple[str, dict[str, Any], list[tuple[int, Cut]]]] = {
         {"name": "full"},
         [(0, Cut(2, 2)), (1, Cut(2, 1)), (2, Cut(2, 0)), (3, Cut(1, 0)), (4, Cut())],
     ),
+    "two new blocks": (
+        "decoder",
+        {"name": "reinit", "blocks": 2, "then": "full"},
+        [(0, Cut(0, 1)), (1, Cut())],  # what is random trains from the start
+    ),
+    "all new": ("decoder", {"name": "reinit", "blocks": 3}, [(0, Cut())]),
     "reinit": ("encoder", {"name": "reinit", "train_blocks": 2}, [(0, Cut(2)), (1, Cut(1))]),
 }
 

@@ -156,6 +156,7 @@ def test_plan_is_as_without_a_schedule(name: str, inputs: dict[str, str]) -> Non
     recipe = recipe_of(inputs, name)
     found = plan(recipe)
     assert found.pace.total > 0
+    assert any("method.unfreeze" in note for note in found.notes) == name.startswith("gradual")
     if name.startswith("gradual"):
         other = plan(recipe.model_copy(update={"method": recipe.method.model_copy(update={"unfreeze": "at-once"})}))
         parts = {p.name: p.bytes for p in found.memory.parts}

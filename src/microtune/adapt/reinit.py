@@ -62,6 +62,8 @@ class Reinit(Layered):
         for name in before:  # nothing random is left as it is: of a vocabulary head, `top` trains nothing
             model.get_parameter(name).requires_grad_(True)
         attachment.keep_before(before)
+        skipped = max(self.blocks - 1, 0)  # gradual unfreezing begins with all that is random
+        attachment.schedule = [(epoch - skipped, cut) for epoch, cut in attachment.schedule[skipped:]]
         return attachment
 
     def _then(self, model: Transformer) -> Full | Top:

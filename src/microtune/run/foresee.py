@@ -27,6 +27,7 @@ from microtune.run.plan import MemoryPlan, limit_of, plan_memory
 from microtune.run.train import Training
 
 Result = TypeVar("Result")
+GRADUAL = "method.unfreeze: time and memory are those of an epoch in which everything trains; earlier ones take less."
 SAMPLE_CHARACTERS = 1_000_000  # of each source of a corpus
 
 
@@ -60,7 +61,8 @@ def _plan_tuning(recipe: Recipe) -> Forecast:
     memory = plan_memory(training, trunks, judged, limit_of(training))
     training.compute_at_once(memory.micro_tokens)
     pace = plan_pace(training, trunks, encoded.get("validation"))
-    return _forecast(training, memory, pace, tuple(ready.splits.notes))
+    notes = [*ready.splits.notes, *([GRADUAL] if training.attachment.schedule else ())]
+    return _forecast(training, memory, pace, tuple(notes))
 
 
 def _plan_pretraining(recipe: Recipe) -> Forecast:

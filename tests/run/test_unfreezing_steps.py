@@ -19,6 +19,7 @@ from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.nn.transformer import Cut, Transformer
 from microtune.run.evaluate import predict_items
 from microtune.run.movement import Movement
+from microtune.run.precision import Precision
 from microtune.run.train import Training
 from microtune.run.trunk import TrunkCache
 from microtune.tasks.base import Encoded, EncodingReport
@@ -74,10 +75,11 @@ def unmoved(name: str) -> bool:
     return name.endswith("attention.k.bias")
 
 
-@every
-def test_exactly_the_scheduled_tensors_move_in_each_epoch(case: str) -> None:
+@pytest.mark.parametrize(("case", "precision"), [*((c, "float32") for c in CASES), ("decoder, top", "bfloat16")])
+def test_exactly_the_scheduled_tensors_move_in_each_epoch(case: str, precision: Precision) -> None:
     """The others are as they were, bit for bit, without gradient and without moments."""
     found = training(case)
+    found.precision = precision
     start, names = weights(found), {id(p): n for n, p in found.model.named_parameters()}
     total = dict(found.attachment.trainable)
     for step in found.fit():
