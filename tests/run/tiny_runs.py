@@ -47,6 +47,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "top": {"name": "top", "blocks": 1},  # a frozen trunk, hence cached states
     "lora": {"name": "lora", "rank": 2, "dropout": 0.1},  # dropout: the random state matters
     "dora": {"name": "lora", "rank": 2, "dropout": 0.1, "variant": "dora"},
+    "pissa": {"name": "lora", "rank": 2, "variant": "pissa", "loraplus": 4},
+    "bottleneck": {"name": "bottleneck", "reduction": 4},
 }
 WORDS = {"card": "my card was declined at the shop number", "transfer": "the transfer has not arrived in account"}
 

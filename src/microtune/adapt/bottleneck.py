@@ -7,8 +7,9 @@ configuration named after Pfeiffer also moves the norm; that is not done here.) 
 `houlsby` means self-attention; cross-attention has none, as in AdapterHub's default.
 
 `up` begins at zero, so the output is unchanged at the start. The papers' ReLU can be named; it is not the default,
-because all of the few numbers in between may happen to be negative for every token, and then nothing ever moves. What an adapter computes is no linear function of the
-layer below it: it cannot be folded into weights, and no exported form has a place for it.
+because all of the few numbers in between may happen to be negative for every token, and then nothing ever moves. What
+an adapter computes is no linear function of the layer below it: it cannot be folded into weights, and no exported form
+has a place for it.
 """
 
 from __future__ import annotations
