@@ -54,6 +54,8 @@ METHODS: dict[str, dict[str, Any]] = {
         "name": "several",
         "parts": [{"name": "head"}, {"name": "lora", "rank": 2, "dropout": 0.1, "first_block": 1}],
     },
+    "pissa": {"name": "lora", "rank": 2, "variant": "pissa", "loraplus": 4},
+    "bottleneck": {"name": "bottleneck", "reduction": 4},
 }
 WORDS = {"card": "my card was declined at the shop number", "transfer": "the transfer has not arrived in account"}
 
