@@ -303,15 +303,18 @@ ADAPTERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "opendelta": ({"delta_type": "lora", "lora_r": 8}, ["an adapter of OpenDelta"]),
     "loha": ({"peft_type": "LOHA", "r": 8}, ['peft_type "LOHA" is not supported (LoHa of LyCORIS', "merge_and_unload"]),
     "prompt": (
-        {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 8},
-        ['peft_type "PROMPT_TUNING" is not supported (prompt tuning); only LORA adapters are read: it adds virtual'],
+        {"peft_type": "MULTITASK_PROMPT_TUNING", "num_virtual_tokens": 8},
+        ['"MULTITASK_PROMPT_TUNING" is not supported (prompt tuning); only LORA, PREFIX_TUNING and PROMPT_TUNING'],
     ),
     "prefix": (
-        {"peft_type": "PREFIX_TUNING"},
-        ['"PREFIX_TUNING" is not supported (prefix tuning)', "cannot be merged"],
+        {"peft_type": "P_TUNING"},
+        ['"P_TUNING" is not supported (prompt tuning by an encoder)', "cannot be merged"],
     ),
-    "of the future": ({"peft_type": "MAGIC"}, ['peft_type "MAGIC" is not supported; only LORA adapters are read.']),
-    "empty": ({}, ['peft_type "None" is not supported; only LORA adapters are read.']),
+    "of the future": (
+        {"peft_type": "MAGIC"},
+        ['peft_type "MAGIC" is not supported; only LORA, PREFIX_TUNING and PROMPT_TUNING adapters are read.'],
+    ),
+    "empty": ({}, ['peft_type "None" is not supported; only LORA, PREFIX_TUNING and PROMPT_TUNING adapters are read.']),
 }
 
 
