@@ -82,7 +82,8 @@ def _plan_pretraining(recipe: Recipe) -> Forecast:
 
 
 def _forecast(training: Training, memory: MemoryPlan, pace: Pace, notes: tuple[str, ...]) -> Forecast:
-    blocks = list(training.model.output_stack.blocks)
+    blocks, virtual = list(training.model.output_stack.blocks), training.model.output_stack.virtual
+    plain = blocks[virtual.first_block :] if virtual.ahead else []  # with keys that no token has
     return Forecast(
         memory=memory,
         pace=pace,
@@ -90,7 +91,7 @@ def _forecast(training: Training, memory: MemoryPlan, pace: Pace, notes: tuple[s
         tokens=sum(training.sizes),
         precision=training.precision,
         blocks=len(blocks),
-        fast_blocks=sum(role_parts(block) is not None for block in blocks),  # type: ignore[arg-type]
+        fast_blocks=sum(role_parts(block) is not None for block in blocks if block not in plain),  # type: ignore[arg-type]
         notes=notes,
     )
 

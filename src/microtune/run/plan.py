@@ -85,7 +85,8 @@ def largest(training: Training, micro_tokens: int) -> list[int]:
     looked_at = min(epochs, max(1, ROWS_LOOKED_AT // len(training.sizes)))
     pieces = (piece for epoch in range(looked_at) for batch in training.plan(epoch, micro_tokens) for piece in batch)
     spec, sizes = training.model.spec, training.sizes
-    return max(pieces, key=lambda piece: rough_bytes(spec, [sizes[i] for i in piece]))
+    taken = training.model.virtual_tokens
+    return max(pieces, key=lambda piece: rough_bytes(spec, [sizes[i] + taken for i in piece]))
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,8 @@ def plan_memory(
 def _measured(training: Training, piece: list[int], trunk: TrunkCache | None) -> int:
     """Activations of a micro-batch; where it might not fit, those of its longest row, in proportion to the tokens."""
     sizes, free = training.sizes, available(training.device)
-    if free is None or rough_bytes(training.model.spec, [sizes[i] for i in piece]) < SAFE_SHARE * free:
+    taken = training.model.virtual_tokens
+    if free is None or rough_bytes(training.model.spec, [sizes[i] + taken for i in piece]) < SAFE_SHARE * free:
         return activations(training, piece, trunk)
     longest = max(piece, key=lambda i: sizes[i])
     return round(activations(training, [longest], trunk) * sum(sizes[i] for i in piece) / sizes[longest])
@@ -289,7 +291,10 @@ def fitted(training: Training, trunks: Mapping[str, TrunkCache], judged: Sequenc
     limit = limit_of(training)
     if training.settings.memory is None:
         piece = largest(training, training.micro_tokens)
-        total = rough_bytes(training.model.spec, [training.sizes[i] for i in piece]) + KERNELS * KERNEL_BYTES
+        total = (
+            rough_bytes(training.model.spec, [training.sizes[i] + training.model.virtual_tokens for i in piece])
+            + KERNELS * KERNEL_BYTES
+        )
         total += 3 * sum(part.bytes for part in counted(training, trunks) if part.where == "memory")
         free = available(training.device)
         if free is None or total < SAFE_SHARE * free:
