@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 from command import call
 
+from microtune.cli.console import plain
 from microtune.run.adapters import load_adapters
 from microtune.run.verbs import Run
 from tiny_adapters import ANSWERS, CLASSES, make_run
@@ -71,15 +73,19 @@ def test_svd_and_what_it_costs(runs: dict[str, Path], tmp_path: Path, capsys: py
 
 @pytest.mark.parity
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-def test_it_is_exported_and_talks(runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_exported_and_talks(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "talk"
     assert call(capsys, "combine", runs["talk"], runs["talk"], "--weights", "0.5,0.2", "--out", out).code == 0
     for form in ("peft", "hf"):
         made = call(capsys, "export", out, "--format", form, "--out", tmp_path / form)
         assert (made.code, "largest difference" in made.out) == (0, True), made.err
     assert call(capsys, "merge", out, "--out", tmp_path / "merged").code == 0
-    talked = call(capsys, "predict", out, TEXTS[0], "--max-new-tokens", "4")
-    assert talked.code == 0
+    (wanted,) = Run(out).predict(TEXTS[0], max_new_tokens=4)
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{TEXTS[0]}\n\n"))
+    talked = call(capsys, "chat", out, "--max-new-tokens", "4", "--temperature", "0")
+    assert (talked.code, talked.out) == (0, "".join(map(plain, wanted.answer)) + "\n")
 
 
 def test_mistakes(runs: dict[str, Path], base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

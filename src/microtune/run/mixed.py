@@ -80,7 +80,8 @@ class Mixed:
         """Scores `[T_i, V]` of every row, as `Model.logits` gives them with each row's adapter."""
         found: dict[int, Tensor] = {}
         apart = self.apart(owners)
-        together = [i for i in range(len(ids)) if all(i not in rows for rows in apart.values())]
+        together = [i for i, name in enumerate(owners) if name not in apart]
+        together.sort(key=lambda i: owners[i] or "")  # tokens of an owner end to end
         for name, rows in apart.items():
             with self.worn(name) as model:
                 given = None if targets is None else [targets[i] for i in rows]
