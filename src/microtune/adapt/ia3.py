@@ -67,7 +67,7 @@ class IA3(Method):
     roles: list[str] = Field(default=["k", "v", "down"], min_length=1, description="linear roles that get a factor")
     first_block: int = Field(default=0, ge=0, description="only blocks from this one upwards")
     last_block: int | None = Field(default=None, ge=0, description="only blocks up to this one; default: the last")
-    default_lr: ClassVar[float] = 1e-2
+    default_lr: ClassVar[float] = 3e-2
     default_head_lr: ClassVar[float | None] = 4e-3
 
     def attach(self, model: Transformer) -> Attachment:
