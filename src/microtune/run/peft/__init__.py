@@ -43,13 +43,10 @@ WHOLE = ("classifier", "score")  # modules that PEFT itself saves of a SEQ_CLS m
 def write_peft(folder: Path, model: Model, method: Method, *, base_name: str) -> None:
     """Write the LoRA updates of `model`, or its virtual tokens, and its label head, as `peft` does.
 
-    base_name: what `base_model_name_or_path` says. Raises InputError where transformers has no such label head, or peft
-    no such adapter.
+    base_name: what `base_model_name_or_path` says. InputError where transformers has no such head, peft no such form.
     """
     if isinstance(method, VirtualMethod):
-        head = _their_head(model)
-        write_virtual(folder, model, base_name=base_name, head=head, saved=_saved_modules(head))
-        return
+        return _write_virtual(folder, model, base_name)
     assert isinstance(method, LoRA)
     found = _by_module(model)
     dora = any(isinstance(update, DoRALinear) for parts in found.values() for update in parts.values())
@@ -90,7 +87,12 @@ def write_peft(folder: Path, model: Model, method: Method, *, base_name: str) ->
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, {name: t.detach().cpu() for name, t in tensors.items()}, {"format": "pt"})
-    write_json(folder / CONFIG, config)
+    return write_json(folder / CONFIG, config)
+
+
+def _write_virtual(folder: Path, model: Model, base_name: str) -> None:
+    head = _their_head(model)
+    write_virtual(folder, model, base_name=base_name, head=head, saved=_saved_modules(head))
 
 
 def _saved_modules(head: Mapping[str, Tensor]) -> list[str] | None:
