@@ -18,9 +18,9 @@ from torch import Tensor
 from microtune.adapt.base import Attachment, methods
 from microtune.adapt.virtual import VirtualMethod, repeated, words
 from microtune.errors import InputError
-from microtune.nn.transformer import Cache, Cut, Transformer
+from microtune.nn.keys import left_by
+from microtune.nn.transformer import Cut, Transformer
 from microtune.nn.virtual import Prefix, ProjectedPrefix, VirtualTokens
-from microtune.ragged import Ragged
 
 
 class PrefixTuning(VirtualMethod):
@@ -80,24 +80,6 @@ class PrefixTuning(VirtualMethod):
         if self.init == "text":
             return torch.full_like(self.normal(model, L, 2, self.tokens, K, E), torch.nan)
         return left_by(model, self.ids(model), self.first_block)
-
-
-@torch.no_grad()
-def left_by(model: Transformer, ids: Sequence[int], first_block: int) -> Tensor:
-    """Keys and values `[L, 2, p, K, E]` that ids leave in the blocks of the output stack, in at least float32.
-
-    The encoder of an encoder-decoder reads the same ids.
-    """
-    training = model.training
-    model.eval()
-    device = model.tokens.weight.device
-    inputs, cache = Ragged.from_lists([ids]).to(device), Cache(model.spec, 1, len(ids))
-    both = model.encoder is not None and model.decoder is not None
-    model(inputs, sources=inputs if both else None, cache=cache)
-    model.train(training)
-    kept = [(own.keys, own.values) for own, _ in cache.layers[first_block:]]
-    found = torch.stack([torch.stack((k, v)) for k, v in kept if k is not None and v is not None])
-    return found.to(torch.promote_types(found.dtype, torch.float32))
 
 
 methods.add("prefix", PrefixTuning)

@@ -53,12 +53,9 @@ def write_peft(folder: Path, model: Model, method: Method, *, base_name: str, di
     if isinstance(method, IA3):
         from microtune.run.peft.ia3 import write_ia3  # which reads names by the functions below
 
-        write_ia3(folder, model, base_name=base_name, digest=digest)
-        return
+        return write_ia3(folder, model, base_name=base_name, digest=digest)
     if isinstance(method, VirtualMethod):
-        head = _their_head(model)
-        write_virtual(folder, model, base_name=base_name, head=head, saved=_saved_modules(head), digest=digest)
-        return
+        return _write_virtual(folder, model, base_name, digest)
     assert isinstance(method, LoRA)
     found = _by_module(model)
     dora = any(isinstance(update, DoRALinear) for parts in found.values() for update in parts.values())
@@ -100,6 +97,11 @@ def write_peft(folder: Path, model: Model, method: Method, *, base_name: str, di
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, {name: t.detach().cpu() for name, t in tensors.items()}, header(digest))
     write_json(folder / CONFIG, config)
+
+
+def _write_virtual(folder: Path, model: Model, base_name: str, digest: str) -> None:
+    head = _their_head(model)
+    write_virtual(folder, model, base_name=base_name, head=head, saved=_saved_modules(head), digest=digest)
 
 
 def _saved_modules(head: Mapping[str, Tensor]) -> list[str] | None:
