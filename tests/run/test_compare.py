@@ -319,7 +319,9 @@ def test_a_shortened_training_says_so(made: tuple[str, str], tmp_path: Path, mon
     monkeypatch.setattr("microtune.run.compare.heats.USEFUL_STEPS", 2)
     found = ask(made, tmp_path / "c", ("head", "lora:2"), train={"epochs": 4})
     assert [line.total_steps for line in found.lines] == [8, 8]
-    assert "The budget shortened every training to 8 steps (50% of the 16 that were asked for)" in found.results.notes[0]
+    assert (
+        "The budget shortened every training to 8 steps (50% of the 16 that were asked for)" in found.results.notes[0]
+    )
 
 
 def test_a_learning_curve(made: tuple[str, str], tmp_path: Path) -> None:
@@ -352,6 +354,14 @@ def test_the_picture(made: tuple[str, str], tmp_path: Path) -> None:
     results = Results("classification", "sprout", "数据.csv", "accuracy", True, 60, 30, [0], lines, None, [])
     found = draw(results, tmp_path / "curve.png")
     assert found.read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_beside_lines_do_not_overlap() -> None:
+    from microtune.run.compare.picture import apart
+
+    assert apart([1.0, 1.0, 5.0], 2.0, 9.0) == [1.0, 3.0, 5.0]
+    assert apart([8.0, 8.0, 8.5], 2.0, 9.0) == [5.0, 7.0, 9.0]
+    assert apart([], 1.0, 1.0) == []
 
 
 def test_sittings_stop_in_time() -> None:
