@@ -44,6 +44,7 @@ SPEC = ModelSpec(
     ),
 )
 METHODS: dict[str, dict[str, Any]] = {
+    "full": {"name": "full"},
     "top": {"name": "top", "blocks": 1},  # a frozen trunk, hence cached states
     "lora": {"name": "lora", "rank": 2, "dropout": 0.1},  # dropout: the random state matters
     "dora": {"name": "lora", "rank": 2, "dropout": 0.1, "variant": "dora"},

@@ -24,8 +24,8 @@ import yaml
 from torch import Tensor
 
 from microtune.data.objects import read_object
-from microtune.errors import RunError
-from microtune.recipe import Recipe, to_yaml
+from microtune.errors import MicrotuneError, RunError
+from microtune.recipe import Recipe, build, to_yaml
 from microtune.run.disk import (
     explained,
     read_tensors,
@@ -268,6 +268,9 @@ class RunFolder:
                 "its recipe.yaml or environment.json cannot be read; choose another folder with --out, or replace the "
                 "run with --overwrite."
             )
+        with suppress(MicrotuneError):  # what an older version wrote lacks the fields that came since
+            stored = yaml.safe_load(to_yaml(build(stored)))
+            stored.pop("out", None)
         asked = yaml.safe_load(to_yaml(recipe))
         asked.pop("out", None)
         differences = [*_differences(stored, asked), *changed]

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -24,6 +25,8 @@ from microtune.run.adjust import Decision, Watch, WatchRecord
 from microtune.run.diverged import check_weights
 from microtune.run.folder import RunFolder
 from microtune.run.train import Step, Training
+
+CHEAP_SECONDS, LEAST_SHARE = 0.1, 10  # of a checkpoint: what is always written; steps between, in times of writing
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class ChoiceRecord(Section):
     tie: float | None = None
     loss: float | None = None
     settled: dict[str, float] = Field(default_factory=dict)
+    here: bool = False  # the best weights are those of the checkpoint itself
 
 
 class CheckpointRecord(Section):
@@ -160,6 +164,7 @@ def run_training(
     _resume(training, folder, choice, watch)
     settings = training.settings
     every = settings.checkpoint_steps or training.steps_per_epoch
+    spacing = Spacing(always=settings.checkpoint_steps > 0)
     with _signals() as asked_to_stop:
         done, looked = _enough(training, choice), _epoch_ends(training)
         for step in () if done or sitting.over(training.step) else training.fit():
@@ -179,8 +184,10 @@ def run_training(
                 yield evaluate()
             done = stops or _enough(training, choice)
             last = done or training.step == training.total_steps
-            if last or training.step % every == 0 or asked_to_stop.is_set():
-                _save(training, folder, choice, watch)
+            due = training.step % every == 0 and spacing.due()
+            if last or due or asked_to_stop.is_set():
+                with spacing:
+                    _save(training, folder, choice, watch)
             if asked_to_stop.is_set():
                 so_far = f"{training.step} of {training.total_steps}"
                 raise Interrupted(f"Stopped at step {so_far}; run the same command to resume.")
@@ -198,6 +205,28 @@ def _end(
         yield _judge(evaluate(), choice, training, folder)
     if training.settings.keep == "best" and choice.weights is not None:
         training.attachment.load_state(choice.weights)
+
+
+class Spacing:
+    """Whether the work since the last checkpoint is worth another: of epochs that take a second, not each is.
+
+    At most a tenth of the time goes into writing, and a kill loses at most ten times what a checkpoint takes.
+    """
+
+    def __init__(self, *, always: bool) -> None:
+        self.always, self.cost, self.since = always, 0.0, time.perf_counter()
+
+    def due(self) -> bool:
+        """Whether one should be written now."""
+        cheap = self.always or self.cost < CHEAP_SECONDS
+        return cheap or time.perf_counter() - self.since >= LEAST_SHARE * self.cost
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.since = time.perf_counter()
+        self.cost = self.since - self._start
 
 
 def _epoch_ends(training: Training) -> bool:
@@ -235,8 +264,11 @@ def _judge(scored: Scored, choice: Choice, training: Training, folder: RunFolder
 def _save(training: Training, folder: RunFolder, choice: Choice, watch: Watch) -> None:
     check_weights(training)
     tensors, plain = training.state(copies=False)
-    tensors |= {f"best.{name}": value for name, value in (choice.weights or {}).items()}
-    record = {"training": plain, "choice": choice.plain(), "watch": watch.plain().model_dump()}
+    best = choice.weights or {}
+    here = bool(best) and all(torch.equal(value, tensors[f"weights.{name}"]) for name, value in best.items())
+    if not here:
+        tensors |= {f"best.{name}": value for name, value in best.items()}
+    record = {"training": plain, "choice": {**choice.plain(), "here": here}, "watch": watch.plain().model_dump()}
     folder.save_checkpoint(training.step, tensors, record)
 
 
@@ -258,7 +290,7 @@ def _resume(training: Training, folder: RunFolder, choice: Choice, watch: Watch)
     choice.value = math.nan if kept.value is None else kept.value
     choice.step, choice.epochs_without_gain = kept.step, kept.epochs_without_gain
     choice.tie, choice.loss = kept.tie, kept.loss
-    choice.weights, choice.settled = best or None, kept.settled
+    choice.weights, choice.settled = training.attachment.state() if kept.here else best or None, kept.settled
     folder.rewind_metrics(training.step)
     folder.notes.append(f"Resumed at step {training.step} of {training.total_steps}.")
 

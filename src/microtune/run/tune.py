@@ -18,6 +18,7 @@ from microtune.adapt.base import Attachment, Method, make_method
 from microtune.data.added_tokens import check_added
 from microtune.errors import InputError
 from microtune.nn.heads import LabelHead
+from microtune.nn.rows import UsedRows
 from microtune.recipe import Recipe
 from microtune.run import added
 from microtune.run import precision as number_format
@@ -36,6 +37,7 @@ from microtune.run.plan import fitted
 from microtune.run.precision import HeldBase
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
 from microtune.run.prompts import check_prompts
+from microtune.run.rows import narrow, widen
 from microtune.run.saved import save_run
 from microtune.run.session import Choice, Scored, Sitting, Stage, run_training
 from microtune.run.sharing import Rows, Sharing
@@ -125,6 +127,7 @@ class Ready:
     held: HeldBase
     training: Training
     probe: Probe
+    narrowed: UsedRows | None
 
 
 def get_ready(
@@ -147,10 +150,11 @@ def get_ready(
     precision = remembered("precision", lambda: _precision(recipe, model, encoded["train"]))
     held = HeldBase(model.network, precision, lambda: _model(recipe)[0].network)
     items = encoded["train"].items
+    narrowed = narrow(model.network, attachment, items)
     training = Training(
         model.network, task, method, attachment, items, recipe.train, seed=recipe.seed, precision=precision
     )
-    return Ready(model, task, splits, encoded, method, held, training, probe)
+    return Ready(model, task, splits, encoded, method, held, training, probe, narrowed)
 
 
 def get_rows(
@@ -310,11 +314,12 @@ def _epochs(
 
 
 def _release(ready: Ready, folder: RunFolder) -> None:
-    """The base as its files have it; what int8 made of the loss on validation is noted."""
+    """The base as its files have it, the embedding whole; what int8 made of the loss on validation is noted."""
     training, encoded = ready.training, ready.encoded
     measured = training.precision == "int8" and "validation" in encoded
     rounded = _loss(training, encoded["validation"], "int8") if measured else 0.0
     training.optimizers.zero_grad()
+    widen(training.model, ready.narrowed)
     give_back()
     ready.held.release()
     if measured:
