@@ -356,6 +356,14 @@ def test_the_picture(made: tuple[str, str], tmp_path: Path) -> None:
     assert found.read_bytes().startswith(b"\x89PNG")
 
 
+def test_names_beside_lines_do_not_overlap() -> None:
+    from microtune.run.compare.picture import apart
+
+    assert apart([1.0, 1.0, 5.0], 2.0, 9.0) == [1.0, 3.0, 5.0]
+    assert apart([8.0, 8.0, 8.5], 2.0, 9.0) == [5.0, 7.0, 9.0]
+    assert apart([], 1.0, 1.0) == []
+
+
 def test_sittings_stop_in_time() -> None:
     now = [0.0]
     sitting = Sitting(steps=5, until=10.0, clock=lambda: now[0], longest=2.0)

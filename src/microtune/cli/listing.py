@@ -35,8 +35,10 @@ def _entries(kind: str) -> list[tuple[str, str]]:
         return [(n, ", ".join(sorted(set(f.architectures.values())))) for n, f in families.items()]
     if kind == "methods":
         from microtune.adapt import methods
+        from microtune.run.auto import NAME, Auto
 
-        return [(f"{n}:K" if m.short else n, _first_line(m.__doc__)) for n, m in methods.items()]
+        found = [(f"{n}:K" if m.short else n, _first_line(m.__doc__)) for n, m in methods.items()]
+        return [*found, (NAME, _first_line(Auto.__doc__))]
     if kind == "checks":
         from microtune.run.checks import checks
 

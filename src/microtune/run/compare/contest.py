@@ -19,13 +19,14 @@ from microtune.run.compare.candidates import Entry, MethodSaid, make_entries, re
 from microtune.run.compare.halving import ranked
 from microtune.run.compare.heats import Heat, curve_sizes, fitting_scale, make_heats
 from microtune.run.compare.measure import measure
-from microtune.run.compare.place import Place, Progress
+from microtune.run.compare.place import Place, Progress, Seat
 from microtune.run.compare.sit import Common, mark_of, sit
 from microtune.run.prepare import label_reader
 from microtune.run.session import Sitting, Stage
 from microtune.run.sharing import Sharing
 
 MEASURE_SHARE = 0.05  # of the budget, for the timed steps of all methods together
+MOST_LATE = 4.0  # times its prediction: what an ending is given at most, after one that took longer than predicted
 MEASURE_MOST = 2.5  # seconds for each of steps, trunk and scoring of a method
 
 
@@ -220,7 +221,7 @@ class Contest:
             self.remember()
         predicted = self.progress.measured[entry.method].ending
         if seat.ended and seat.ending > before:
-            self._factor = max(self._factor, min((seat.ending - before) / predicted, 10.0))
+            self._factor = max(self._factor, min((seat.ending - before) / predicted, MOST_LATE))
 
     def recipe(self, heat: Heat, entry: Entry, seed: int) -> Recipe:
         """The recipe of a run of this comparison."""
@@ -275,14 +276,17 @@ class Contest:
                 begin = rung.steps
 
     def _endings(self) -> float:
-        """Seconds of all endings that are still to come."""
+        """Seconds of all endings that are still to come; only those of runs that may reach the end must not fail."""
         if not self.asked.test:
             return 0.0
-        names = [(self.progress.seats.get(entry.run(seed)), entry.method) for _, entry, seed in self._runs()]
-        costs = [(seat, self.progress.measured[method]) for seat, method in names]
-        waiting = (cost.ending for seat, cost in costs if seat is None or not (seat.ended or seat.failed))
-        unread = (cost.looking for seat, cost in costs if seat is None or not (seat.forgetting or seat.failed))
-        return self._factor * sum(waiting) + sum(unread)
+        total = 0.0
+        for heat, entry, seed in self._runs():
+            seat, cost = self.progress.seats.get(entry.run(seed), Seat()), self.progress.measured[entry.method]
+            hopeful = entry.name in self.progress.alive.get(heat.name, [[entry.name]])[-1]
+            if not seat.failed:
+                total += 0.0 if seat.ended else cost.ending * (self._factor if hopeful else 1.0)
+                total += 0.0 if seat.forgetting else cost.looking
+        return total
 
 
 def finalists(contest: Contest, heat: Heat) -> list[str]:

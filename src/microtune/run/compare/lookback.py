@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib import resources
 from pathlib import Path
 
 from microtune.data.sources import read_rows
 from microtune.errors import InputError, MicrotuneError
 from microtune.run.compare.contest import Contest
 from microtune.run.forgetting import MOST_TOKENS, Reference, compare, reference
+from microtune.run.general import general_texts as embedded_texts
 from microtune.run.hub.revisions import pin
 from microtune.run.load import load
 from microtune.run.session import Stage
@@ -21,9 +21,7 @@ BYTES = 3  # of one token, for a guess at how long reading takes
 def general_texts(file: str | Path | None) -> list[str]:
     """The first texts of a file (lines, or the first text field of rows), or the embedded ones."""
     if file is None:
-        folder = resources.files("microtune") / "assets" / "general"
-        named = [(folder / f"{language}.txt").read_text(encoding="utf-8") for language in ("en", "zh")]
-        return [line for text in named for line in text.splitlines() if line.strip()]
+        return embedded_texts()[:TEXTS]
     rows = read_rows(str(file))
     texts = [next((v for v in row.data.values() if isinstance(v, str) and v.strip()), "") for row in rows[: 4 * TEXTS]]
     found = [text for text in texts if text][:TEXTS]

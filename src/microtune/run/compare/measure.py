@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -20,8 +20,8 @@ from microtune.run.memory import highest
 from microtune.run.pace import plan_pace
 from microtune.run.plan import fitted, limit_of, plan_memory
 from microtune.run.sharing import Sharing
+from microtune.run.summary import Summary
 
-Result = TypeVar("Result")
 DISK = 100e6  # bytes a second that are written and read again, at the least
 AROUND = 0.5  # seconds of an ending for all that is not counted: intervals, the card, small files
 
@@ -62,7 +62,7 @@ def measure(recipe: Recipe, data: Mapping[str, Any], sharing: Sharing, seconds: 
     InputError where the method does not fit this model, or the run not into memory.
     """
     before = time.perf_counter()
-    ready = returned(tuning.get_ready(recipe, data, _decide, sharing))
+    ready, summary = _ready(recipe, data, sharing)
     start = time.perf_counter() - before
     training, encoded = ready.training, ready.encoded
     trunks = tuning.make_trunks(training, Path("nowhere"), encoded, sharing)
@@ -78,8 +78,8 @@ def measure(recipe: Recipe, data: Mapping[str, Any], sharing: Sharing, seconds: 
     each = pace.once / filled if pace.once else pace.judging / max(tokens.get("validation", 0), 1)
     stored = sum(p.nbytes for _, p in training.attachment.parameters())
     return Measured(
-        trainable=sum(training.attachment.trainable.values()),
-        parameters=sum(p.numel() for p in training.model.parameters()),
+        trainable=summary.trainable,
+        parameters=summary.parameters,
         rows=len(training.sizes),
         steps_per_epoch=training.steps_per_epoch,
         total_steps=training.total_steps,
@@ -97,11 +97,15 @@ def _decide(name: str, decide: Callable[[], Any]) -> Any:
     return decide()
 
 
-def returned(events: Generator[Any, None, Result]) -> Result:
-    """Run a generator of events to its end, for what it returns."""
+def _ready(recipe: Recipe, data: Mapping[str, Any], sharing: Sharing) -> tuple[tuning.Ready, Summary]:
+    """Everything that stands before the first step, and what trains."""
+    events = tuning.get_ready(recipe, data, _decide, sharing)
+    summary: Summary | None = None
     while True:
         try:
-            next(events)
+            event = next(events)
         except StopIteration as stop:
-            found: Result = stop.value
-            return found
+            assert summary is not None
+            return stop.value, summary
+        if isinstance(event, tuning.Prepared):
+            summary = event.summary

@@ -7,7 +7,8 @@ line is named where it ends. matplotlib is imported here alone (extra `plot`).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def _curve(axes: Any, method: str, lines: Mapping[int, Line], number: int) -> tu
     axes.plot(x, y, color=colour, marker=MARKERS[number % len(MARKERS)], markersize=6, linewidth=1.8, label=method)
     banded = [(size, line.low, line.high) for size, line in known if line.low is not None]
     if banded:
-        axes.fill_between(*zip(*banded, strict=True), color=colour, alpha=0.13, linewidth=0)
+        axes.fill_between(*zip(*banded, strict=True), color=colour, alpha=0.11, linewidth=0)
     return x[-1], float(y[-1] or 0.0), colour
 
 
@@ -88,29 +89,41 @@ def _dress(axes: Any, results: Results, sizes: list[int]) -> None:
 
 
 def _name(axes: Any, ends: Mapping[str, tuple[int, float, str]]) -> None:
-    """The name of every line beside its end, moved apart where two ends are close; each in its colour."""
+    """The name of every line beside its end, in its colour."""
     low, high = axes.get_ylim()
-    gap, last = GAP * (high - low), -float("inf")
-    for method, (x, y, colour) in sorted(ends.items(), key=lambda pair: pair[1][1]):
-        last = max(y, last + gap)
+    order = sorted(ends.items(), key=lambda pair: pair[1][1])
+    heights = apart([y for _, (_, y, _) in order], GAP * (high - low), high)
+    for (method, (x, _, colour)), height in zip(order, heights, strict=True):
         axes.annotate(
-            _shown(method), (x, last), xytext=(9, 0), textcoords="offset points", va="center", color=colour,
+            _shown(method), (x, height), xytext=(9, 0), textcoords="offset points", va="center", color=colour,
             fontweight="bold", annotation_clip=False,
         )  # fmt: skip
+
+
+def apart(heights: Sequence[float], gap: float, top: float) -> list[float]:
+    """Ascending heights moved until each is `gap` above the one before and none above `top`."""
+    found: list[float] = []
+    for height in heights:
+        found.append(max(height, found[-1] + gap) if found else height)
+    for place in reversed(range(len(found))):
+        found[place] = min(found[place], top)
+        top = found[place] - gap
+    return found
 
 
 def _fonts() -> list[str]:
     from matplotlib import font_manager
 
     there = {font.name for font in font_manager.fontManager.ttflist}
-    return [*(name for name in CHINESE[:] if name in there), "DejaVu Sans"]
+    return [*(name for name in CHINESE if name in there), "DejaVu Sans"]
 
 
 def _shown(text: str) -> str:
-    """Text in which letters that no font of this machine has are written as `?` rather than drawn as boxes."""
+    """Text in which letters that no font of this machine has are left out (`…`) rather than drawn as boxes."""
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 
     paths = [font_manager.findfont(name) for name in _fonts()]
     known = {code for path in paths for code in FT2Font(path).get_charmap()}
-    return "".join(c if ord(c) in known else "?" for c in text).replace("$", r"\$")
+    parts = ["".join(part) if there else "…" for there, part in groupby(text, lambda c: ord(c) in known)]
+    return "".join(parts).replace("$", r"\$")

@@ -53,10 +53,16 @@ def write_peft(folder: Path, model: Model, method: Method, *, base_name: str, di
     if isinstance(method, IA3):
         from microtune.run.peft.ia3 import write_ia3  # which reads names by the functions below
 
-        return write_ia3(folder, model, base_name=base_name, digest=digest)
-    if isinstance(method, VirtualMethod):
-        return _write_virtual(folder, model, base_name, digest)
-    assert isinstance(method, LoRA)
+        write_ia3(folder, model, base_name=base_name, digest=digest)
+    elif isinstance(method, VirtualMethod):
+        head = _their_head(model)
+        write_virtual(folder, model, base_name=base_name, head=head, saved=_saved_modules(head), digest=digest)
+    else:
+        assert isinstance(method, LoRA)
+        _write_lora(folder, model, method, base_name, digest)
+
+
+def _write_lora(folder: Path, model: Model, method: LoRA, base_name: str, digest: str) -> None:
     found = _by_module(model)
     dora = any(isinstance(update, DoRALinear) for parts in found.values() for update in parts.values())
     updates = {module: _joined(model, module, parts, dora=dora) for module, parts in found.items()}
@@ -97,11 +103,6 @@ def write_peft(folder: Path, model: Model, method: Method, *, base_name: str, di
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, {name: t.detach().cpu() for name, t in tensors.items()}, header(digest))
     write_json(folder / CONFIG, config)
-
-
-def _write_virtual(folder: Path, model: Model, base_name: str, digest: str) -> None:
-    head = _their_head(model)
-    write_virtual(folder, model, base_name=base_name, head=head, saved=_saved_modules(head), digest=digest)
 
 
 def _saved_modules(head: Mapping[str, Tensor]) -> list[str] | None:
