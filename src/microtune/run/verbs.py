@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from microtune import recipe as recipes
 from microtune.data.objects import read_object
+from microtune.data.parallel import is_pair
 from microtune.data.sources import read_rows
 from microtune.errors import MicrotuneError, RunError
 from microtune.recipe import Recipe, validated
@@ -85,7 +86,7 @@ class Run:
         return load(self.path)
 
     def predict(
-        self, texts: str | Sequence[str], *, min_confidence: float = 0.0, max_new_tokens: int = 128
+        self, texts: str | Sequence[str], *, min_confidence: float = 0.0, max_new_tokens: int | None = None
     ) -> list[Prediction]:
         """One Prediction (answer, confidence, scores) per text."""
         rows = prediction.text_rows(prediction.task_of(self.model), [texts] if isinstance(texts, str) else texts)
@@ -139,7 +140,7 @@ def tune(
 def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[Any], None] | None = None) -> Run:
     """`tune` with a ready recipe."""
     recipe, data = tuning.without_memory(recipe)
-    name = Path(str(recipe.data.train)).name.partition(".")[0] if recipe.data.train != "<memory>" else "memory"
+    name = stem_of(recipe.data.train) if recipe.data.train != "<memory>" else "memory"
     folder = RunFolder(recipe.out or Path("runs") / default_name(recipe, name or "data"))
     pinned, revisions = pin(recipe, folder.path, fresh=overwrite and folder.finished)
     data_hashes = hashes(data) | base_hash(pinned)
@@ -148,6 +149,12 @@ def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[
     folder.open(recipe, data_hashes, overwrite=overwrite, revisions=revisions)
     trackers.start(folder.path, recipe)
     return _drain(folder, tuning.tune(pinned, folder, data), trackers, on_event, created)
+
+
+def stem_of(data: Any) -> str:
+    """The name that a run takes from its data."""
+    path = data.get("folder", data.get("source", "")) if is_pair(data) else data
+    return Path(str(path)).name.partition(".")[0]
 
 
 def base_hash(recipe: Recipe) -> dict[str, str]:
