@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.console import err, out, plain, show_score
+from microtune.cli.pairs import SourceFile, TargetFile, pair
 from microtune.errors import InputError
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
@@ -21,16 +22,19 @@ def predict(
     run: Annotated[str, typer.Argument(help="run folder")],
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="texts to answer")] = None,
     input_file: Annotated[str | None, typer.Option("--input", help="file with rows to answer")] = None,
+    source_file: Annotated[str | None, typer.Option("--source", help="plain text to answer, line by line")] = None,
     output_file: Annotated[
         str | None, typer.Option("--output", help=".jsonl or .csv; default: JSON lines on stdout")
     ] = None,
     min_confidence: Annotated[float, typer.Option(help='below it, the answer is "unsure"')] = 0.0,
-    max_new_tokens: Annotated[int, typer.Option(help="longest generated answer")] = 128,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="longest generated answer [default: the task's, or 128]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout")] = False,
 ) -> None:
     """Answer texts, or every row of a file in its order."""
-    if bool(texts) == bool(input_file):
-        raise InputError("Give either texts or --input FILE.")
+    if sum(map(bool, (texts, input_file, source_file))) != 1:
+        raise InputError("Give either texts, --input FILE or --source FILE.")
     if output_file and Path(output_file).suffix not in (".jsonl", ".csv"):
         raise InputError(f"{output_file}: --output writes .jsonl or .csv.")
     if not 0 <= min_confidence <= 1:
@@ -42,6 +46,8 @@ def predict(
 
     model = load(run)
     task = task_of(model)
+    if source_file:
+        texts = [str(row.data["text"]) for row in read_rows(source_file, format="text")]
     rows = read_rows(input_file) if input_file else text_rows(task, texts or [])
     answers = run_predict(model, rows, min_confidence=min_confidence, max_new_tokens=max_new_tokens)
     records = (
@@ -51,7 +57,7 @@ def predict(
     if output_file:
         _write(Path(output_file), list(records))
         err.print(f"{len(rows)} answers written to {plain(output_file)}")
-    elif input_file or as_json:
+    elif input_file or source_file or as_json:
         for record in records:
             print(json.dumps(record, ensure_ascii=False, default=str))
     else:
@@ -63,13 +69,16 @@ def predict(
 def evaluate(
     run: Annotated[str, typer.Argument(help="run folder")],
     data: Annotated[str | None, typer.Option(help="rows to score; default: show the run's own scores")] = None,
+    source: SourceFile = None,
+    target: TargetFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="the scores as JSON on stdout")] = False,
 ) -> None:
     """Score a tuned model on a file, or show the scores it ended with."""
     from microtune.run.verbs import Run
 
     done = Run(run)
-    if data is None:
+    files = pair(source, target)
+    if data is None and files is None:
         values, intervals = done.scores, done.intervals
         if as_json:
             print(json.dumps({"scores": values, "intervals": intervals}, ensure_ascii=False))
@@ -79,11 +88,11 @@ def evaluate(
                 low, high = intervals[split].get(name, (float("nan"), float("nan")))
                 out.print(f"{plain(split):12} {plain(name):16} {value:.4f}  ({low:.4f} to {high:.4f})")
         return
-    score = done.evaluate(data)
+    score = done.evaluate(files or data)
     if as_json:
         print(json.dumps({"scores": score.values, "intervals": score.intervals}, ensure_ascii=False))
     else:
-        show_score(data, score, done.model.task)
+        show_score(data or str(source), score, done.model.task)
 
 
 def chat(

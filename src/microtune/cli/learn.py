@@ -9,6 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.console import EventPrinter, err, out, plain
+from microtune.cli.pairs import (
+    SourceFile,
+    TargetFile,
+    TestSource,
+    TestTarget,
+    ValidationSource,
+    ValidationTarget,
+    data_of,
+    is_recipe,
+    pair,
+)
 from microtune.cli.planning import show_plan
 from microtune.errors import InputError
 
@@ -18,9 +29,13 @@ Overrides = Annotated[
 
 
 def tune(
-    data: Annotated[str, typer.Argument(help="data (file, glob, folder, or `tickets`) or a recipe (.yaml)")],
+    data: Annotated[
+        str | None, typer.Argument(help="data (file, glob, folder, or `tickets`) or a recipe (.yaml)")
+    ] = None,
     overrides: Overrides = None,
-    task: Annotated[str | None, typer.Option(help="classification, instruction, language-modelling")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="classification, instruction, sequence-to-sequence, language-modelling")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="base, folder, file, hub id[@revision] [default: sprout]")] = None,
     method: Annotated[
         str | None, typer.Option(help="full, head, top:2, lora:8, head+bitfit, auto [default: lora]")
@@ -28,6 +43,12 @@ def tune(
     epochs: Annotated[float | None, typer.Option(help="passes over the training rows [default: 3]")] = None,
     validation: Annotated[str | None, typer.Option(help="rows for choosing [default: cut from the data]")] = None,
     test: Annotated[str | None, typer.Option(help="rows for the final score [default: cut from the data]")] = None,
+    source: SourceFile = None,
+    target: TargetFile = None,
+    validation_source: ValidationSource = None,
+    validation_target: ValidationTarget = None,
+    test_source: TestSource = None,
+    test_target: TestTarget = None,
     split: Annotated[
         str | None, typer.Option(help="name of a field that says train, validation or test; or `none`")
     ] = None,
@@ -49,17 +70,18 @@ def tune(
     """Adapt a model to a task on your data, evaluate it, save it. The same command resumes an unfinished run."""
     from microtune import recipe as recipes
 
-    values: dict[str, Any] = recipes.load(data) if data.endswith((".yaml", ".yml")) else {"data": data}
+    values, assignments = data_of(data, overrides, pair(source, target))
     flags = {"task": task, "model": model, "method": method, "seed": seed, "out": run_folder, "epochs": epochs}
     values |= {key: value for key, value in flags.items() if value is not None}
-    fields: dict[str, Any] = {"validation": validation, "test": test, "split": split, "text_field": text_field}
+    fields: dict[str, Any] = {"validation": pair(validation_source, validation_target, "validation-") or validation}
+    fields |= {"test": pair(test_source, test_target, "test-") or test, "split": split, "text_field": text_field}
     fields |= {"label_field": label_field, "encoding": encoding, "header": header}
     values = recipes.override(values, [])
     values["data"] = (values.get("data") or {}) | {key: value for key, value in fields.items() if value is not None}
-    values = recipes.override(values, overrides or [])
+    values = recipes.override(values, assignments)
     if "task" not in values:
-        raise InputError("Say what the data is for, with --task classification, instruction or language-modelling.")
-    recipe = recipes.build(values, where=data if data.endswith((".yaml", ".yml")) else "recipe")
+        raise InputError("Say what the data is for, with --task; `microtune list tasks` shows what there is.")
+    recipe = recipes.build(values, where=str(data) if is_recipe(data) else "recipe")
     if dry_run:
         show_plan(recipe, as_json=as_json)
         return

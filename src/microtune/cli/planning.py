@@ -9,30 +9,36 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.console import cell, err, out, plain, table
+from microtune.cli.pairs import SourceFile, TargetFile, data_of, is_recipe, pair
 from microtune.errors import InputError
 
 
 def plan(
-    data: Annotated[str, typer.Argument(help="data (file, glob, folder, or `tickets`) or a recipe (.yaml)")],
+    data: Annotated[
+        str | None, typer.Argument(help="data (file, glob, folder, or `tickets`) or a recipe (.yaml)")
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="recipe values, such as train.memory=4GB")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="classification, instruction, language-modelling")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="classification, instruction, sequence-to-sequence, language-modelling")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="base, folder, file, hub id[@revision] [default: sprout]")] = None,
     method: Annotated[str | None, typer.Option(help="full, head, top:2, lora:8, head+bitfit [default: lora]")] = None,
     epochs: Annotated[float | None, typer.Option(help="passes over the training rows [default: 3]")] = None,
+    source: SourceFile = None,
+    target: TargetFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="the plan as JSON on stdout")] = False,
 ) -> None:
     """Predict memory and time of `tune` (or, for a recipe with sources, `pretrain`); nothing is trained or written."""
     from microtune import recipe as recipes
 
-    is_recipe = data.endswith((".yaml", ".yml"))
-    values: dict[str, Any] = recipes.load(data) if is_recipe else {"data": data}
+    values, assignments = data_of(data, overrides, pair(source, target))
     flags = {"task": task, "model": model, "method": method, "epochs": epochs}
-    values = recipes.override(values | {k: v for k, v in flags.items() if v is not None}, overrides or [])
+    values = recipes.override(values | {k: v for k, v in flags.items() if v is not None}, assignments)
     if "task" not in values:
-        raise InputError("Say what the data is for, with --task classification, instruction or language-modelling.")
-    show_plan(recipes.build(values, where=data if is_recipe else "recipe"), as_json=as_json)
+        raise InputError("Say what the data is for, with --task; `microtune list tasks` shows what there is.")
+    show_plan(recipes.build(values, where=str(data) if is_recipe(data) else "recipe"), as_json=as_json)
 
 
 def show_plan(recipe: Any, *, as_json: bool) -> None:

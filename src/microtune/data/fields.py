@@ -22,11 +22,19 @@ SAMPLE = 1000
 _CLEARLY = 1.5  # the longest column must be this much longer than the next one
 
 
-def find_field(rows: Sequence[Row], role: str, wanted: str | None = None, *, exclude: Sequence[str] = ()) -> str:
+def find_field(
+    rows: Sequence[Row],
+    role: str,
+    wanted: str | None = None,
+    *,
+    exclude: Sequence[str] = (),
+    flag: str | None = None,
+) -> str:
     """The name of the field that plays `role` in `rows`.
 
-    wanted: the field the user named; it must exist. exclude: fields that play other roles already. Raises InputError
-    where the field is missing, cannot be told, or several come into question.
+    wanted: the field the user named; it must exist. exclude: fields that play other roles already. flag: the option
+    that names the field (default: --<role>-field). Raises InputError where the field is missing, cannot be told, or
+    several come into question.
     """
     if role not in NAMES:
         raise InputError(f"Unknown role {shown(role)}. {suggest(role, NAMES)}")
@@ -40,7 +48,7 @@ def find_field(rows: Sequence[Row], role: str, wanted: str | None = None, *, exc
     candidates = _by_name(free, role) or _by_structure(sample, free, role)
     if len(candidates) == 1:
         return candidates[0]
-    raise _unsettled(rows[0], role, candidates, free)
+    raise _unsettled(rows[0], role, candidates, free, flag or f"--{role}-field")
 
 
 def _wanted(rows: Sequence[Row], fields: list[str], wanted: str, role: str) -> str:
@@ -104,11 +112,11 @@ def _is_categorical(values: list[Any]) -> bool:
     return 2 <= len(distinct) <= max(2, len(texts) // 2) and sum(map(len, distinct)) <= 60 * len(distinct)
 
 
-def _unsettled(row: Row, role: str, candidates: list[str], fields: list[str]) -> InputError:
+def _unsettled(row: Row, role: str, candidates: list[str], fields: list[str], flag: str) -> InputError:
     names = ", ".join(shown(name) for name in (candidates or fields)[:12])
     what = f"several fields could be the {role} ({names})" if candidates else f"no field looks like the {role}"
     have = "" if candidates else (f"; the fields are {names}" if fields else "; all fields are taken")
-    return refuse(row.path, None, f"{what}{have}; name it with --{role}-field")
+    return refuse(row.path, None, f"{what}{have}; name it with {flag}")
 
 
 def text_of(row: Row, field: str) -> str:

@@ -49,8 +49,16 @@ NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "context": (("context", "上下文"), ("passage", "paragraph", "document", "article", "段落", "文章")),
     "answer": (("answer", "answers", "答案"), ("output", "response", "回答", "答")),
     "choices": (("choices", "options", "选项"), ("choice", "endings")),
-    "source": (("source", "src", "原文"), ("input", "text", "document", "article", "输入", "文本")),
-    "target": (("target", "tgt", "译文"), ("summary", "output", "title", "translation", "摘要", "输出", "标题")),
+    "source": (
+        ("source", "src", "原文"),
+        ("input", "text", "document", "article", "输入", "文本"),
+        ("abstract", "content", "description", "dialogue", "body", "sentence", "正文", "内容", "描述", "句子"),
+    ),
+    "target": (
+        ("target", "tgt", "译文"),
+        ("summary", "output", "title", "translation", "摘要", "输出", "标题"),
+        ("headline", "highlights", "question", "题目", "问题"),
+    ),
     "tokens": (("tokens", "词"), ("words",)),
     "tags": (("tags", "ner_tags", "标注"), ("labels", "pos_tags", "标签")),
     "split": (("split", "划分"), ("subset", "part", "fold")),

@@ -30,6 +30,7 @@ from microtune.data.decode import (
     unpacked,
 )
 from microtune.data.jsonrows import Numbered, read_json, read_jsonl
+from microtune.data.parallel import is_pair, pair_rows
 from microtune.data.tables import read_table
 from microtune.errors import InputError, suggest
 from microtune.recipe import Limits
@@ -84,8 +85,9 @@ def iter_rows(
     """The rows of `source`, one after the other.
 
     source: a file, a glob, a folder (its readable files, sorted; hidden files and README, LICENSE and the like are left
-    out), a list of dicts, or a pandas DataFrame. encoding, header and format override what is recognised; whole=True
-    makes one row of each plain text file. Raises InputError and, beyond `limits`, LimitError; each names file and line.
+    out), {source: FILE, target: FILE} (parallel.py), a list of dicts, or a pandas DataFrame. encoding, header and
+    format override what is recognised; whole=True makes one row of each plain text file. Raises InputError and, beyond
+    `limits`, LimitError; each names file and line.
     """
     budget = Budget(limits or Limits())
     if encoding is not None:
@@ -95,6 +97,8 @@ def iter_rows(
     if isinstance(source, (str, Path)):
         how = Reading(encoding, header, format, whole)
         return _file_rows(files_of(source, format=format), how, budget)
+    if is_pair(source):
+        return (_checked_pair(*found, budget.limits) for found in pair_rows(source, budget, encoding))
     return _memory_rows(source, budget)
 
 
@@ -239,6 +243,11 @@ def _read_text(path: Path, chunks: Iterator[str], limits: Limits, *, whole: bool
     text = "".join(held)
     if text.strip():
         yield 1, {"text": text}
+
+
+def _checked_pair(path: str, line: int, data: dict[str, Any], limits: Limits) -> Row:
+    _check_row(path, line, data, limits)
+    return Row(data, path, line)
 
 
 def _memory_rows(source: Any, budget: Budget) -> Iterator[Row]:

@@ -19,7 +19,7 @@ from microtune.nn.transformer import Transformer
 from microtune.run.precision import Precision, autocast
 from microtune.run.trunk import TrunkCache
 from microtune.tasks.base import Encoded, Prediction, Task
-from microtune.tasks.outcomes import Collector, Column, Outcomes
+from microtune.tasks.outcomes import Collector, Column, Columns, Outcomes
 
 EVALUATION_TOKENS = 4096
 RESAMPLES = 500
@@ -63,13 +63,15 @@ def evaluate_items(
     intervals: bool = True,
     settle: bool = False,
     trunk: TrunkCache | None = None,
+    answers: Columns | None = None,
 ) -> Score:
-    """Score a split, in one pass; `settle`: choose fields of the task by it too."""
+    """Score a split, in one pass; `settle`: choose fields of the task by it too; `answers`: columns of written ones."""
     kept = Collector(len(encoded.items))
     tallies: dict[str, Column] = {}
     with torch.inference_mode(), autocast(next(model.parameters()).device, precision):
         for places, batch, hidden in _hidden(model, encoded, trunk):
             kept.put(places, task.measure(model.head, hidden, batch, tallies if settle else None))
+    kept.columns |= answers or {}
     outcomes = Outcomes(kept.columns, task.read) if kept.columns else Outcomes(task.columns([]), task.read)
     values = task.metrics(outcomes)
     found = confidence_intervals(task, outcomes, values) if intervals else {}

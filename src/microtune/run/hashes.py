@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ def data_hash(source: Any) -> str:
     """SHA-256 of whatever rows may come from: a path, a list of dicts, a DataFrame."""
     if isinstance(source, (str, Path)):
         return file_hash(source)
+    if isinstance(source, Mapping):  # parallel files, or the endings of those in a folder
+        parts = [file_hash(source["folder"])] if "folder" in source else [file_hash(p) for p in source.values()]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
     rows = source.to_dict("records") if hasattr(source, "to_dict") else list(source)
     return hashlib.sha256(
         json.dumps(rows, sort_keys=True, default=str, ensure_ascii=False).encode("utf-8", "replace")

@@ -12,6 +12,8 @@ from typing import Any
 
 from microtune.data.sources import Row
 from microtune.errors import InputError, at, suggest
+from microtune.run.answers import Answers, written
+from microtune.run.batched import Question
 from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.load import Model
 from microtune.run.prepare import items_limit
@@ -19,9 +21,11 @@ from microtune.tasks.base import Prediction, Task
 from microtune.tasks.classification import Classification, label_of
 from microtune.tasks.conversation import chat_prompt, messages_of, tools_of
 from microtune.tasks.instruction import Instruction
+from microtune.tasks.sequence_to_sequence import SequenceToSequence
 
 UNSURE = "unsure"
 ROWS_AT_ONCE = 1024
+LONGEST_ANSWER = 128  # tokens, where nobody says how many
 
 
 def task_of(model: Model) -> Task:
@@ -36,19 +40,23 @@ def text_rows(task: Task, texts: Sequence[str]) -> list[Row]:
     if isinstance(task, Instruction) and task.form == "messages":
         name = task.messages_field or "messages"
         return [Row({name: [{"role": "user", "content": t}]}, "<text>", i + 1) for i, t in enumerate(texts)]
-    name = (task.prompt_field if isinstance(task, Instruction) else getattr(task, "text_field", None)) or "text"
+    fields = ("prompt_field",) if isinstance(task, Instruction) else ("source_field", "text_field")
+    name = next((found for field in fields if (found := getattr(task, field, None))), "text")
     return [Row({name: text}, "<text>", i + 1) for i, text in enumerate(texts)]
 
 
 def predict(
-    model: Model, rows: Sequence[Row], *, min_confidence: float = 0.0, max_new_tokens: int = 128
+    model: Model, rows: Sequence[Row], *, min_confidence: float = 0.0, max_new_tokens: int | None = None
 ) -> Iterator[Prediction]:
     """One Prediction per row, in the order of the rows; `row` is the row's index."""
     task = task_of(model)
     if not isinstance(task, Classification):
         if min_confidence:
             raise InputError(f"--min-confidence is for classifiers; the task {task.name} has no confidence.")
-        yield from _generated(model, task, rows, max_new_tokens)
+        if isinstance(task, SequenceToSequence):
+            yield from _written(model, task, rows, max_new_tokens or task.max_new_tokens)
+        else:
+            yield from _generated(model, task, rows, max_new_tokens or LONGEST_ANSWER)
         return
     unlabelled = task.model_copy(update={"label_field": None})
     limit = items_limit(model, None, model.network.virtual_tokens)
@@ -73,6 +81,17 @@ def asked_ids(model: Model, task: Task, row: Row) -> list[int]:
     return model.prompt_ids(str(row.data.get(getattr(task, "text_field", None) or "text", "")))
 
 
+def _written(model: Model, task: SequenceToSequence, rows: Sequence[Row], max_new_tokens: int) -> Iterator[Prediction]:
+    """Answers in batches, in the order of the rows."""
+    limit = items_limit(model, None, model.network.virtual_tokens)
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        asked = [task.question(row, model.text, limit) for row in rows[first : first + ROWS_AT_ONCE]]
+        questions = [Question(opening, sources) for sources, opening, _ in asked]
+        answers = dict(written(model, questions, max_new_tokens=max_new_tokens))
+        for index in range(len(questions)):
+            yield Prediction(answers[index], 1.0, row=first + index)
+
+
 def prompt_ids(model: Model, task: Instruction, row: Row) -> list[int]:
     """The ids that training put before the answer of such a row."""
     if task.form == "messages":
@@ -94,7 +113,10 @@ def evaluate(model: Model, rows: Sequence[Row]) -> Score:
         _known_labels(task, rows)
     limit = items_limit(model, None, model.network.virtual_tokens)
     encoded = task.encode_all(rows, model.text, limit, training=False)
-    return evaluate_items(model.network, task, encoded)
+    answers = Answers(model, task, encoded, rows)
+    for _ in answers.fill():
+        pass
+    return evaluate_items(model.network, task, encoded, answers=answers.columns)
 
 
 def _known_labels(task: Classification, rows: Sequence[Row]) -> None:
@@ -108,6 +130,10 @@ def _known_labels(task: Classification, rows: Sequence[Row]) -> None:
 def conversation_ids(model: Model, messages: Sequence[dict[str, Any]]) -> list[int]:
     """Ids of a conversation up to the assistant's next turn; a model without a chat template reads the last text."""
     task = model.task
+    if isinstance(task, SequenceToSequence):
+        row = Row({task.source_field or "source": messages[-1]["content"]}, "<chat>", 1)
+        sources, opening, _ = task.question(row, model.text, items_limit(model, None, model.network.virtual_tokens))
+        return sources or opening
     plain_prompts = isinstance(task, Instruction) and task.form == "prompt" and not task.template
     if model.text.chat_template is None or plain_prompts:
         if isinstance(task, Instruction) and task.form == "prompt":

@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from microtune.data.pair_folders import pair_parts
+from microtune.data.parallel import is_pair
 from microtune.data.sources import Row, files_of, read_rows
 from microtune.data.splits import few, near_duplicates, part_name, remove_overlap, split_by_field, split_rows
 from microtune.errors import CheckError, InputError, at
@@ -26,6 +28,7 @@ from microtune.tasks.base import Encoded, Task, length_limit, tasks
 from microtune.tasks.classification import Classification
 from microtune.tasks.instruction import Instruction
 from microtune.tasks.language_modelling import LanguageModelling
+from microtune.tasks.sequence_to_sequence import SequenceToSequence
 
 DATASETS = ("tickets",)
 NEAR_DUPLICATE_ROWS = 20_000  # above, the look for near-duplicates is left to `microtune lint`
@@ -99,9 +102,12 @@ def label_reader(task: Task) -> Any:
     return None if name is None else lambda row: row.data.get(name)
 
 
-def split_files(data: Mapping[str, Any]) -> dict[str, str]:
+def split_files(data: Mapping[str, Any]) -> dict[str, Any]:
     """`train`, `validation` and `test` files of a folder, by their names; {} where the folder is not laid out so."""
     source = data.get("train")
+    if is_pair(source) and "folder" in source:
+        parts = pair_parts(source)
+        return {part: pair for part, pair in parts.items() if part == "train" or data.get(part) is None}
     if not isinstance(source, (str, Path)) or not Path(source).is_dir():
         return {}
     found: dict[str, str] = {}
@@ -143,6 +149,7 @@ def text_key(task: Task) -> Any:
     """Row -> the text by which copies are recognised."""
     name = (
         getattr(task, "text_field", None)
+        or getattr(task, "source_field", None)
         or getattr(task, "prompt_field", None)
         or getattr(task, "messages_field", None)
     )
@@ -193,7 +200,7 @@ def encode_splits(
     """Items of every split, with the checks that come before the first step; taken: positions of virtual tokens."""
     limit = items_limit(model, max_length, taken)
     encoded: dict[str, Encoded] = {}
-    answers = isinstance(task, Instruction)
+    answers = isinstance(task, (Instruction, SequenceToSequence))
     for name, rows in splits.rows.items():
         encoded[name] = task.encode_all(rows, model.text, limit, training=name == "train")
         splits.notes += report_lengths(name, encoded[name], rows, limit, splits.ledger)
@@ -204,8 +211,8 @@ def encode_splits(
     rows = splits.rows["train"]
     check_supervision(encoded["train"].report, whole_text=not answers, rows=rows)
     splits.ledger.passed("no-target", "double-bos", "answer-cut" if answers else "text-cut")
-    if isinstance(task, Instruction):
-        check_stops(encoded["train"].items, model.text, rows)
+    if answers:
+        check_stops(encoded["train"].items, model.text.target, rows)
         splits.ledger.passed("all-target", "stop-token")
     if isinstance(task, Classification):
         splits.notes += check_classes(task, splits.rows, splits.ledger)

@@ -13,20 +13,28 @@ from microtune.data.sources import Row
 from microtune.errors import CheckError, at
 from microtune.run.load import Model
 from microtune.run.predict import prompt_ids
+from microtune.run.prepare import items_limit
 from microtune.tasks.base import Encoded, Task
 from microtune.tasks.instruction import Instruction, messages_of
+from microtune.tasks.sequence_to_sequence import SequenceToSequence
 
 LOOKED_AT = 200  # rows: each costs another rendering
 
 
 def check_prompts(model: Model, task: Task, encoded: Encoded, rows: Sequence[Row]) -> bool:
     """Compare the prompts of the first rows; False where the task has none."""
-    if not isinstance(task, Instruction):
+    if not isinstance(task, (Instruction, SequenceToSequence)):
         return False
+    limit = items_limit(model, None, model.network.virtual_tokens)
     for index in range(min(len(encoded.items), LOOKED_AT)):
         item = encoded.items[index]
-        row = _up_to_the_answer(task, rows[item.row])
-        asked, learnt = prompt_ids(model, task, row), [int(i) for i in item.ids]
+        row = rows[item.row]
+        learnt = [int(i) for i in item.ids]
+        if isinstance(task, Instruction):
+            row = _up_to_the_answer(task, row)
+            asked = prompt_ids(model, task, row)
+        else:
+            asked = task.question(row, model.text, limit)[1]
         place = len(asked) - 1
         if asked and (learnt[: len(asked)] != asked or place not in {int(i) for i in item.readout}):
             raise CheckError(

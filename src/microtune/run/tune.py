@@ -16,6 +16,7 @@ import torch
 from microtune.adapt.added import attach
 from microtune.adapt.base import Attachment, Method, make_method
 from microtune.data.added_tokens import check_added
+from microtune.data.parallel import is_pair
 from microtune.errors import InputError
 from microtune.nn.heads import LabelHead
 from microtune.nn.rows import UsedRows
@@ -23,6 +24,7 @@ from microtune.recipe import Recipe
 from microtune.run import added, virtual
 from microtune.run import precision as number_format
 from microtune.run.adjust import Decision, decisions
+from microtune.run.answers import Answers, settled
 from microtune.run.card import Course, write_card
 from microtune.run.checks import Warned
 from microtune.run.diagnosis import Diagnosis, diagnose, points
@@ -105,8 +107,11 @@ def tune(
     check_tied(model.network)
     task = model.task = task.model_copy(update=choice.settled)
     names = ("validation", "test") if sitting.test else ("validation",)
-    parts = {name: encoded[name] for name in names if name in encoded}
-    scores = {str(name): evaluate_items(model.network, task, part) for name, part in parts.items()}
+    scores: dict[str, Score] = {}
+    for name in (name for name in names if name in encoded):
+        answers = Answers(model, task, encoded[name], splits.rows[name])
+        yield from (Stage(f"writing answers, {name}", done, len(encoded[name].items)) for done in answers.fill())
+        scores[name] = evaluate_items(model.network, task, encoded[name], answers=answers.columns)
     summary = summarize(model, training.attachment)
     save_run(folder.path, model, ready.method, training.attachment, recipe.model, recipe.seed)
     ready.probe.check_reloaded(folder.path)
@@ -181,7 +186,7 @@ def get_rows(
     model, notes = _model(recipe)
     if known is None:
         splits.notes.extend([*model.notes, *notes])
-        task = task.fitted(model.spec)
+        task = settled(task.fitted(model.spec), model)
         encoded = encode_splits(task, splits, model, recipe.model.max_length, taken)
         known = task, splits, encoded
         if sharing is not None:
@@ -379,7 +384,7 @@ def _finish(
 def without_memory(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:
     """The recipe with rows in memory replaced by a name, and the data itself."""
     data = {name: getattr(recipe.data, name) for name in ("train", "validation", "test")}
-    named = {k: v if v is None or isinstance(v, str) else "<memory>" for k, v in data.items()}
+    named = {k: v if v is None or isinstance(v, str) or is_pair(v) else "<memory>" for k, v in data.items()}
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=named)}), data
 
 

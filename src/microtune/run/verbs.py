@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from microtune import recipe as recipes
 from microtune.data.objects import read_object
+from microtune.data.parallel import is_pair
 from microtune.data.sources import read_rows
 from microtune.errors import MicrotuneError, RunError
 from microtune.recipe import Recipe, validated
@@ -87,7 +88,7 @@ class Run:
         return load(self.path)
 
     def predict(
-        self, texts: str | Sequence[str], *, min_confidence: float = 0.0, max_new_tokens: int = 128
+        self, texts: str | Sequence[str], *, min_confidence: float = 0.0, max_new_tokens: int | None = None
     ) -> list[Prediction]:
         """One Prediction (answer, confidence, scores) per text."""
         rows = prediction.text_rows(prediction.task_of(self.model), [texts] if isinstance(texts, str) else texts)
@@ -143,7 +144,7 @@ def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[
     recipe, data = tuning.without_memory(recipe)
     if recipe.method.name == auto.NAME:
         auto.options_of(recipe)
-    name = Path(str(recipe.data.train)).name.partition(".")[0] if recipe.data.train != "<memory>" else "memory"
+    name = stem_of(recipe.data.train) if recipe.data.train != "<memory>" else "memory"
     folder = RunFolder(recipe.out or Path("runs") / default_name(recipe, name or "data"))
     pinned, revisions = pin(recipe, folder.path, fresh=overwrite and folder.finished)
     data_hashes = hashes(data) | base_hash(pinned)
@@ -195,6 +196,12 @@ def compare(
         values["out"] = str(out)
     question = Question(tuple(methods), budget, seeds, tuple(curve), general=None if general is None else str(general))
     return compare_recipe(recipes.build(values, where="compare"), question, overwrite=overwrite, on_event=on_event)
+
+
+def stem_of(data: Any) -> str:
+    """The name that a run takes from its data."""
+    path = data.get("folder", data.get("source", "")) if is_pair(data) else data
+    return Path(str(path)).name.partition(".")[0]
 
 
 def base_hash(recipe: Recipe) -> dict[str, str]:

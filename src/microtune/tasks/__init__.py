@@ -1,6 +1,6 @@
 """One file per task: encode, readout, loss, decode, metrics."""
 
-from microtune.tasks import classification, instruction, language_modelling
+from microtune.tasks import classification, instruction, language_modelling, sequence_to_sequence
 from microtune.tasks.base import tasks
 
-__all__ = ["classification", "instruction", "language_modelling", "tasks"]
+__all__ = ["classification", "instruction", "language_modelling", "sequence_to_sequence", "tasks"]

@@ -89,6 +89,7 @@ class Encoded:
 class Task(Section):
     """Base of all tasks; subclasses are frozen sections registered by name."""
 
+    # generation: the likelihood chooses weights during training, and written answers are scored at the end.
     name: str
     reads: ClassVar[Literal["hidden", "likelihood", "generation"]]
     primary: ClassVar[str]  # the metric by which weights are chosen
@@ -127,6 +128,10 @@ class Task(Section):
     def check_ready(self, where: str) -> None:
         """Refuse a task out of a file that lacks what `prepare` would have found."""
 
+    def notes(self) -> list[str]:
+        """What a user should know before training, such as scores that cannot be computed here."""
+        return []
+
     def weight(self, item: Item) -> int:
         """What the loss of one item is divided by: supervised tokens, or 1 for a label."""
         return len(item.targets)
@@ -154,6 +159,10 @@ class Task(Section):
 
     def columns(self, found: Sequence[Prediction]) -> Columns:
         """The columns of `measure` for Predictions of either kind."""
+        raise NotImplementedError
+
+    def judge(self, answers: Sequence[str], rows: Sequence[Row]) -> dict[str, Column]:
+        """Further columns, of the answers that were written to `rows`; for tasks that read `generation`."""
         raise NotImplementedError
 
     def settled(self, tallies: Mapping[str, Column]) -> dict[str, float]:

@@ -29,7 +29,7 @@ SUMS = ("loss", "tokens", "correct", "bytes")  # of one item; scores are quotien
 class LikelihoodTask(Task):
     """What tasks share that are learnt and scored by the likelihood of tokens."""
 
-    reads: ClassVar[Literal["likelihood"]] = "likelihood"
+    reads: ClassVar[Literal["hidden", "likelihood", "generation"]] = "likelihood"
     primary: ClassVar[str] = "loss"
     greater_is_better: ClassVar[bool] = False
 

@@ -75,5 +75,5 @@ class Collector:
         """The columns of one batch, whose items stand at `places`."""
         for name, values in columns.items():
             if name not in self.columns:
-                self.columns[name] = np.zeros(self.count, dtype=values.dtype)
+                self.columns[name] = np.zeros((self.count, *values.shape[1:]), dtype=values.dtype)
             self.columns[name][places] = values

@@ -81,10 +81,9 @@ def _write_lora(folder: Path, model: Model, method: LoRA, base_name: str, digest
     sizes = {module: math.sqrt(r) if stable else r for module, r in ranks.items()}
     alphas = {module: _number(update.scale * sizes[module]) for module, update in updates.items()}
     alpha = Counter(alphas[module] for module, r in ranks.items() if r == rank).most_common(1)[0][0]
-    label = isinstance(model.network.head, LabelHead)
     config = {
         "peft_type": "LORA",
-        "task_type": "SEQ_CLS" if label else "CAUSAL_LM" if model.network.decoder is not None else None,
+        "task_type": _task_type(model),
         "base_model_name_or_path": base_name,
         "inference_mode": True,
         "r": rank,
@@ -103,6 +102,15 @@ def _write_lora(folder: Path, model: Model, method: LoRA, base_name: str, digest
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, {name: t.detach().cpu() for name, t in tensors.items()}, header(digest))
     write_json(folder / CONFIG, config)
+
+
+def _task_type(model: Model) -> str | None:
+    """What peft calls the class of transformers that has this head."""
+    if isinstance(model.network.head, LabelHead):
+        return "SEQ_CLS"
+    if model.network.decoder is None:
+        return None
+    return "SEQ_2_SEQ_LM" if model.is_encoder_decoder else "CAUSAL_LM"
 
 
 def _saved_modules(head: Mapping[str, Tensor]) -> list[str] | None:

@@ -33,7 +33,7 @@ HARMLESS = (
     "runtime_config",
 )
 INITIALISATIONS = (True, False, "gaussian", "eva", "orthogonal")  # the others change the base weights
-TASK_TYPES = ("CAUSAL_LM", "SEQ_CLS", "FEATURE_EXTRACTION", None)
+TASK_TYPES = ("CAUSAL_LM", "SEQ_2_SEQ_LM", "SEQ_CLS", "FEATURE_EXTRACTION", None)
 PATTERN_CHARACTERS, PATTERN_REPEATS = 2000, 6
 
 Rank = Annotated[int, Field(ge=1, le=2**16)]

@@ -1,0 +1,147 @@
+"""Sequence to sequence: a text is read and another is written: translation, summary, headline, simplification.
+
+An encoder-decoder reads the source in its encoder, and its decoder writes the target after the id with which its files
+say that it begins (Sutskever et al., 2014; T5: Raffel et al., 2020, whose habit `prefix` is). A decoder alone reads
+source and mark and writes on; only the target is learnt. The target ends with a stop token, without which the model
+would never learn to stop. A source that is too long is cut, a target never: its row is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from microtune.data.batches import Item
+from microtune.data.fields import find_field, text_of
+from microtune.data.sources import Row
+from microtune.data.text import Tokenizer
+from microtune.errors import InputError, at
+from microtune.tasks import text_scores
+from microtune.tasks.base import EncodingReport, Prediction, tasks
+from microtune.tasks.language_modelling import LikelihoodTask
+from microtune.tasks.outcomes import Column, Columns
+from microtune.tasks.text_scores import TextScores, Words, words_of
+
+SAMPLE = 1000  # targets that are looked at for their script
+
+
+class SequenceToSequence(LikelihoodTask):
+    """A source text -> a target text: translation, summary, headline, simplification, question generation."""
+
+    name: Literal["sequence-to-sequence"] = "sequence-to-sequence"
+    source_field: str | None = Field(default=None, description="field with the text to read; default: detected")
+    target_field: str | None = Field(default=None, description="field with the text to write; default: detected")
+    prefix: str = Field(default="", description='put before every source, such as "summarize: " for T5')
+    mark: str = Field(default="\n=>\n", description="what stands between source and target for a model of one stack")
+    max_new_tokens: int = Field(default=128, ge=1, description="tokens that a written answer may have")
+    words: Literal["auto", "13a", "zh", "char"] = Field(
+        default="auto", description="how sacrebleu parts the texts into words; auto: by the script of the targets"
+    )
+    form: Literal["auto", "encoder-decoder", "decoder"] = Field(default="auto", description="found from the model")
+    start: int | None = Field(default=None, ge=0, description="id with which the decoder begins; found from the model")
+    first: int | None = Field(default=None, ge=0, description="id that every target begins with; found from the model")
+
+    reads: ClassVar[Literal["hidden", "likelihood", "generation"]] = "generation"
+
+    def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
+        """Find the fields, and the script of the targets."""
+        rows = list(splits["train"])
+        wanted, other = text_field or self.source_field, label_field or self.target_field
+        source = find_field(rows, "source", wanted, exclude=[other] if other else [], flag="--text-field")
+        target = find_field(rows, "target", other, exclude=[source], flag="--label-field")
+        if source == target:
+            raise InputError(f'{at(rows[0].path)}: "{source}" cannot be both source and target; name two fields.')
+        words = self.words
+        if words == "auto":
+            sample = rows[:: max(1, len(rows) // SAMPLE)]
+            words = words_of([str(row.data.get(target) or "") for row in sample])
+        return self.model_copy(update={"source_field": source, "target_field": target, "words": words})
+
+    def check_ready(self, where: str) -> None:
+        """Fields, and how the model reads and writes."""
+        if not self.source_field or not self.target_field or self.form == "auto":
+            raise InputError(f"{where}: the task does not name its fields, or not the form of its model.")
+        if self.form == "encoder-decoder" and self.start is None:
+            raise InputError(f"{where}: the task does not say with which id the decoder begins.")
+
+    def notes(self) -> list[str]:
+        """Scores that will be left out because a package is missing."""
+        return text_scores.missing()
+
+    def encode(
+        self, row: Row, index: int, tokenizer: Tokenizer, max_length: int, report: EncodingReport
+    ) -> Item | None:
+        """Ids and targets; a source that is too long is cut and counted, a target that is drops its row."""
+        text = self.reference(row)
+        target = self.target_ids(text, tokenizer)
+        sources, opening, cut = self.question(row, tokenizer, max_length)
+        if len(opening) + len(target) - 1 > max_length:
+            report.drop(index, len(target))
+            return None
+        if cut:
+            report.truncate(index)
+        targets = np.asarray(target, dtype=np.int64)
+        ids = np.concatenate([np.asarray(opening, dtype=np.int64), targets[:-1]])
+        readout = np.arange(len(opening) - 1, len(ids))
+        size = float(len(text.encode("utf-8", "replace")))
+        return Item(ids, readout, targets, sources=np.asarray(sources, dtype=np.int64), extra=size, row=index)  # type: ignore[arg-type]
+
+    def question(self, row: Row, tokenizer: Tokenizer, max_length: int) -> tuple[list[int], list[int], bool]:
+        """What the encoder reads, what stands before the answer, and whether the source was cut."""
+        text = self.prefix + text_of(row, self.source_field or "source")
+        if self.form == "encoder-decoder":
+            assert self.start is not None
+            ids, cut = tokenizer.encode_cut(text, max_length)
+            return ids, [self.start], cut
+        bos = tokenizer.id("bos")
+        first = [bos] if bos is not None and bos != tokenizer.id("eos") else []
+        mark = tokenizer.encode(self.mark, special=False, behind=True)
+        ids = tokenizer.encode(text, special=False)
+        room = max_length - min(self.max_new_tokens, max_length // 2) - len(first) - len(mark)
+        if room < 1:
+            raise InputError(f"model.max_length: {max_length} tokens leave no room for a source beside task.mark.")
+        return [], [*first, *ids[:room], *mark], len(ids) > room
+
+    def target_ids(self, text: str, tokenizer: Tokenizer) -> list[int]:
+        """A target with its stop token, and what a target begins with where the model has such an id."""
+        writer = tokenizer.target
+        first = [] if self.first is None else [self.first]
+        return [*first, *writer.encode(text, special=False), *writer.stop_ids[:1]]
+
+    def reference(self, row: Row) -> str:
+        """The target of a row as text."""
+        return text_of(row, self.target_field or "target")
+
+    def judge(self, answers: Sequence[str], rows: Sequence[Row]) -> dict[str, Column]:
+        """The columns of written answers: the answers, and what `metrics` adds up."""
+        if not answers:
+            return {}
+        texts = np.empty(len(answers), dtype=object)
+        texts[:] = answers
+        return {"answer": texts, **self._scorer.count(answers, [self.reference(row) for row in rows])}
+
+    def read(self, columns: Columns, index: int) -> Prediction:
+        """The sums as numbers, and the answer where one was written."""
+        found = super().read(columns, index)
+        if "answer" not in columns:
+            return found
+        return Prediction(columns["answer"][index], 1.0, numbers=found.numbers, row=found.row)
+
+    def metrics(self, found: Sequence[Prediction], weights: Column | None = None) -> dict[str, float]:
+        """Those of the likelihood; then, where answers were written, those of the answers."""
+        columns = self.columns(found)
+        likelihood = super().metrics(found, weights)
+        return likelihood if "words" not in columns else likelihood | self._scorer.scores(columns, weights)
+
+    @property
+    def _scorer(self) -> TextScores:
+        words: Words = "13a" if self.words == "auto" else self.words
+        return _scorers.setdefault(words, TextScores(words))
+
+
+_scorers: dict[Words, TextScores] = {}  # made once: a bootstrap asks hundreds of times
+
+tasks.add("sequence-to-sequence", SequenceToSequence)

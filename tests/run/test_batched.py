@@ -1,0 +1,140 @@
+"""Answers to many questions at once: token for token those of one question at a time, and without waste."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from test_load_seq2seq import SPEC as PAIR
+from tiny_runs import SPEC as LLAMA
+from torch import nn
+
+from microtune.nn.parameters import initialize
+from microtune.nn.spec import ModelSpec, StackSpec
+from microtune.nn.transformer import Transformer
+from microtune.ragged import Ragged
+from microtune.run import batched
+from microtune.run.batched import Question, generate_many
+from microtune.run.decoding import Decoding
+from microtune.run.generate import generate_ids
+
+assert LLAMA.decoder is not None
+assert PAIR.encoder is not None
+assert PAIR.decoder is not None
+
+
+def relative(spec: StackSpec) -> StackSpec:
+    return replace(
+        spec,
+        positions="relative",
+        norm="rms",
+        placement="pre",
+        final_norm=True,
+        embedding_norm=False,
+        max_positions=None,
+        position_offset=0,
+        relative_buckets=8,
+        relative_max_distance=12,
+        attention_scale=1.0,
+    )
+
+
+SPECS: dict[str, ModelSpec] = {
+    "llama": LLAMA,
+    "window": replace(LLAMA, decoder=replace(LLAMA.decoder, window=5, num_kv_heads=1)),
+    "bart": PAIR,
+    "t5": replace(PAIR, encoder=relative(PAIR.encoder), decoder=relative(PAIR.decoder)),
+}
+
+
+def model_of(spec: ModelSpec, std: float = 0.5) -> Transformer:
+    torch.manual_seed(1)
+    network = Transformer(spec)
+    initialize(network, std, num_layers=2)
+    if isinstance(network.head, nn.Module) and spec.head_bias:
+        nn.init.normal_(network.head.out.bias)  # type: ignore[union-attr, operator, arg-type]
+    return network.double().eval()
+
+
+def questions_of(spec: ModelSpec, count: int = 12) -> list[Question]:
+    """Questions of lengths from 1 to 9, in no order, some of them equally long."""
+    generator = torch.Generator().manual_seed(2)
+    rows = [torch.randint(60, 320, (1 + (7 * i) % 9,), generator=generator).tolist() for i in range(count)]
+    return [Question(row) if spec.encoder is None else Question([2], row) for row in rows]
+
+
+def alone(model: Transformer, question: Question, **options: Any) -> list[int]:
+    sources = question.sources if len(question.sources) else None
+    limit = model.spec.max_positions
+    if limit is not None:
+        options["max_new_tokens"] = min(options["max_new_tokens"], limit - len(question.ids))
+    return list(generate_ids(model, question.ids, sources=sources, **options))
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+@pytest.mark.parametrize("rows", [1, 5, 64])
+def test_token_for_token_as_alone(spec: ModelSpec, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batched, "ROWS", rows)
+    model, questions = model_of(spec), questions_of(spec)
+    first = [alone(model, q, max_new_tokens=20, stop_ids=()) for q in questions]
+    stops = sorted({answer[5 + i % 9] for i, answer in enumerate(first)})[::2]  # rows end at different lengths
+    wanted = [alone(model, q, max_new_tokens=20, stop_ids=stops) for q in questions]
+    found = dict(generate_many(model, questions, max_new_tokens=20, stop_ids=stops))
+    assert [found[i] for i in range(len(questions))] == wanted
+    assert len({len(answer) for answer in wanted}) >= 4
+    assert len({tuple(answer) for answer in wanted}) >= 4
+
+
+def test_what_the_files_ask_of_the_decoder_holds_for_every_row() -> None:
+    model, questions = model_of(PAIR), questions_of(PAIR)
+    plain = dict(generate_many(model, questions, max_new_tokens=9, stop_ids=()))
+    words = tuple({(ids[2],) for ids in plain.values()} | {tuple(ids[4:6]) for ids in plain.values()})
+    asked = Decoding(start=2, first=77, last=78, stops=(), words=words)
+    found = dict(generate_many(model, questions, max_new_tokens=9, stop_ids=(), asked=asked))
+    assert [found[i] for i in range(12)] == [
+        alone(model, q, max_new_tokens=9, stop_ids=(), asked=asked) for q in questions
+    ]
+    assert all(ids[0] == 77 and ids[-1] == 78 and len(ids) == 9 for ids in found.values())
+    assert found != plain
+
+
+def test_an_answer_ends_where_the_positions_do() -> None:
+    limit = LLAMA.max_positions
+    assert limit == 64
+    model = model_of(LLAMA)
+    questions = [Question([70] * size) for size in (3, 60, 63, 64)]
+    found = dict(generate_many(model, questions, max_new_tokens=20, stop_ids=()))
+    assert [len(found[i]) for i in range(4)] == [20, 4, 1, 0]
+    assert list(generate_many(model, [], max_new_tokens=20, stop_ids=())) == []
+
+
+def test_rows_that_have_ended_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, questions = model_of(LLAMA), questions_of(LLAMA)
+    first = dict(generate_many(model, questions, max_new_tokens=12, stop_ids=()))
+    stops = {first[i][i % 6] for i in range(12)}
+    computed: list[int] = []
+    forward = Transformer.forward
+
+    def counted(self: Transformer, inputs: Ragged, **more: Any) -> torch.Tensor:
+        computed.append(len(inputs.values))
+        return forward(self, inputs, **more)
+
+    monkeypatch.setattr(Transformer, "forward", counted)
+    found = dict(generate_many(model, questions, max_new_tokens=12, stop_ids=tuple(stops)))
+    prompts = sum(len(q.ids) for q in questions)
+    read = sum(len(ids) if len(ids) < 12 else 11 for ids in found.values())  # the last of twelve is not read again
+    assert computed[0] == prompts
+    assert sum(computed) == prompts + read
+    assert len(computed) < len(questions) * 4
+
+
+def test_a_small_cache_makes_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    questions = questions_of(LLAMA)
+    token = 8 * 2 * 16  # two blocks, keys and values of width 16
+    monkeypatch.setattr(batched, "CACHE_BYTES", 3 * 29 * token)
+    pieces = list(batched._batches(LLAMA, questions, dict.fromkeys(range(12), 20)))
+    assert sorted(i for piece in pieces for i in piece) == list(range(12))
+    assert [len(piece) for piece in pieces] == [3, 3, 3, 3]
+    assert all(len(piece) * max(len(questions[i].ids) + 20 for i in piece) <= 3 * 29 for piece in pieces)
