@@ -102,7 +102,8 @@ def test_one_by_one_is_all_at_once(method: str, base: str) -> None:
 def test_every_family_learns_and_writes(family: str, tmp_path: Path) -> None:
     made = make_pair_base(tmp_path / "base", family)
     found = mt.tune(
-        pair_rows(), task={"name": "sequence-to-sequence", "max_new_tokens": 8, "source_field": "en", "target_field": "de"},
+        pair_rows(),
+        task={"name": "sequence-to-sequence", "max_new_tokens": 8, "source_field": "en", "target_field": "de"},
         model={"source": made, "weights": "random"}, method="full", epochs=4, out=tmp_path / "run",
         train={"lr": 0.02, "batch_size": 8, "precision": "float32"},
     )  # fmt: skip
