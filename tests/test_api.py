@@ -41,7 +41,7 @@ SIGNATURES = {
     ),
     "tune": (
         "(data: 'Any', *, task: 'str | dict[str, Any]', model: 'str | dict[str, Any]' = 'sprout', "
-        "method: 'str | dict[str, Any]' = 'lora', epochs: 'float | None' = None, "
+        "method: 'str | dict[str, Any] | list[str | dict[str, Any]]' = 'lora', epochs: 'float | None' = None, "
         "train: 'dict[str, Any] | None' = None, "
         "validation: 'Any' = None, test: 'Any' = None, split: 'dict[str, float] | str | None' = None, "
         "text_field: 'str | None' = None, label_field: 'str | None' = None, seed: 'int' = 0, "
