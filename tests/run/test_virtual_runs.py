@@ -25,8 +25,8 @@ pytestmark = pytest.mark.usefixtures("quick")
 TEXT = "which card or transfer is it"
 METHODS: dict[str, dict[str, Any]] = {
     "prompt": {"name": "prompt", "tokens": 4, "init": "text", "text": TEXT},
-    "prefix": {"name": "prefix", "tokens": 4},
-    "prefix above": {"name": "prefix", "tokens": 4, "first_block": 1},
+    "prefix": {"name": "prefix", "tokens": 4, "init": "vocabulary"},
+    "prefix above": {"name": "prefix", "tokens": 4, "init": "vocabulary", "first_block": 1},
     "projected": {"name": "prefix", "tokens": 4, "projection": 6},
 }
 P, D, KV = 4, 16, 16  # tokens, width, keys of one block
