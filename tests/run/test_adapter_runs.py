@@ -70,6 +70,19 @@ def test_what_a_run_keeps(finished: dict[str, Path], inputs: tuple[str, str]) ->
     assert sum(isinstance(m, BottleneckAdapter) for m in kept.modules()) == 4
 
 
+@each
+def test_on_random_weights_the_run_holds_everything_itself(
+    name: str, recipes: dict[str, Recipe], tmp_path: Path
+) -> None:
+    """The run checks that it reloads to equal outputs."""
+    recipe = recipes[name]
+    random = recipe.model.model_copy(update={"weights": "random"})
+    run(recipe.model_copy(update={"model": random}), tmp_path / "run")
+    assert (tmp_path / "run" / "model" / "frozen.safetensors").is_file()
+    kind = PiSSALinear if name == "pissa" else BottleneckAdapter
+    assert any(isinstance(m, kind) for m in load(tmp_path / "run").network.modules())
+
+
 def test_nothing_is_decomposed_to_load_a_run(finished: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("microtune.adapt.lora.principal", lambda *_: pytest.fail("singular vectors were computed"))
     load(finished["pissa"])

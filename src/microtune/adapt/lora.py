@@ -4,7 +4,7 @@
 the length of each row of the adapted weight apart from its direction (Liu et al., 2024). `pissa` begins with the main
 part of each weight and freezes the rest (Meng et al., 2024). `loraplus` lets B learn faster than A (Hayou et al.,
 2024). By default every linear role inside the blocks is adapted; A starts as in PEFT (Kaiming uniform), B at zero and
-the lengths at those of the base, so the output is unchanged at the start.
+the lengths at those of the base, so the output is unchanged at the start (with `pissa` to rounding).
 """
 
 from __future__ import annotations
