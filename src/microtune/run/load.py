@@ -104,8 +104,8 @@ class Model:
             )
         if targets is not None and len(targets) != len(ids):
             raise InputError(f"There are {len(ids)} rows of ids, but {len(targets)} of targets.")
-        rows = Ragged.from_lists(self.checked(targets if targets is not None else ids))
-        sources = Ragged.from_lists(self.checked(ids)) if targets is not None else None
+        rows = Ragged.from_lists(self._checked(targets if targets is not None else ids))
+        sources = Ragged.from_lists(self._checked(ids)) if targets is not None else None
         self.network.eval()
         device = next(self.network.parameters()).device
         hidden = self.network(rows.to(device), sources=None if sources is None else sources.to(device))
@@ -173,7 +173,7 @@ class Model:
         Where an encoder-decoder begins and ends, and which ids it may not give, is what its files say.
         """
         self.vocabulary_head()
-        limit, row = self.spec.max_positions, self.checked([ids])[0]
+        limit, row = self.spec.max_positions, self._checked([ids])[0]
         if not self.is_encoder_decoder:
             if limit is not None and len(row) + max_new_tokens > limit:
                 max_new_tokens = limit - len(row)
@@ -202,8 +202,7 @@ class Model:
         assert isinstance(self.network.head, VocabularyHead)
         return self.network.head
 
-    def checked(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
-        """Rows of ids as they are, or an InputError where the model cannot read one."""
+    def _checked(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
         limit, size = self.spec.max_positions, self.spec.vocab_size
         for number, row in enumerate(rows):
             if not len(row):

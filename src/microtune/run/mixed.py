@@ -90,8 +90,8 @@ class Mixed:
             whose = [owners[i] for i in together]
             heads = [self.vocabulary_head(name) for name in whose]
             given = None if targets is None else [targets[i] for i in together]
-            rows_of = Ragged.from_lists(self.base.checked([ids[i] for i in together])).to(self.device)
-            inputs = rows_of if given is None else Ragged.from_lists(self.base.checked(given)).to(self.device)
+            rows_of = Ragged.from_lists(self.base._checked([ids[i] for i in together])).to(self.device)
+            inputs = rows_of if given is None else Ragged.from_lists(self.base._checked(given)).to(self.device)
             sources = None if given is None else rows_of
             hidden = self.hidden(whose, inputs, sources=sources).split(inputs.lengths.tolist())
             found |= {i: head(part) for i, head, part in zip(together, heads, hidden, strict=True)}
@@ -197,7 +197,7 @@ class Mixed:
     def continued_ids(self, prompts: Sequence[Sequence[int]], owners: Owners, max_new_tokens: int) -> list[list[int]]:
         """The likeliest new ids after each prompt of a decoder, up to a stop id; a row that is done costs nothing."""
         device, limit = self.device, self.base.spec.max_positions
-        ids = self.base.checked(prompts)
+        ids = self.base._checked(prompts)
         room = [max_new_tokens if limit is None else min(max_new_tokens, limit - len(row)) for row in ids]
         for prompt, left in zip(ids, room, strict=True):
             if left < 1:

@@ -21,10 +21,10 @@ from microtune.families.files import read_json
 from microtune.nn.frozen import Parts, parts_of
 from microtune.run.disk import read_tensors
 from microtune.run.load import Model
-from microtune.run.peft import adapter_base, put_adapter, read_adapter
+from microtune.run.peft import adapter_base, load_adapter
 from microtune.run.peft.config import AdapterConfig, adapter_config
 from microtune.run.peft.update import CONFIG
-from microtune.run.saved import check_fits, put_on, read_record, weights_digest
+from microtune.run.saved import _adapt, _check_fits, read_record, weights_digest
 from microtune.run.sources import Place, bases, locate
 from microtune.tasks.base import Task
 
@@ -82,7 +82,7 @@ class SharedBase:
     ) -> Adapter:
         """The adapter that `method` makes of these tensors, answering as `model` does."""
         with self.network.drawn() as picture:
-            put_on(self.network.network, task, method, None, trained)
+            _adapt(self.network.network, task, method, None, trained)
             self.network.network.eval()
             patch = picture.patch()
         return self._made(name, model, patch, method, ())
@@ -108,7 +108,7 @@ class SharedBase:
             )
         trained = read_tensors(folder / "trained.safetensors")
         with named("fits"):
-            check_fits(folder, self.model.spec, task, method, None, trained, None)
+            _check_fits(folder, self.model.spec, task, method, None, trained, None)
         tokenizer = self._shared(Tokenizer.load(folder))
         model = replace(self.model, task=task, place=place, max_length=record.max_length, tokenizer=tokenizer)
         return self.attached(name, model, method, trained, task)
@@ -116,11 +116,8 @@ class SharedBase:
     def _folder(self, name: str, place: Place) -> Adapter:
         config = adapter_config(read_json(place.path / CONFIG), place.path / CONFIG)
         notes = self._same_base(place, config)
-        tensors = read_adapter(place.path)
-        model = replace(self.model, task=None)
         with self.network.drawn() as picture:
-            put_adapter(place, config, tensors, model)
-            self.network.network.eval().requires_grad_(False)
+            model = load_adapter(place, None, on=replace(self.model, task=None))
             patch = picture.patch()
         return self._made(name, model, patch, None, notes)
 

@@ -131,7 +131,7 @@ def load_run(place: Place, dtype: str | None) -> Model:
     if whole:
         spec = ModelSpec.from_dict(record.spec)
         with named("fits"):
-            check_fits(folder, spec, task, method, new, trained, frozen)
+            _check_fits(folder, spec, task, method, new, trained, frozen)
         model = _whole(spec, task, method, new, trained | frozen)
         model.family, model.config, model.normalize = record.family, record.config, record.normalize
         model.generation = record.generation
@@ -140,8 +140,8 @@ def load_run(place: Place, dtype: str | None) -> Model:
         if new is not None:
             grow_again(model, new, str(file))
         with named("fits"):
-            check_fits(folder, model.spec, task, method, new, trained, None)
-        put_on(model.network, task, method, new, trained)
+            _check_fits(folder, model.spec, task, method, new, trained, None)
+        _adapt(model.network, task, method, new, trained)
     model.added = new
     model.task, model.place, model.max_length = task, place, record.max_length
     model.tokenizer = Tokenizer.load(folder)
@@ -160,7 +160,7 @@ def _whole(spec: ModelSpec, task: Task, method: Method, new: New | None, state: 
     return Model(network, None)
 
 
-def put_on(
+def _adapt(
     network: Transformer, task: Task | None, method: Method, new: New | None, trained: Mapping[str, Tensor]
 ) -> None:
     """The task's head and the method's changes on a base.
@@ -193,7 +193,7 @@ def _base(folder: Path, base: BaseRecord, dtype: str | None) -> Model:
     return model
 
 
-def check_fits(
+def _check_fits(
     folder: Path,
     spec: ModelSpec,
     task: Task,

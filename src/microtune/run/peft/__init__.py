@@ -198,18 +198,14 @@ def _transposed(model: Model, module: str) -> bool:
     return place is not None and place.rule.transposed
 
 
-def load_adapter(place: Place, dtype: str | None) -> Model:
-    """The base that an adapter folder names, with the adapter in place; whatever does not fit is an InputError."""
+def load_adapter(place: Place, dtype: str | None, on: Model | None = None) -> Model:
+    """The base that an adapter folder names, with the adapter in place; whatever does not fit is an InputError.
+
+    on: a base that is loaded already, in place of the one that the folder names.
+    """
     config = adapter_config(read_json(place.path / CONFIG), place.path / CONFIG)
-    tensors = read_adapter(place.path)
-    model = load_base(adapter_base(place, config), dtype)
-    put_adapter(place, config, tensors, model)
-    model.network.eval().requires_grad_(False)
-    return model
-
-
-def put_adapter(place: Place, config: AdapterConfig, tensors: dict[str, Tensor], model: Model) -> None:
-    """Put the adapter of a folder, whose `tensors` are taken out one by one, on a base; InputError as above."""
+    tensors = _read(place.path)
+    model = on or load_base(adapter_base(place, config), dtype)
     model.place = place
     with named("fits"):
         updates = _take_updates(place.path, tensors, dora=config.use_dora)
@@ -223,6 +219,8 @@ def put_adapter(place: Place, config: AdapterConfig, tensors: dict[str, Tensor],
         elif tensors:
             where = f'{place.path / WEIGHTS}: tensor "{min(tensors)}"'
             raise InputError(f"{where} is not part of a LoRA; it cannot be read.")
+    model.network.eval().requires_grad_(False)
+    return model
 
 
 def adapter_base(place: Place, config: AdapterConfig) -> Place:
@@ -245,7 +243,7 @@ def adapter_base(place: Place, config: AdapterConfig) -> Place:
     return found
 
 
-def read_adapter(folder: Path) -> dict[str, Tensor]:
+def _read(folder: Path) -> dict[str, Tensor]:
     """All tensors of an adapter, without the prefix that PEFT puts in front."""
     path = folder / WEIGHTS
     if not path.is_file():
