@@ -48,6 +48,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, base: Path) -> dict[str, Path
         "cards": {},
         "more": {"rank": 3},
         "dora": {"variant": "dora"},
+        "wide": {"task": ANSWERS, "rank": 13},
         "head": {"name": "head", "rank": None},
         "other": {"task": CLASSES.model_copy(update={"labels": ("x", "y")})},
     }
@@ -175,7 +176,9 @@ def test_what_is_refused(many: Adapters) -> None:
     refused('how: unknown value "ties"', {"a": 1.0}, how="ties")
     refused("linear keeps every update whole", {"a": 1.0, "b": 1.0}, rank=3)
     refused("rank: 0 leaves no update", {"a": 1.0}, how="svd", rank=0)
-    refused("rank: 17 is more than any matrix here has; the largest has 16", {"a": 1.0}, how="svd", rank=17)
+    refused(
+        "rank: 17 is more than the 16 that decoder.blocks.0.attention.q can have; take svd", {"wide": 1.0, "b": 1.0}
+    )
     refused("weights: nan is no finite number", {"a": float("nan")})
     refused("weights: all are 0", {"a": 0.0, "b": 0.0})
     refused("weights: their sum is -1, but label heads are averaged", {"cards": 1.0, "more": -2.0})

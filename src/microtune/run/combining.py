@@ -109,10 +109,6 @@ def _check(parts: Sequence[tuple[Adapter, float]], how: str, rank: int | None) -
                 f'"{adapter.name}" is weight-decomposed (dora): it rescales whole rows of the weight, which has no '
                 "low-rank form; combine plain or rslora adapters."
             )
-        shapes = [update.A.shape[1:] + update.B.shape[:1] for p in adapter.parts.values() for update in p.updates]
-        most = max(min(shape) for shape in shapes)
-        if rank is not None and rank > most:
-            raise InputError(f"rank: {rank} is more than any matrix here has; the largest has {most}.")
 
 
 def _common_task(parts: Sequence[tuple[Adapter, float]]) -> Task | None:
@@ -192,6 +188,11 @@ def _tensors(model: Model, method: LoRA, sums: Mapping[str, Factors]) -> dict[st
             continue
         if int(names[2]) < method.first_block:
             continue
+        smaller = min(linear.weight.shape)
+        if method.rank > smaller:
+            raise InputError(
+                f"rank: {method.rank} is more than the {smaller} that {role} can have; take svd with a lower rank."
+            )
         empty = Factors(some.new_zeros(0, linear.in_features), some.new_zeros(linear.out_features, 0))
         A, B = widened(sums.get(role, empty), method.rank)
         found |= {f"{role}.lora_A": A, f"{role}.lora_B": B}
