@@ -22,9 +22,7 @@ def tune(
     overrides: Overrides = None,
     task: Annotated[str | None, typer.Option(help="classification, instruction, language-modelling")] = None,
     model: Annotated[str | None, typer.Option(help="base, folder, file, hub id[@revision] [default: sprout]")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="full, head, top:2, reinit:1, lora:8, auto [default: lora]")
-    ] = None,
+    method: Annotated[str | None, typer.Option(help="full, head, top:2, lora:8, auto [default: lora]")] = None,
     epochs: Annotated[float | None, typer.Option(help="passes over the training rows [default: 3]")] = None,
     validation: Annotated[str | None, typer.Option(help="rows for choosing [default: cut from the data]")] = None,
     test: Annotated[str | None, typer.Option(help="rows for the final score [default: cut from the data]")] = None,
