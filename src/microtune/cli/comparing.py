@@ -45,20 +45,10 @@ def compare(
 ) -> None:
     """Train several methods on the same split within a time budget and say which one pays; resumes when unfinished."""
     began = time.monotonic()
-    from microtune import recipe as recipes
-
-    is_recipe = data.endswith((".yaml", ".yml"))
-    values: dict[str, Any] = recipes.load(data) if is_recipe else {"data": data}
-    values.pop("method", None)
     flags = {"task": task, "model": model, "seed": seed, "out": folder, "epochs": epochs}
-    values = recipes.override(values | {k: v for k, v in flags.items() if v is not None}, [])
     fields = {"validation": validation, "test": test, "split": split}
     fields |= {"text_field": text_field, "label_field": label_field}
-    values["data"] = (values.get("data") or {}) | {k: v for k, v in fields.items() if v is not None}
-    values = recipes.override(values, [*(overrides or []), *([] if memory is None else [f"train.memory={memory}"])])
-    if "task" not in values:
-        raise InputError("Say what the data is for, with --task classification, instruction or language-modelling.")
-    recipe = recipes.build(values, where=data if is_recipe else "recipe")
+    recipe = _recipe(data, flags, fields, [*(overrides or []), *([f"train.memory={memory}"] if memory else [])])
     from microtune.run.compare import Question, compare_recipe
 
     question = Question(_methods(methods), budget, seeds, _sizes(curve), general, began)
@@ -68,6 +58,21 @@ def compare(
         print(json.dumps({"path": str(found.path), **found.results.plain()}, ensure_ascii=False))
     else:
         show_comparison(found)
+
+
+def _recipe(data: str, flags: dict[str, Any], fields: dict[str, Any], overrides: list[str]) -> Any:
+    """What all candidates have in common."""
+    from microtune import recipe as recipes
+
+    is_recipe = data.endswith((".yaml", ".yml"))
+    values: dict[str, Any] = recipes.load(data) if is_recipe else {"data": data}
+    values.pop("method", None)
+    values = recipes.override(values | {k: v for k, v in flags.items() if v is not None}, [])
+    values["data"] = (values.get("data") or {}) | {k: v for k, v in fields.items() if v is not None}
+    values = recipes.override(values, overrides)
+    if "task" not in values:
+        raise InputError("Say what the data is for, with --task classification, instruction or language-modelling.")
+    return recipes.build(values, where=data if is_recipe else "recipe")
 
 
 def _methods(text: str | None) -> tuple[str, ...]:

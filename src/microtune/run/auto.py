@@ -148,4 +148,4 @@ def _in_words(event: Begun | Ranked) -> str:
     return "choosing a method"
 
 
-__all__ = ["NAME", "Auto", "options_of", "tune"]
+__all__ = ["Auto", "NAME", "options_of", "tune"]
