@@ -101,12 +101,10 @@ def test_one_by_one_is_all_at_once(method: str, base: str) -> None:
 @pytest.mark.parametrize("family", CONFIGS)
 def test_every_family_learns_and_writes(family: str, tmp_path: Path) -> None:
     made = make_pair_base(tmp_path / "base", family)
-    found = mt.tune(
-        pair_rows(),
-        task={"name": "sequence-to-sequence", "max_new_tokens": 8, "source_field": "en", "target_field": "de"},
-        model={"source": made, "weights": "random"}, method="full", epochs=4, out=tmp_path / "run",
-        train={"lr": 0.02, "batch_size": 8, "precision": "float32"},
-    )  # fmt: skip
+    task = {"name": "sequence-to-sequence", "max_new_tokens": 8, "source_field": "en", "target_field": "de"}
+    train = {"lr": 0.02, "batch_size": 8, "precision": "float32"}
+    base = {"source": made, "weights": "random"}
+    found = mt.tune(pair_rows(), task=task, model=base, method="full", epochs=4, out=tmp_path / "run", train=train)
     score = found.scores["test"]
     assert score["loss"] < 4.5  # ln 320 is 5.8
     assert {"bleu", "chrf", "rouge1", "rouge2", "rougeL"} <= score.keys()
@@ -121,13 +119,20 @@ def test_every_family_learns_and_writes(family: str, tmp_path: Path) -> None:
 def test_a_decoder_learns_to_answer(tmp_path: Path) -> None:
     """The target of a row is all that counts: learnt by heart, every answer is exact, and ends by itself."""
     made = make_base(tmp_path / "base")
-    rows = pair_rows(16)
+    rows = pair_rows(18)[:16]
+    fields = {"source_field": "en", "target_field": "de", "mark": "=", "max_new_tokens": 24}
+    train = {"lr": 0.01, "batch_size": 16, "precision": "float32"}
     found = mt.tune(
-        rows, test=rows[:1], validation=rows[:8], task={"name": "sequence-to-sequence", "source_field": "en",
-        "target_field": "de", "mark": "=", "max_new_tokens": 24}, model=made, method="full", epochs=60,
-        out=tmp_path / "run", train={"lr": 0.01, "batch_size": 16, "precision": "float32"},
+        rows,
+        test=pair_rows(18)[17:],
+        task={"name": "sequence-to-sequence", **fields},
+        model=made,
+        method="full",
+        epochs=60,
+        out=tmp_path / "run",
+        train=train,
         split="none",
-    )  # fmt: skip
+    )
     model = mt.load(tmp_path / "run")
     assert isinstance(model.task, SequenceToSequence)
     assert model.task.form == "decoder"

@@ -63,8 +63,10 @@ def save_run(run: Path, model: Model, method: Method, attachment: Attachment, ch
             write_tensors(work / "start.safetensors", {k: v.cpu() for k, v in attachment.start().items()})
         write_json(work / "model.json", record)
         model.text.save(work)
-        if method.name != "full" and choice.weights == "random":
-            frozen = {n: p.detach().cpu() for n, p in model.network.named_parameters() if not p.requires_grad}
+        whole = method.name == "full" or choice.weights == "random"
+        held = [(n, p) for n, p in model.network.named_parameters() if whole and not p.requires_grad]
+        if held:  # of a full run at most tables that no method trains, such as sinusoidal positions
+            frozen = {n: p.detach().cpu() for n, p in held}
             write_tensors(work / "frozen.safetensors", frozen)
         elif method.name != "full" and model.place is not None and model.place.kind == "embedded":
             _copy_base(model.place.path, work / "base")
