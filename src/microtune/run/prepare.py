@@ -123,11 +123,7 @@ def _parts(
         return {"train": rows, **given}
     whole = task.prepare({"train": rows}, **fields)
     key = text_key(whole)
-    label = None
-    if isinstance(whole, Classification) and whole.label_field is not None:
-        name = whole.label_field
-        label = lambda row: row.data.get(name)  # noqa: E731
-    return {**split_rows(rows, split=wanted, label=label, group=key, seed=recipe.seed), **given}
+    return {**split_rows(rows, split=wanted, label=whole.stratum(rows), group=key, seed=recipe.seed), **given}
 
 
 def text_key(task: Task) -> Any:
@@ -137,6 +133,9 @@ def text_key(task: Task) -> Any:
         or getattr(task, "prompt_field", None)
         or getattr(task, "messages_field", None)
     )
+    pair = getattr(task, "pair_field", None)
+    if pair:
+        return lambda row: f"{row.data.get(name or '', '')}\n{row.data.get(pair, '')}"
     return lambda row: str(row.data.get(name or "", ""))
 
 
@@ -198,6 +197,7 @@ def encode_splits(task: Task, splits: Splits, model: Model, max_length: int | No
         splits.ledger.passed("all-target", "stop-token")
     if isinstance(task, Classification):
         splits.notes += check_classes(task, splits.rows, splits.ledger)
+    splits.notes += task.remarks(splits.rows)
     if not len(encoded["train"].items):
         raise InputError("No row of the training split is left to learn from.")
     return encoded

@@ -40,6 +40,7 @@ class Outcomes(Sequence[Prediction]):
     def __init__(self, columns: Columns, read: Callable[[Columns, int], Prediction]) -> None:
         self.columns = columns
         self._read = read
+        self.kept: dict[str, Any] = {}  # what metrics find once and use for every draw of a bootstrap
 
     def __len__(self) -> int:
         return len(self.columns["row"])
@@ -75,5 +76,5 @@ class Collector:
         """The columns of one batch, whose items stand at `places`."""
         for name, values in columns.items():
             if name not in self.columns:
-                self.columns[name] = np.zeros(self.count, dtype=values.dtype)
+                self.columns[name] = np.zeros((self.count, *values.shape[1:]), dtype=values.dtype)
             self.columns[name][places] = values

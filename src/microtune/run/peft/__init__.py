@@ -24,6 +24,7 @@ from microtune.families.base import families, module_name, roles
 from microtune.families.files import read_json
 from microtune.families.rules import Rule
 from microtune.nn.heads import LabelHead
+from microtune.nn.ordinal import OrdinalHead
 from microtune.nn.transformer import Transformer
 from microtune.run.disk import read_tensors, write_json, write_tensors
 from microtune.run.hub import is_id
@@ -156,6 +157,8 @@ def _their_head(model: Model) -> dict[str, Tensor]:
     head, spec = model.network.head, model.spec
     if not isinstance(head, LabelHead):
         return {}
+    if isinstance(head, OrdinalHead):
+        raise InputError("transformers has no classifier of an ordered scale; save in our own form.")
     family = families[model.family]
     if (head.pooling, head.kind) != (spec.pooling, spec.label_head):
         raise InputError(
