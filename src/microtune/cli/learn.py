@@ -12,6 +12,7 @@ from microtune.cli.console import EventPrinter, err, out, plain
 from microtune.cli.planning import show_plan
 from microtune.errors import InputError
 
+TASKS = "classification, regression, instruction, language-modelling"
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="recipe values, such as train.lr=3e-4")
 ]
@@ -20,9 +21,7 @@ Overrides = Annotated[
 def tune(
     data: Annotated[str, typer.Argument(help="data (file, glob, folder, or `tickets`) or a recipe (.yaml)")],
     overrides: Overrides = None,
-    task: Annotated[
-        str | None, typer.Option(help="classification, regression, instruction, language-modelling")
-    ] = None,
+    task: Annotated[str | None, typer.Option(help=TASKS)] = None,
     model: Annotated[str | None, typer.Option(help="base, folder, file, hub id[@revision] [default: sprout]")] = None,
     method: Annotated[str | None, typer.Option(help="full, head, top:2, reinit:1, lora:8 [default: lora]")] = None,
     epochs: Annotated[float | None, typer.Option(help="passes over the training rows [default: 3]")] = None,
@@ -58,9 +57,7 @@ def tune(
     values["data"] = (values.get("data") or {}) | {key: value for key, value in fields.items() if value is not None}
     values = recipes.override(values, overrides or [])
     if "task" not in values:
-        raise InputError(
-            "Say what the data is for, with --task classification, regression, instruction or language-modelling."
-        )
+        raise InputError(f"Say what the data is for, with --task: {TASKS}.")
     recipe = recipes.build(values, where=data if data.endswith((".yaml", ".yml")) else "recipe")
     if dry_run:
         show_plan(recipe, as_json=as_json)

@@ -22,17 +22,21 @@ from microtune.tasks.regression import Regression
 SHOWN = 3  # labels that a sentence names
 
 
+def has_chance(task: Task) -> bool:
+    """Whether `below_chance` knows an answer that needs no model: not of several labels a row, nor of text."""
+    return isinstance(task, Regression) or (isinstance(task, Classification) and task.form != "multi")
+
+
 def below_chance(task: Task, validation: Encoded, folder: Path) -> str | None:
     """The sentence of the check `chance`, or None where the first validation score is clearly above chance."""
     looks = [m for m in read_metrics(folder / "metrics.jsonl") if m.get("kind") == "score"]
     looks = [m for m in looks if m.get("split") == "validation" and not m.get("final")]
-    if not looks or not len(validation.items):
+    if not looks or not len(validation.items) or not has_chance(task):
         return None
     if isinstance(task, Regression):
         return _no_better_than_the_mean(task, validation, looks[0])
-    if isinstance(task, Classification) and "accuracy" in looks[0]:
-        return _no_better_than_one_label(task, validation, looks[0])
-    return None
+    assert isinstance(task, Classification)
+    return _no_better_than_one_label(task, validation, looks[0])
 
 
 def _no_better_than_one_label(task: Classification, validation: Encoded, look: Mapping[str, float]) -> str | None:
@@ -112,4 +116,4 @@ def _never_answered(task: Classification, score: Score, split: str) -> str | Non
     )
 
 
-__all__ = ["baseline_notes", "below_chance"]
+__all__ = ["baseline_notes", "below_chance", "has_chance"]

@@ -23,7 +23,7 @@ from microtune.recipe import Recipe
 from microtune.run import added
 from microtune.run import precision as number_format
 from microtune.run.adjust import Decision, decisions
-from microtune.run.baselines import baseline_notes, below_chance
+from microtune.run.baselines import baseline_notes, below_chance, has_chance
 from microtune.run.card import Course, write_card
 from microtune.run.checks import Warned
 from microtune.run.diagnosis import Diagnosis, diagnose, points
@@ -45,7 +45,6 @@ from microtune.run.summary import Summary, summarize
 from microtune.run.train import Step, Training, micro_tokens
 from microtune.run.trunk import TrunkCache
 from microtune.tasks.base import Encoded, Task
-from microtune.tasks.texts import TextTask
 
 CACHE_BYTES = 8_000_000_000
 AT_THE_END = ("finite", "tied", "no-effect", "reload", "fits", "same-base", "nothing-to-score")
@@ -193,7 +192,7 @@ def _note_baselines(
 ) -> None:
     """Notes on what needs no model: always the same answer, and labels that are never answered."""
     ledger = splits.ledger
-    if isinstance(task, TextTask) and validation is not None:
+    if validation is not None and has_chance(task):
         ledger.passed("chance")
         sentence = below_chance(task, validation, folder.path)
         if sentence is not None:
