@@ -54,7 +54,7 @@ def test_what_a_run_verified_is_written_down(model: Path, tmp_path: Path, capsys
     assert "Checks that this run made of itself: all-target, answer-cut, double-bos, " in card
     other = labelled(tmp_path)
     assert tune(capsys, model, other, "--overwrite").code == 0
-    assert made(other).keys() == everywhere | {"text-cut", "class-unseen", "chance"}
+    assert made(other).keys() == everywhere | {"text-cut", "class-unseen", "chance", "never-answered"}
 
 
 # ------------------------------------------------------------------------------------------------- masks

@@ -51,8 +51,10 @@ def predict(
     rows = read_rows(input_file) if input_file else text_rows(task, texts or [])
     answers = run_predict(model, rows, min_confidence=min_confidence, max_new_tokens=max_new_tokens)
     records = (
-        {**(row.data if input_file else {"text": text}), **_record(p)}
-        for row, text, p in zip(rows, texts or [""] * len(rows), answers, strict=True)
+        {**(row.data if input_file or len(row.data) > 1 else {"text": text}), **_record(p)}
+        for row, text, p in zip(
+            rows, texts if texts and len(texts) == len(rows) else [""] * len(rows), answers, strict=True
+        )
     )
     if output_file:
         _write(Path(output_file), list(records))
@@ -63,7 +65,7 @@ def predict(
     else:
         for record in records:
             sure = f"  ({record['confidence']:.2f})" if "confidence" in record else ""
-            out.print(f"{plain(record['prediction'])}{sure}", soft_wrap=True)
+            out.print(f"{plain(_shown(record['prediction']))}{sure}", soft_wrap=True)
 
 
 def evaluate(
@@ -128,6 +130,13 @@ def chat(
         messages.append({"role": "assistant", "content": answer})
 
 
+def _shown(answer: Any) -> str:
+    """An answer for people: several labels with commas, a number with six digits."""
+    if isinstance(answer, list):
+        return ", ".join(map(str, answer)) or "-"
+    return f"{answer:.6g}" if isinstance(answer, float) else str(answer)
+
+
 def _record(prediction: Any) -> dict[str, Any]:
     record: dict[str, Any] = {"prediction": prediction.answer}
     if prediction.scores:
@@ -151,5 +160,7 @@ def _write(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 def _safe(value: Any) -> Any:
-    """A cell that a spreadsheet would take for a formula gets a quote in front."""
+    """A cell that a spreadsheet would take for a formula gets a quote in front; several labels are joined by "|"."""
+    if isinstance(value, list):
+        value = "|".join(map(str, value))
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.console import EventPrinter, cell, err, out, plain, table
+from microtune.cli.words import NO_TASK, TaskName
 from microtune.errors import InputError
 
 
@@ -17,7 +18,7 @@ def compare(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="recipe values, such as train.batch_size=32")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="classification, instruction, language-modelling")] = None,
+    task: TaskName = None,
     methods: Annotated[str | None, typer.Option(help="such as head,top:2,lora:8,full; two at least")] = None,
     budget: Annotated[str, typer.Option(help="time for everything, such as 90s, 10m, 1h")] = "10m",
     memory: Annotated[str | None, typer.Option(help="of each run, such as 4GB [default: what is free]")] = None,
@@ -71,7 +72,7 @@ def _recipe(data: str, flags: dict[str, Any], fields: dict[str, Any], overrides:
     values["data"] = (values.get("data") or {}) | {k: v for k, v in fields.items() if v is not None}
     values = recipes.override(values, overrides)
     if "task" not in values:
-        raise InputError("Say what the data is for, with --task classification, instruction or language-modelling.")
+        raise InputError(NO_TASK)
     return recipes.build(values, where=data if is_recipe else "recipe")
 
 

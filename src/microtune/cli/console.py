@@ -184,7 +184,16 @@ def show_score(split: str, score: Any, task: Any) -> None:
     out.print(shown)
     if isinstance(task, Classification) and split != "validation":
         out.print(_per_class(task, score))
-        out.print(_confusion(task, score))
+        if task.form != "multi":
+            out.print(_confusion(task, score))
+            out.print(_coverage(task, score))
+
+
+def _coverage(task: Any, score: Any) -> Table:
+    shown = table("when unsure", {"--min-confidence": "right", "answered": "right", "accuracy": "right"})
+    for row in task.details(score.predictions)["coverage"]:
+        shown.add_row(f"{row['min_confidence']:g}", f"{row['answered']:.1%}", f"{row['accuracy']:.4f}")
+    return shown
 
 
 def _per_class(task: Any, score: Any) -> Table:

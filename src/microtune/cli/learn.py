@@ -21,6 +21,7 @@ from microtune.cli.pairs import (
     pair,
 )
 from microtune.cli.planning import show_plan
+from microtune.cli.words import NO_TASK, TaskName
 from microtune.errors import InputError
 
 Overrides = Annotated[
@@ -33,9 +34,7 @@ def tune(
         str | None, typer.Argument(help="data (file, glob, folder, or `tickets`) or a recipe (.yaml)")
     ] = None,
     overrides: Overrides = None,
-    task: Annotated[
-        str | None, typer.Option(help="classification, instruction, sequence-to-sequence, language-modelling")
-    ] = None,
+    task: TaskName = None,
     model: Annotated[str | None, typer.Option(help="base, folder, file, hub id[@revision] [default: sprout]")] = None,
     method: Annotated[
         str | None, typer.Option(help="full, head, top:2, lora:8, head+bitfit, auto [default: lora]")
@@ -80,7 +79,7 @@ def tune(
     values["data"] = (values.get("data") or {}) | {key: value for key, value in fields.items() if value is not None}
     values = recipes.override(values, assignments)
     if "task" not in values:
-        raise InputError("Say what the data is for, with --task; `microtune list tasks` shows what there is.")
+        raise InputError(NO_TASK)
     recipe = recipes.build(values, where=str(data) if is_recipe(data) else "recipe")
     if dry_run:
         show_plan(recipe, as_json=as_json)

@@ -10,6 +10,7 @@ import typer
 
 from microtune.cli.console import cell, err, out, plain, table
 from microtune.cli.pairs import SourceFile, TargetFile, data_of, is_recipe, pair
+from microtune.cli.words import NO_TASK, TaskName
 from microtune.errors import InputError
 
 
@@ -20,9 +21,7 @@ def plan(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="recipe values, such as train.memory=4GB")
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="classification, instruction, sequence-to-sequence, language-modelling")
-    ] = None,
+    task: TaskName = None,
     model: Annotated[str | None, typer.Option(help="base, folder, file, hub id[@revision] [default: sprout]")] = None,
     method: Annotated[str | None, typer.Option(help="full, head, top:2, lora:8, head+bitfit [default: lora]")] = None,
     epochs: Annotated[float | None, typer.Option(help="passes over the training rows [default: 3]")] = None,
@@ -37,7 +36,7 @@ def plan(
     flags = {"task": task, "model": model, "method": method, "epochs": epochs}
     values = recipes.override(values | {k: v for k, v in flags.items() if v is not None}, assignments)
     if "task" not in values:
-        raise InputError("Say what the data is for, with --task; `microtune list tasks` shows what there is.")
+        raise InputError(NO_TASK)
     show_plan(recipes.build(values, where=str(data) if is_recipe(data) else "recipe"), as_json=as_json)
 
 

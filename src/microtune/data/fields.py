@@ -51,6 +51,50 @@ def find_field(
     raise _unsettled(rows[0], role, candidates, free, flag or f"--{role}-field")
 
 
+def find_pair(rows: Sequence[Row], *, exclude: Sequence[str]) -> str | None:
+    """The field with the second text of a pair: one whose whole name says so and which every row fills; or None."""
+    sample = rows[:: max(1, len(rows) // SAMPLE)]
+    fields = [name for name in dict.fromkeys(n for row in sample for n in row.data) if name not in exclude]
+    for tier in NAMES["pair"]:
+        found = [name for name in fields if plain(name) in tier and all(_is_text(row.data.get(name)) for row in rows)]
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def find_number(rows: Sequence[Row], wanted: str | None = None, *, exclude: Sequence[str] = ()) -> str:
+    """The name of the field with the number to predict: `wanted`, one named so, or the only one of numbers."""
+    if wanted is not None or not rows:
+        return find_field(rows, "score", wanted)
+    sample = list(rows[:: max(1, len(rows) // SAMPLE)])
+    fields = [name for name in dict.fromkeys(n for row in sample for n in row.data) if name not in exclude]
+    numeric = [name for name in fields if all(number_in(row.data.get(name)) is not None for row in sample)]
+    found = _by_name(numeric, "score")
+    if not found:  # nothing is named like a score: without names, the only column of numbers is one
+        found = [name for name in numeric if re.fullmatch(r"column_\d+", name)]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(shown(name) for name in (found or fields)[:12])
+    what = f"several fields could be the number ({names})" if found else "no field of numbers is named like a score"
+    have = "" if found else f"; the fields are {names}"
+    raise refuse(rows[0].path, None, f"{what}{have}; name it with --label-field")
+
+
+def number_in(value: Any) -> float | None:
+    """The finite number that a value is or spells, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 def _wanted(rows: Sequence[Row], fields: list[str], wanted: str, role: str) -> str:
     if wanted in fields or any(wanted in row.data for row in rows):
         return wanted

@@ -38,7 +38,11 @@ NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
         ("passage", "paraphrase", "段落"),
     ),
-    "score": (("score", "similarity", "value", "分数", "得分"), ("rating", "label", "target", "y", "评分")),
+    "score": (
+        ("score", "similarity", "value", "分数", "得分"),
+        ("rating", "label", "target", "y", "评分"),
+        ("stars", "labels", "grade", "points", "relevance", "星级", "标签", "等级"),
+    ),
     "prompt": (("prompt", "提示"), ("instruction", "指令"), ("question", "query", "问题", "问")),
     "input": (("input", "输入"), ("context", "上下文")),
     "completion": (("completion", "回答"), ("response", "output", "输出", "回复"), ("answer", "答案", "答")),

@@ -154,6 +154,39 @@ class Tokenizer:
             encoding = self.backend.encode(first, second)
         return self._ours(encoding), encoding.type_ids
 
+    def encode_two(
+        self, first: str, second: str, max_length: int, separator: str | None = None
+    ) -> tuple[list[int], list[int], bool]:
+        """Ids and token types of two texts as one input of at most `max_length` ids, and whether they were cut.
+
+        separator: what stands between; without one (None) the tokenizer's own form of a pair, or a line feed where it
+        has none. The longer text is cut first, then both alike.
+        """
+        backend = self.backend
+        marks = backend.num_special_tokens_to_add(True)
+        if separator is None and marks == backend.num_special_tokens_to_add(False):
+            separator = "\n"
+        with sound("The tokenizer cannot read a text"):
+            backend.encode_special_tokens = self._behind.encode_special_tokens = True
+            one = backend.encode(first, add_special_tokens=False)
+            between = [] if separator is None else [self._behind.encode(separator, add_special_tokens=False)]
+            two = (self._behind if between else backend).encode(second, add_special_tokens=False)
+            if between:
+                marks = backend.num_special_tokens_to_add(False) + len(between[0])
+            room = max(max_length - marks, 0)
+            cut = len(one) + len(two) > room
+            if cut:
+                half = room // 2
+                short = min(len(one), len(two), half)
+                lengths = (short, room - short) if len(one) < len(two) else (room - short, short)
+                one.truncate(lengths[0])
+                two.truncate(lengths[1])
+            if between:
+                encoding = backend.post_process(tokenizers.Encoding.merge([one, *between, two]))
+            else:
+                encoding = backend.post_process(one, two)
+        return self._ours(encoding)[:max_length], encoding.type_ids[:max_length], cut
+
     def encode_many(self, texts: Sequence[str], *, special: bool = True, parse: bool = False) -> list[list[int]]:
         """`encode` for many texts at once, in parallel."""
         self.backend.encode_special_tokens = not parse

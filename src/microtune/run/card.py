@@ -59,6 +59,7 @@ def write_card(
         for label, row in task.per_class(scores["test"].predictions).items():
             cells = f"{row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['support']:.0f}"
             lines.append(f"| {_plain(str(label))} | {cells} |")
+        lines += _coverage(task, scores["test"])
     lines += _course(course)
     if notes:
         lines += ["", "What to know:", ""]
@@ -69,6 +70,13 @@ def write_card(
         lines[-1] += f"; {', '.join(warned)} warned (see above)." if warned else "."
     lines += ["", "```python", "import microtune as mt", f'run = mt.load("{_plain(folder.as_posix())}")', "```", ""]
     write_text(folder / "README.md", "\n".join(lines))
+
+
+def _coverage(task: Classification, score: Score) -> list[str]:
+    """Share of the rows that are answered with at least some confidence, and the accuracy of these answers."""
+    rows = task.details(score.predictions).get("coverage", [])
+    lines = ["", "| unsure below | answered | accuracy |", "|---|---|---|"] if rows else []
+    return lines + [f"| {r['min_confidence']:g} | {r['answered']:.1%} | {r['accuracy']:.4f} |" for r in rows]
 
 
 def _course(course: Course) -> list[str]:

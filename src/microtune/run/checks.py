@@ -210,8 +210,15 @@ _add(
     "chance",
     ("after the first epoch",),
     "warn",
-    "validation accuracy that cannot be told from always answering the most frequent class",
+    "validation accuracy that cannot be told from always answering the most frequent class, or the mean number",
     "none that we know; labels that do not belong to their texts",
+)
+_add(
+    "never-answered",
+    _END,
+    "warn",
+    "a label that rows of the test split have and that the model never gives",
+    "none that we know; where 8 % of the rows are of one class, 92 % accuracy is reached without it",
 )
 _add(
     "no-effect",

@@ -23,7 +23,7 @@ from microtune.tasks.outcomes import Collector, Column, Columns, Outcomes
 
 EVALUATION_TOKENS = 4096
 RESAMPLES = 500
-WILSON = ("accuracy",)
+WILSON = ("accuracy", "subset_accuracy")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def evaluate_items(
             kept.put(places, task.measure(model.head, hidden, batch, tallies if settle else None))
     kept.columns |= answers or {}
     outcomes = Outcomes(kept.columns, task.read) if kept.columns else Outcomes(task.columns([]), task.read)
-    values = task.metrics(outcomes)
+    values = task.metrics(outcomes) | task.settled_metrics(tallies)
     found = confidence_intervals(task, outcomes, values) if intervals else {}
     return Score(values, found, outcomes, task.settled(tallies))
 
@@ -111,9 +111,13 @@ def confidence_intervals(task: Task, outcomes: Outcomes, values: dict[str, float
     for number in range(RESAMPLES):
         times = np.bincount(generator.integers(count, size=count), minlength=count).astype(np.float64)
         again = task.metrics(outcomes, times[group])
-        draws[number] = [again[name] for name in rest]
-    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
-    return result | {name: (float(low[i]), float(high[i])) for i, name in enumerate(rest)}
+        draws[number] = [again.get(name, math.nan) for name in rest]  # not every metric has a value for every draw
+    for i, name in enumerate(rest):
+        known = draws[:, i][~np.isnan(draws[:, i])]
+        if len(known):
+            low, high = np.percentile(known, [2.5, 97.5])
+            result[name] = (float(low), float(high))
+    return result
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:

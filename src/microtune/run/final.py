@@ -1,12 +1,11 @@
 """The checks that compare outputs: with and without what was learnt (`no-effect`), before and after saving (`reload`).
 
 Outputs are hidden states and what the head makes of them, on the first training rows, in float32 and without dropout;
-"equal" means every bit. `chance` compares the first validation score with the share of the most frequent class.
+"equal" means every bit.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import torch
@@ -18,13 +17,9 @@ from microtune.errors import CheckError, MicrotuneError
 from microtune.nn.heads import LabelHead, VocabularyHead
 from microtune.nn.transformer import Transformer
 from microtune.run.disk import remove_folder
-from microtune.run.evaluate import wilson
-from microtune.run.folder import read_metrics
 from microtune.run.load import load
 from microtune.run.memory import give_back
 from microtune.run.movement import fingerprint
-from microtune.tasks.base import Encoded, Task
-from microtune.tasks.classification import Classification
 
 ROWS, TOKENS = 16, 256  # what passes three times in float32 costs seconds on a large model, and more rows show no more
 
@@ -112,25 +107,3 @@ def _first_difference(marks: dict[str, int], other: Transformer) -> str:
     theirs = {name: fingerprint(value) for name, value in other.named_parameters()}
     first = next((name for name, mark in marks.items() if theirs.get(name) != mark), None)
     return f", first tensor that differs: {first}" if first is not None else ""
-
-
-def below_chance(task: Task, validation: Encoded, folder: Path) -> str | None:
-    """The sentence of the check `chance`, or None where the first validation score is clearly above chance."""
-    if not isinstance(task, Classification):
-        return None
-    scores = [m for m in read_metrics(folder / "metrics.jsonl") if m.get("kind") == "score" and "accuracy" in m]
-    scores = [m for m in scores if m.get("split") == "validation" and not m.get("final")]
-    count = len(validation.items)
-    if not scores or not count:
-        return None
-    targets = Counter(int(validation.items[i].targets[0]) for i in range(count))
-    label, most = targets.most_common(1)[0]
-    accuracy = float(scores[0]["accuracy"])
-    low, high = wilson(accuracy, count)
-    if low > most / count:
-        return None
-    return (
-        f"After step {scores[0]['step']} the accuracy on validation is {accuracy:.3f} (95 % interval {low:.3f} to "
-        f"{high:.3f}, {count} rows), no better than always answering "
-        f'"{task.labels[label]}" ({most / count:.3f}): look whether the labels belong to the texts, or train longer.'
-    )

@@ -17,7 +17,7 @@ from microtune.nn.transformer import Transformer
 from microtune.run import optimizers as rates
 from microtune.run.checks import Ledger, places
 from microtune.tasks.base import Encoded, EncodingReport
-from microtune.tasks.classification import Classification, label_of
+from microtune.tasks.classification import Classification, Label
 
 PERIOD = 256  # words after which the weights of a fingerprint repeat
 DROPPED_SHARE = 0.05  # more rows lost to their length than this is an error
@@ -76,15 +76,19 @@ def check_openings(items: Items, tokenizer: Tokenizer, rows: Sequence[Row] = ())
 def check_classes(task: Classification, rows: Mapping[str, Sequence[Row]], ledger: Ledger) -> list[str]:
     """Notes about classes of the training split that a split never asks about."""
     notes = []
-    field = task.label_field or "label"
+    reader = task.reader
+    first: dict[Label, Row] = {}  # a declared label may stand in no row at all
+    for row in rows["train"]:
+        for label in reader.labels(row):
+            first.setdefault(label, row)
     for name in ("validation", "test"):
         if name not in rows:
             continue
         ledger.passed("class-unseen")
-        there = {label_of(row, field) for row in rows[name]}
-        missing = [label for label in task.labels if label not in there]
+        there = {label for row in rows[name] for label in reader.labels(row)}
+        missing = [label for label in task.labels if label not in there and label in first]
         if missing:
-            example = next(row for row in rows["train"] if label_of(row, field) == missing[0])
+            example = first[missing[0]]
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             notes.append(
                 ledger.warned(

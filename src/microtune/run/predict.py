@@ -18,10 +18,12 @@ from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.load import Model
 from microtune.run.prepare import items_limit
 from microtune.tasks.base import Prediction, Task
-from microtune.tasks.classification import Classification, label_of
+from microtune.tasks.classification import Classification
 from microtune.tasks.conversation import chat_prompt, messages_of, tools_of
 from microtune.tasks.instruction import Instruction
+from microtune.tasks.regression import Regression, number_of
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
+from microtune.tasks.texts import TextTask
 
 UNSURE = "unsure"
 ROWS_AT_ONCE = 1024
@@ -35,8 +37,12 @@ def task_of(model: Model) -> Task:
     return model.task
 
 
-def text_rows(task: Task, texts: Sequence[str]) -> list[Row]:
-    """Bare texts as rows of the task's own form."""
+def text_rows(task: Task, texts: Sequence[str | tuple[str, str]]) -> list[Row]:
+    """Bare texts as rows of the task's own form; a model of pairs takes pairs, or single texts two by two."""
+    if isinstance(task, TextTask) and task.pair_field:
+        return _pair_rows(task, texts)
+    if not all(isinstance(text, str) for text in texts):
+        raise InputError("This model reads one text at a time, not pairs.")
     if isinstance(task, Instruction) and task.form == "messages":
         name = task.messages_field or "messages"
         return [Row({name: [{"role": "user", "content": t}]}, "<text>", i + 1) for i, t in enumerate(texts)]
@@ -45,18 +51,29 @@ def text_rows(task: Task, texts: Sequence[str]) -> list[Row]:
     return [Row({name: text}, "<text>", i + 1) for i, text in enumerate(texts)]
 
 
+def _pair_rows(task: TextTask, texts: Sequence[str | tuple[str, str]]) -> list[Row]:
+    singles = [text for text in texts if isinstance(text, str)]
+    if singles and (len(singles) < len(texts) or len(texts) % 2):
+        raise InputError("This model reads pairs of texts: give them two by two, the first and the second of each.")
+    pairs = list(zip(singles[::2], singles[1::2], strict=True)) if singles else [tuple(pair) for pair in texts]
+    if not all(len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in pairs):
+        raise InputError("This model reads pairs of texts: give two texts for each answer.")
+    names = (task.text_field or "text", task.pair_field or "pair")
+    return [Row(dict(zip(names, pair, strict=True)), "<text>", i + 1) for i, pair in enumerate(pairs)]
+
+
 def predict(
     model: Model, rows: Sequence[Row], *, min_confidence: float = 0.0, max_new_tokens: int | None = None
 ) -> Iterator[Prediction]:
     """One Prediction per row, in the order of the rows; `row` is the row's index."""
     task = task_of(model)
-    if not isinstance(task, Classification):
-        if min_confidence:
-            raise InputError(f"--min-confidence is for classifiers; the task {task.name} has no confidence.")
-        if isinstance(task, SequenceToSequence):
-            yield from _written(model, task, rows, max_new_tokens or task.max_new_tokens)
-        else:
-            yield from _generated(model, task, rows, max_new_tokens or LONGEST_ANSWER)
+    if min_confidence and not isinstance(task, Classification):
+        raise InputError(f"--min-confidence is for classifiers; the task {task.name} has no confidence.")
+    if isinstance(task, SequenceToSequence):
+        yield from _written(model, task, rows, max_new_tokens or task.max_new_tokens)
+        return
+    if not isinstance(task, TextTask):
+        yield from _generated(model, task, rows, max_new_tokens or LONGEST_ANSWER)
         return
     unlabelled = task.model_copy(update={"label_field": None})
     limit = items_limit(model, None, model.network.virtual_tokens)
@@ -64,7 +81,7 @@ def predict(
         encoded = unlabelled.encode_all(rows[first : first + ROWS_AT_ONCE], model.text, limit, training=False)
         found = sorted(predict_items(model.network, unlabelled, encoded), key=lambda p: p.row)
         for prediction in found:
-            sure = prediction.confidence >= min_confidence
+            sure = not min_confidence or prediction.confidence >= min_confidence
             yield replace(prediction, row=first + prediction.row, answer=prediction.answer if sure else UNSURE)
 
 
@@ -111,6 +128,9 @@ def evaluate(model: Model, rows: Sequence[Row]) -> Score:
         raise InputError("There are no rows to evaluate on.")
     if isinstance(task, Classification):
         _known_labels(task, rows)
+    elif isinstance(task, Regression):
+        for row in rows:
+            number_of(row, task.label_field or "score")
     limit = items_limit(model, None, model.network.virtual_tokens)
     encoded = task.encode_all(rows, model.text, limit, training=False)
     answers = Answers(model, task, encoded, rows)
@@ -120,11 +140,12 @@ def evaluate(model: Model, rows: Sequence[Row]) -> Score:
 
 
 def _known_labels(task: Classification, rows: Sequence[Row]) -> None:
+    reader, there = task.reader, set(task.labels)
     for row in rows:
-        label = label_of(row, task.label_field or "label")
-        if label not in task.labels:
-            known = suggest(str(label), [str(value) for value in task.labels])
-            raise InputError(f'{at(row.path, row.line)}: the model does not know the label "{label}". {known}')
+        for label in reader.labels(row):
+            if label not in there:
+                known = suggest(str(label), [str(value) for value in task.labels])
+                raise InputError(f'{at(row.path, row.line)}: the model does not know the label "{label}". {known}')
 
 
 def conversation_ids(model: Model, messages: Sequence[dict[str, Any]]) -> list[int]:

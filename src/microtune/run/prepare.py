@@ -141,8 +141,8 @@ def _parts(
     if not wanted:
         return {"train": rows, **given}
     whole = task.prepare({"train": rows}, **fields)
-    parted = split_rows(rows, split=wanted, label=label_reader(whole), group=text_key(whole), seed=split_seed(recipe))
-    return {**parted, **given}
+    key, label = text_key(whole), whole.stratum(rows)
+    return {**split_rows(rows, split=wanted, label=label, group=key, seed=split_seed(recipe)), **given}
 
 
 def text_key(task: Task) -> Any:
@@ -153,6 +153,9 @@ def text_key(task: Task) -> Any:
         or getattr(task, "prompt_field", None)
         or getattr(task, "messages_field", None)
     )
+    pair = getattr(task, "pair_field", None)
+    if pair:
+        return lambda row: f"{row.data.get(name or '', '')}\n{row.data.get(pair, '')}"
     return lambda row: str(row.data.get(name or "", ""))
 
 
@@ -216,6 +219,7 @@ def encode_splits(
         splits.ledger.passed("all-target", "stop-token")
     if isinstance(task, Classification):
         splits.notes += check_classes(task, splits.rows, splits.ledger)
+    splits.notes += task.remarks(splits.rows)
     if not len(encoded["train"].items):
         raise InputError("No row of the training split is left to learn from.")
     return encoded

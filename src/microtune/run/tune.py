@@ -25,12 +25,13 @@ from microtune.run import added, virtual
 from microtune.run import precision as number_format
 from microtune.run.adjust import Decision, decisions
 from microtune.run.answers import Answers, settled
+from microtune.run.baselines import baseline_notes, below_chance, has_chance
 from microtune.run.card import Course, write_card
 from microtune.run.checks import Warned
 from microtune.run.diagnosis import Diagnosis, diagnose, points
 from microtune.run.diverged import good_checkpoints
 from microtune.run.evaluate import Score, evaluate_items
-from microtune.run.final import Probe, below_chance
+from microtune.run.final import Probe
 from microtune.run.folder import RunFolder, read_metrics
 from microtune.run.invariants import check_rates, check_tied
 from microtune.run.load import Model, load
@@ -48,7 +49,6 @@ from microtune.run.train import Step, Training, micro_tokens, step_counts
 from microtune.run.trunk import TrunkCache
 from microtune.run.unfreezing import Unfreezing
 from microtune.tasks.base import Encoded, Task
-from microtune.tasks.classification import Classification
 
 CACHE_BYTES = 8_000_000_000
 AT_THE_END = ("finite", "tied", "no-effect", "reload", "fits", "same-base", "nothing-to-score")
@@ -92,7 +92,7 @@ def tune(
     ready = yield from get_ready(recipe, data, folder.remembered, sharing)
     model, task, encoded, splits, training = ready.model, ready.task, ready.encoded, ready.splits, ready.training
     _check_before(training, model, encoded["train"], splits)
-    choice = Choice(task.primary, task.greater_is_better)
+    choice = Choice(*task.chosen_by())
     trunks = make_trunks(training, folder.path / "cache", encoded, sharing)
     if not (yield from _fit(training, folder, encoded, choice, trunks, sitting)):
         return
@@ -117,8 +117,7 @@ def tune(
     ready.probe.check_reloaded(folder.path)
     yield from (Evaluated(name, score, task) for name, score in scores.items())
     splits.ledger.passed(*AT_THE_END, *training.movement.made)
-    if "validation" in encoded:
-        _note_chance(task, encoded["validation"], folder, splits)
+    _note_baselines(task, scores, encoded.get("validation"), folder, splits)
     lines = read_metrics(folder.path / "metrics.jsonl")
     course = Course(diagnose(*points(lines), new_head=task.reads == "hidden"), decisions(lines))
     yield course.diagnosis
@@ -243,12 +242,17 @@ def _check_before(training: Training, model: Model, encoded: Encoded, splits: Sp
         splits.ledger.passed("prompt-ids")
 
 
-def _note_chance(task: Task, validation: Encoded, folder: RunFolder, splits: Splits) -> None:
-    if isinstance(task, Classification):
-        splits.ledger.passed("chance")
+def _note_baselines(
+    task: Task, scores: Mapping[str, Score], validation: Encoded | None, folder: RunFolder, splits: Splits
+) -> None:
+    """Notes on what needs no model: always the same answer, and labels that are never answered."""
+    ledger = splits.ledger
+    if validation is not None and has_chance(task):
+        ledger.passed("chance")
         sentence = below_chance(task, validation, folder.path)
         if sentence is not None:
-            splits.notes.append(splits.ledger.warned("chance", sentence))
+            splits.notes.append(ledger.warned("chance", sentence))
+    splits.notes += baseline_notes(task, scores, ledger)
 
 
 def _prepared(
@@ -367,10 +371,7 @@ def _finish(
     splits: Splits,
     course: Course,
 ) -> None:
-    plain = {
-        name: {"values": score.values, "intervals": {k: list(v) for k, v in score.intervals.items()}}
-        for name, score in scores.items()
-    }
+    plain = {name: _plain(task, score) for name, score in scores.items()}
     for name, score in scores.items():
         folder.write_metric("score", {"split": name, "final": True, **score.values})
     notes = [*splits.notes, *folder.notes]
@@ -379,6 +380,13 @@ def _finish(
     write_card(folder.path, recipe, summary, scores, task, notes, course, made)
     said = {"diagnosis": course.diagnosis.plain(), "decisions": [asdict(decision) for decision in course.decisions]}
     folder.finish({"scores": plain, "notes": notes, "removed": removed, "checks": made, **said})
+
+
+def _plain(task: Task, score: Score) -> dict[str, Any]:
+    """What scores.json says of a split."""
+    found = {"values": score.values, "intervals": {k: list(v) for k, v in score.intervals.items()}}
+    details = task.details(score.predictions)
+    return {**found, "details": details} if details else found
 
 
 def without_memory(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:

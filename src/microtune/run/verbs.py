@@ -88,9 +88,13 @@ class Run:
         return load(self.path)
 
     def predict(
-        self, texts: str | Sequence[str], *, min_confidence: float = 0.0, max_new_tokens: int | None = None
+        self,
+        texts: str | Sequence[str | tuple[str, str]],
+        *,
+        min_confidence: float = 0.0,
+        max_new_tokens: int | None = None,
     ) -> list[Prediction]:
-        """One Prediction (answer, confidence, scores) per text."""
+        """One Prediction (answer, confidence, scores) per text, or per pair of texts of a model that reads pairs."""
         rows = prediction.text_rows(prediction.task_of(self.model), [texts] if isinstance(texts, str) else texts)
         options = {"min_confidence": min_confidence, "max_new_tokens": max_new_tokens}
         return list(prediction.predict(self.model, rows, **options))  # type: ignore[arg-type]

@@ -7,9 +7,9 @@ never a family or an adaptation method.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor, nn
@@ -117,6 +117,18 @@ class Task(Section):
                 report.add(item)
         return Encoded(items, report)
 
+    def remarks(self, splits: Mapping[str, Sequence[Row]]) -> list[str]:
+        """What a reader should know about how the task understands this data; asked after `prepare`."""
+        return []
+
+    def stratum(self, rows: Sequence[Row]) -> Callable[[Row], Any] | None:
+        """Row -> what each part of a split of `rows` must have its share of; None where it is parted at random."""
+        return None
+
+    def chosen_by(self) -> tuple[str, bool]:
+        """The metric by which weights are chosen, and whether more of it is better."""
+        return self.primary, self.greater_is_better
+
     def make_head(self, spec: ModelSpec) -> nn.Module | None:
         """A head of its own, or None for the model's vocabulary head."""
         return None
@@ -167,6 +179,14 @@ class Task(Section):
 
     def settled(self, tallies: Mapping[str, Column]) -> dict[str, float]:
         """Fields of the task that are chosen after training, from the tallies of the validation split."""
+        return {}
+
+    def settled_metrics(self, tallies: Mapping[str, Column]) -> dict[str, float]:
+        """Metrics of the same split as they would be with those fields, where they differ."""
+        return {}
+
+    def details(self, found: Sequence[Prediction]) -> dict[str, Any]:
+        """What a report shows of a split beside its metrics, as plain values."""
         return {}
 
     def metrics(self, found: Sequence[Prediction], weights: Column | None = None) -> dict[str, float]:

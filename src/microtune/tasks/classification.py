@@ -1,266 +1,301 @@
-"""Classification: one label for one text.
+"""Classification: the labels of a text, or of a pair of texts.
 
 The model reads the text and a new head scores the labels; pooling and head are those of the architecture's
-`ForSequenceClassification` in transformers unless the recipe says otherwise. Probabilities are calibrated by one
-temperature, fitted on the validation split (Guo et al., 2017).
+`ForSequenceClassification` in transformers unless the recipe says otherwise. A row has one label, one of an ordered
+scale, or any number of them: three forms, of which each scores, measures and settles in its own way (scoring.py).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from microtune.data.batches import Batch, Item
-from microtune.data.fields import find_field, text_of
+from microtune.data.fields import find_field
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
-from microtune.nn.heads import LabelHead
+from microtune.nn.ordinal import OrdinalHead
 from microtune.nn.spec import ModelSpec
-from microtune.tasks.base import EncodingReport, Prediction, Task, rows_of, tasks
-from microtune.tasks.outcomes import Column, Columns, Outcomes
+from microtune.tasks.base import EncodingReport, Prediction, tasks
+from microtune.tasks.labels import (
+    MOST_LABELS,
+    Form,
+    Label,
+    Reader,
+    declared,
+    guess_form,
+    inverse_frequency,
+    label_of,
+    one_type,
+    ordered,
+    scale,
+)
+from microtune.tasks.many_labels import ManyLabels
+from microtune.tasks.one_label import TEMPERATURES, OneLabel, losses_by_temperature
+from microtune.tasks.outcomes import Column, Columns
+from microtune.tasks.scoring import Scoring, wide
+from microtune.tasks.texts import TextTask
 
-Label = str | int
-TEMPERATURES = tuple(math.exp(x) for x in np.linspace(math.log(0.1), math.log(10.0), 201))  # tried when calibrating
+CHOICES = ("accuracy", "macro_f1", "mcc", "loss", "micro_f1", "subset_accuracy")
+RARE = 0.1  # share of the training rows below which accuracy can be high without the rarest label
 
 
-class Classification(Task):
-    """Single-label classification; labels are strings or integers."""
+class Classification(TextTask):
+    """Labels for a text or a pair of texts: one, one of a scale, or several."""
 
     name: Literal["classification"] = "classification"
-    text_field: str | None = None
-    label_field: str | None = None
-    labels: tuple[Label, ...] = ()
-    pooling: Literal["auto", "first", "last", "mean"] = Field(default="auto", description="which positions are read")
+    labels: tuple[Label, ...] = Field(default=(), description="the labels there are; default: those of the data")
+    form: Literal["auto", "single", "multi", "ordinal"] = Field(
+        default="auto", description="one label a row, several, or a step of a scale; default: single or multi, as found"
+    )
+    sign: str = Field(default="", max_length=8, description="joins several labels in one text; default: found")
+    balance: Literal["none", "weights"] = Field(
+        default="none", description="weights: a rare label counts for more in the loss, by its inverse frequency"
+    )
+    choose: str | None = Field(
+        default=None,
+        description="metric for the best weights: accuracy, macro_f1, mcc, loss, f1:LABEL; of several labels micro_f1, "
+        "macro_f1, subset_accuracy, loss, f1:LABEL [default: accuracy, micro_f1]",
+    )
+    class_weights: tuple[float, ...] = Field(default=(), description="of each label in the loss; found by `balance`")
     temperature: float = Field(default=1.0, gt=0, description="divides the scores; fitted on validation")
+    threshold: float = Field(default=0.5, gt=0, lt=1, description="of several labels; fitted on validation")
 
-    reads: ClassVar[Literal["hidden"]] = "hidden"
     primary: ClassVar[str] = "accuracy"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, values: Any) -> Any:
+        """`ordinal: true` is `form: ordinal`."""
+        if not isinstance(values, Mapping) or "ordinal" not in values:
+            return values
+        values = dict(values)
+        asked = values.pop("ordinal")
+        if not isinstance(asked, bool) or (asked and values.get("form", "ordinal") != "ordinal"):
+            raise ValueError("ordinal is true or false, and true is the same as form: ordinal")
+        return values | {"form": "ordinal"} if asked else values
+
+    @field_validator("choose")
+    @classmethod
+    def _is_a_metric(cls, name: str | None) -> str | None:
+        if name is not None and name not in CHOICES and not (name.startswith("f1:") and len(name) > 3):
+            raise ValueError(f"weights are chosen by one of {', '.join(CHOICES)} or f1:LABEL")
+        return name
+
+    @property
+    def scoring(self) -> Scoring:
+        """What scores, measures and settles the labels of this form."""
+        many = self.form == "multi"
+        chosen = self.choose or ("micro_f1" if many else "accuracy")
+        values = (self.labels, self.class_weights, self.temperature, self.threshold, chosen, self.form == "ordinal")
+        return ManyLabels(*values) if many else OneLabel(*values)
+
+    @property
+    def reader(self) -> Reader:
+        """What reads the labels of a row."""
+        return Reader(self.label_field or "label", self.form == "multi", self.sign)
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields and list the labels of the training split; every other split must know no more."""
         rows = list(splits["train"])
-        label = find_field(rows, "label", label_field or self.label_field, exclude=[f for f in (text_field,) if f])
-        text = find_field(rows, "text", text_field or self.text_field, exclude=[label])
+        taken = [f for f in (text_field, self.pair_field) if f]
+        label = find_field(rows, "label", label_field or self.label_field, exclude=taken)
+        texts = self.find_texts(rows, text_field, [label])
+        form, sign = guess_form(rows, label)
+        if self.form == "multi":
+            form, sign = "multi", self.sign or sign
+        elif self.form != "auto":
+            form, sign = self.form, ""
+        reader = Reader(label, form == "multi", sign)
         found: dict[Label, Row] = {}
         for row in rows:
-            found.setdefault(label_of(row, label), row)
-        _one_type(found)
+            for value in reader.labels(row):
+                found.setdefault(value, row)
+        labels = self._labels_of(found, form, label, rows)
+        for name, others in splits.items():
+            if name != "train":
+                _refuse_unknown(name, others, reader, labels, known=bool(self.labels))
+        update: dict[str, Any] = {**texts, "label_field": label, "labels": labels, "form": form, "sign": sign}
+        if self.balance == "weights" and not self.class_weights:
+            counts = Counter(value for row in rows for value in reader.labels(row))
+            update["class_weights"] = inverse_frequency([counts[v] for v in labels], len(rows), many=form == "multi")
+        prepared = self.model_copy(update=update)
+        prepared._check_choice()
+        return prepared
+
+    def _labels_of(self, found: dict[Label, Row], form: Form, field: str, rows: Sequence[Row]) -> tuple[Label, ...]:
+        where = str(rows[0].path) if rows else "the data"
+        one_type(found)
+        if self.labels:
+            return declared(self.labels, found)
         if len(found) < 2:
             only = next(iter(found), "none")
+            if form == "multi":
+                raise InputError(f'{where}: the rows have no two different labels in "{field}" (only "{only}").')
+            raise InputError(f'{where}: all rows have the label "{only}"; a classifier needs at least two classes.')
+        if form == "multi" and len(found) > MOST_LABELS:
+            raise InputError(f"{where}: {len(found)} different labels; several labels a row are of {MOST_LABELS}.")
+        return scale(found, field, where) if form == "ordinal" else ordered(found)
+
+    def _check_choice(self) -> None:
+        """Refuse a metric that this form does not have."""
+        scoring = self.scoring
+        chosen = scoring.chosen
+        known = [str(label) for label in self.labels]
+        if chosen.startswith("f1:") and chosen.removeprefix("f1:") not in known:
+            raise InputError(f"task.choose: {chosen} names no label; there are {', '.join(known[:12])}.")
+        if not chosen.startswith("f1:") and chosen not in scoring.choices:
+            form = "several labels a row" if self.form == "multi" else "one label a row"
             raise InputError(
-                f'{rows[0].path}: all rows have the label "{only}"; a classifier needs at least two classes.'
+                f"task.choose: of {form} there is no {chosen}; take {', '.join(scoring.choices)}, f1:LABEL."
             )
-        for name, others in splits.items():
-            for row in others:
-                value = label_of(row, label)
-                if value not in found:
-                    raise InputError(
-                        f'{at(row.path, row.line)}: the label "{value}" of the {name} split does not occur in the '
-                        "training split; add examples of it there or remove it."
-                    )
-        ordered = tuple(sorted(found, key=lambda v: (isinstance(v, str), v)))
-        return self.model_copy(update={"text_field": text, "label_field": label, "labels": ordered})
+
+    def remarks(self, splits: Mapping[str, Sequence[Row]]) -> list[str]:
+        """Pairs, several labels, rare ones, and declared ones that no row has."""
+        rows, notes = splits["train"], self.text_remarks()
+        counts = Counter(label for row in rows for label in self.reader.labels(row))
+        if self.form == "multi":
+            how = f'joined by "{self.sign}"' if self.sign else "in a list"
+            each = sum(counts.values()) / max(len(rows), 1)
+            notes.append(
+                f'"{self.label_field}" holds several labels a row, {how}: {len(self.labels)} labels, {each:.2f} a row '
+                "(task.form=single takes each value as one label)."
+            )
+        absent = [label for label in self.labels if not counts[label]]
+        if absent:
+            more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+            notes.append(f'No training row has the declared label "{absent[0]}"{more}; it cannot be learnt.')
+        if self.scoring.chosen == "accuracy":
+            least = min(counts, key=lambda label: counts[label])
+            share = counts[least] / len(rows)
+            if share < min(RARE, 0.5 / len(self.labels)):
+                notes.append(
+                    f'Only {share:.1%} of the training rows have the label "{least}": accuracy can be high without it; '
+                    "task.choose=macro_f1 chooses the weights by all labels alike, task.balance=weights makes it count."
+                )
+        return notes
+
+    def stratum(self, rows: Sequence[Row]) -> Callable[[Row], Any] | None:
+        """The label of a row; of several the one that is rarest in `rows`."""
+        name, reader = self.label_field, self.reader
+        if name is None:
+            return None
+        if not reader.many:
+            return lambda row: row.data.get(name)
+        counts = Counter(label for row in rows for label in reader.labels(row))
+        return lambda row: min(reader.labels(row), key=lambda label: (counts[label], str(label)), default=None)
 
     def encode(self, row: Row, index: int, tokenizer: Tokenizer, max_length: int, report: EncodingReport) -> Item:
-        """The text's ids, cut to `max_length`, and the number of its label (where the row has one)."""
-        assert self.text_field is not None
-        ids, cut = tokenizer.encode_cut(text_of(row, self.text_field), max_length)
-        if cut:
-            report.truncate(index)
+        """The text's ids, cut to `max_length`, and the numbers of its labels (where the row has any)."""
+        ids, types = self.read_text(row, index, tokenizer, max_length, report)
         known = self.label_field is not None and row.data.get(self.label_field) is not None
-        targets = [self.labels.index(label_of(row, self.label_field or ""))] if known else []
-        if not ids:
-            raise InputError(f"{at(row.path, row.line)}: the text has no token for this tokenizer.")
-        return Item(ids, self._readout(len(ids)), targets, row=index)
+        targets = self.scoring.targets(self.reader.labels(row)) if known else []
+        return Item(ids, self.positions(len(ids)), targets, types=types, row=index)
 
-    def _readout(self, length: int) -> Sequence[int]:
-        if self.pooling == "mean":
-            return range(length)
-        return (0,) if self.pooling == "first" else (length - 1,)
-
-    def fitted(self, spec: ModelSpec) -> Self:
-        """With the pooling of this architecture in place of `auto`."""
-        return self.model_copy(update={"pooling": spec.pooling}) if self.pooling == "auto" else self
+    @property
+    def outputs(self) -> int:
+        """One score for each label."""
+        return len(self.labels)
 
     def make_head(self, spec: ModelSpec) -> nn.Module:
-        """A LabelHead over the chosen pooling."""
-        return LabelHead(
-            replace(spec, pooling=spec.pooling if self.pooling == "auto" else self.pooling), len(self.labels)
-        )
+        """A LabelHead over the chosen pooling; for a scale, one with a cumulative link."""
+        if self.form == "ordinal":
+            return OrdinalHead(self.head_spec(spec), len(self.labels))
+        return super().make_head(spec)
 
     def check_ready(self, where: str) -> None:
-        """A text field, and at least one label, each once."""
+        """A text field, labels that differ, and as many weights as labels."""
         if not self.text_field or not self.labels or len(set(map(str, self.labels))) < len(self.labels):
             raise InputError(f"{where}: the classification names no text field, or no labels that differ.")
+        if self.class_weights and len(self.class_weights) != len(self.labels):
+            raise InputError(f"{where}: {len(self.class_weights)} class weights for {len(self.labels)} labels.")
+        if self.form == "ordinal" and len(self.labels) < 2:
+            raise InputError(f"{where}: a scale of one step.")
+        self._check_choice()
+
+    def chosen_by(self) -> tuple[str, bool]:
+        """`choose`, or accuracy, or micro F1 where rows have several labels."""
+        chosen = self.scoring.chosen
+        return chosen, chosen != "loss"
 
     def weight(self, item: Item) -> int:
-        """One label per item."""
+        """One per item."""
         return 1
 
     def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, int]:
-        """Cross-entropy of the labels."""
-        scores = _wide(head(hidden, batch.counts))
-        return F.cross_entropy(scores, batch.targets, reduction="sum"), len(batch.targets)
+        """The loss of this form, and how many items it is the sum of."""
+        return self.scoring.loss(wide(head(hidden, batch.counts)), batch.targets), len(batch.items)
 
     def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:
-        """The most probable label and its calibrated probability."""
-        scores = _wide(head(hidden, batch.counts)) / self.temperature
-        probabilities = torch.softmax(scores, -1).tolist()
-        logs = torch.log_softmax(scores, -1)
-        result = []
-        for number, (item, shares) in enumerate(zip(batch.items, probabilities, strict=True)):
-            best = max(range(len(shares)), key=shares.__getitem__)
-            target = int(item.targets[0]) if len(item.targets) else None
-            result.append(
-                Prediction(
-                    answer=self.labels[best],
-                    confidence=shares[best],
-                    target=None if target is None else self.labels[target],
-                    scores={str(label): share for label, share in zip(self.labels, shares, strict=True)},
-                    numbers={} if target is None else {"loss": -float(logs[number, target])},
-                    row=item.row,
-                )
-            )
-        return result
+        """Answers with the probabilities of all labels."""
+        return self.scoring.predictions(wide(head(hidden, batch.counts)), batch)
 
     def measure(
         self, head: nn.Module, hidden: Tensor, batch: Batch, tallies: dict[str, Column] | None = None
     ) -> Columns:
-        """Numbers of answer and target (-1: none), confidence and loss of each item; losses by temperature."""
-        raw = _wide(head(hidden, batch.counts))
-        logs = torch.log_softmax(raw / self.temperature, -1)
-        confidence, answer = logs.max(-1)
-        known = torch.tensor([len(item.targets) > 0 for item in batch.items], device=raw.device)
-        target = torch.full_like(answer, -1)
-        target[known] = batch.targets
-        loss = torch.full_like(confidence, math.nan)
-        loss[known] = -logs[known].gather(1, batch.targets[:, None])[:, 0]
-        if tallies is not None and len(batch.targets):
-            tallies["losses"] = tallies.get("losses", 0.0) + _losses_by_temperature(raw[known], batch.targets)
-        return {
-            "row": rows_of(batch),
-            "answer": answer.cpu().numpy().astype(np.int32),
-            "target": target.cpu().numpy().astype(np.int32),
-            "confidence": confidence.exp().cpu().numpy().astype(np.float32),
-            "loss": loss.cpu().numpy().astype(np.float64),
-        }
+        """Answers, targets, confidence and loss of each item as numbers."""
+        return self.scoring.measure(wide(head(hidden, batch.counts)), batch, tallies)
 
     def read(self, columns: Columns, index: int) -> Prediction:
         """Labels in place of their numbers."""
-        target = int(columns["target"][index])
-        return Prediction(
-            answer=self.labels[columns["answer"][index]],
-            confidence=float(columns["confidence"][index]),
-            target=None if target < 0 else self.labels[target],
-            numbers={} if target < 0 else {"loss": float(columns["loss"][index])},
-            row=int(columns["row"][index]),
-        )
+        return self.scoring.read(columns, index)
 
     def columns(self, found: Sequence[Prediction]) -> Columns:
         """Numbers in place of the labels."""
-        if isinstance(found, Outcomes):
-            return found.columns
-        place = {label: i for i, label in enumerate(self.labels)}
-        return {
-            "row": np.array([p.row for p in found], dtype=np.int64),
-            "answer": np.array([place[p.answer] for p in found], dtype=np.int32),
-            "target": np.array([-1 if p.target is None else place[p.target] for p in found], dtype=np.int32),
-            "confidence": np.array([p.confidence for p in found], dtype=np.float32),
-            "loss": np.array([p.numbers.get("loss", math.nan) for p in found]),
-        }
+        return self.scoring.columns(found)
 
     def metrics(self, found: Sequence[Prediction], weights: Column | None = None) -> dict[str, float]:
-        """accuracy, macro F1 (over the labels that were given or predicted) and loss."""
-        columns = self.columns(found)
-        hit, given, predicted = self._counts(columns, weights)
-        seen = (given + predicted) > 0
-        return {
-            "accuracy": float(hit.sum() / given.sum()),
-            "macro_f1": float(np.mean(2 * hit[seen] / (given + predicted)[seen])),
-            "loss": float(np.average(columns["loss"], weights=weights)),
-        }
-
-    def _counts(self, columns: Columns, weights: Column | None = None) -> tuple[Column, Column, Column]:
-        """Per label: rows answered rightly, rows that have it, rows answered with it."""
-        target, answer, size = columns["target"], columns["answer"], len(self.labels)
-        right = target == answer
-        hits = None if weights is None else weights[right]
-        return (
-            np.bincount(target[right], hits, size),
-            np.bincount(target, weights, size),
-            np.bincount(answer, weights, size),
-        )
+        """The figures of this form (docs/tasks.md)."""
+        return self.scoring.metrics(found, weights)
 
     def per_class(self, found: Sequence[Prediction]) -> dict[Label, dict[str, float]]:
         """precision, recall, F1 and support of every label that was given or predicted."""
-        result = {}
-        for label, hit, given, predicted in zip(self.labels, *self._counts(self.columns(found)), strict=True):
-            if not given and not predicted:
-                continue
-            precision, recall = hit / predicted if predicted else 0.0, hit / given if given else 0.0
-            f1 = 2 * hit / (given + predicted)
-            result[label] = {"precision": precision, "recall": recall, "f1": f1, "support": float(given)}
-        return {label: {k: float(v) for k, v in row.items()} for label, row in result.items()}
+        return self.scoring.per_class(found)
+
+    def details(self, found: Sequence[Prediction]) -> dict[str, Any]:
+        """Per class figures, and coverage when unsure."""
+        return self.scoring.details(found)
 
     def confusion(self, found: Sequence[Prediction]) -> Any:
-        """Counts `[label, predicted label]`."""
-        columns, size = self.columns(found), len(self.labels)
-        pairs = columns["target"].astype(np.int64) * size + columns["answer"]
-        return np.bincount(pairs, minlength=size * size).reshape(size, size)
+        """Counts `[label, predicted label]`; None where rows have several labels."""
+        scoring = self.scoring
+        return scoring.confusion(found) if isinstance(scoring, OneLabel) else None
 
     def calibrated(self, predictions: Sequence[Prediction]) -> Self:
         """With the temperature that makes the given Predictions (with the scores of all labels) most likely."""
         logs = np.log(np.clip([list(p.scores.values()) for p in predictions], 1e-12, 1.0)) * self.temperature
         targets = torch.from_numpy(self.columns(predictions)["target"]).to(torch.int64)
-        return self.model_copy(update=self.settled({"losses": _losses_by_temperature(torch.tensor(logs), targets)}))
+        return self.model_copy(update=self.settled({"losses": losses_by_temperature(torch.tensor(logs), targets)}))
 
     def settled(self, tallies: Mapping[str, Column]) -> dict[str, float]:
-        """The temperature with the lowest loss (one-dimensional search)."""
-        return {"temperature": TEMPERATURES[int(np.argmin(tallies["losses"]))]} if "losses" in tallies else {}
+        """The temperature with the lowest loss; of several labels the threshold with the best choice."""
+        return self.scoring.settled(tallies)
+
+    def settled_metrics(self, tallies: Mapping[str, Column]) -> dict[str, float]:
+        """Metrics at that threshold."""
+        return self.scoring.settled_metrics(tallies)
 
 
-def _losses_by_temperature(scores: Tensor, targets: Tensor) -> Column:
-    """Summed cross-entropy of `scores [B, labels]` for each of `TEMPERATURES`; near the best one they differ little."""
-    wide = scores.to(torch.float64)
-    return torch.stack([F.cross_entropy(wide / t, targets, reduction="sum") for t in TEMPERATURES]).cpu().numpy()
-
-
-def _wide(scores: Tensor) -> Tensor:
-    """In at least float32."""
-    return scores.to(torch.promote_types(scores.dtype, torch.float32))
-
-
-def label_of(row: Row, field: str) -> Label:
-    """The label in a field of a row: a string or an integer."""
-    value = row.data.get(field)
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    kind = (
-        "is missing" if value is None or value == "" else f"is {type(value).__name__}, not a string or a whole number"
-    )
-    raise InputError(f'{at(row.path, row.line)}: the label in "{field}" {kind}.')
-
-
-def _one_type(found: Mapping[Label, Row]) -> None:
-    kinds = {type(label): row for label, row in found.items()}
-    if len(kinds) > 1:
-        places = " and ".join(f"{kind.__name__} ({at(row.path, row.line)})" for kind, row in kinds.items())
-        raise InputError(f"The labels are of mixed types: {places}; make them all strings or all whole numbers.")
+def _refuse_unknown(name: str, rows: Sequence[Row], reader: Reader, labels: Sequence[Label], *, known: bool) -> None:
+    there = set(labels)
+    for row in rows:
+        for value in reader.labels(row):
+            if value not in there:
+                what = (
+                    "is not among the declared ones; declare it in task.labels or remove the row."
+                    if known
+                    else "does not occur in the training split; add examples of it there or remove it."
+                )
+                raise InputError(f'{at(row.path, row.line)}: the label "{value}" of the {name} split {what}')
 
 
 tasks.add("classification", Classification)
+
+__all__ = ["Classification", "Label", "TEMPERATURES", "label_of"]

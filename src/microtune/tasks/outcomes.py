@@ -40,6 +40,7 @@ class Outcomes(Sequence[Prediction]):
     def __init__(self, columns: Columns, read: Callable[[Columns, int], Prediction]) -> None:
         self.columns = columns
         self._read = read
+        self.kept: dict[str, Any] = {}  # what metrics find once and use for every draw of a bootstrap
 
     def __len__(self) -> int:
         return len(self.columns["row"])

@@ -132,7 +132,7 @@ class Contest:
                 "A comparison chooses by the validation split, and this data has none; leave out split=none, or name "
                 "one with --validation."
             )
-        self.common = Common(self.place, self.data, self.hashes, self.sharing, task.primary, task.greater_is_better)
+        self.common = Common(self.place, self.data, self.hashes, self.sharing, *task.chosen_by())
         sizes = None
         if self.asked.curve:
             sizes, self.progress.dropped = curve_sizes(self.asked.curve, splits.rows["train"], label_reader(task))

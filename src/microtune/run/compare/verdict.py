@@ -64,7 +64,8 @@ def interval(values: Column) -> tuple[float, float]:
 
 def decide(task: Task, contenders: Sequence[Contender]) -> Verdict:
     """The recommendation; `contenders` is not empty."""
-    metric, sign = task.primary, 1 if task.greater_is_better else -1
+    metric, greater = task.chosen_by()
+    sign = 1 if greater else -1
     order = sorted(contenders, key=lambda c: (-sign * c.score, c.seconds))
     best = order[0]
     if len(order) == 1:

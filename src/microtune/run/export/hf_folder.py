@@ -16,10 +16,12 @@ from microtune.errors import InputError
 from microtune.families.base import families, save_folder
 from microtune.nn.heads import LabelHead
 from microtune.nn.hidden_layer import HiddenLayer
+from microtune.nn.ordinal import OrdinalHead
 from microtune.run.disk import write_json
 from microtune.run.export.parity import kind_of
 from microtune.run.load import Model
 from microtune.tasks.classification import Classification
+from microtune.tasks.regression import Regression
 
 SENTENCE = "sentence_transformers.models"
 STARTS = ("decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")  # of an encoder-decoder
@@ -31,6 +33,7 @@ def write_hf(work: Path, model: Model, dtype: torch.dtype) -> None:
     common: dict[str, Any] = {"family": model.family, "config": _config(model), "dtype": dtype}
     if kind == "label":
         spec = label_spec(model)
+        common["config"] |= _problem(model)
         save_folder(work, spec, state, head="label", labels=_labels(model), **common)
     elif kind == "vocabulary":
         save_folder(work, model.spec, state, head="vocabulary", **common)
@@ -50,6 +53,11 @@ def label_spec(model: Model) -> Any:
     """The spec with the head's own pooling and kind; InputError where transformers' class does not have them."""
     head = model.network.head
     assert isinstance(head, LabelHead)
+    if isinstance(head, OrdinalHead):
+        raise InputError(
+            "A classifier of an ordered scale has thresholds that no class of transformers has; export to onnx, or "
+            "tune with task.form=single."
+        )
     name = families[model.family].architectures.get("label")
     if isinstance(head.out, HiddenLayer):
         raise InputError(
@@ -86,7 +94,19 @@ def _config(model: Model) -> dict[str, Any]:
 
 
 def _labels(model: Model) -> list[str] | None:
+    if isinstance(model.task, Regression):
+        return [model.task.label_field or "score"]
     return [str(label) for label in model.task.labels] if isinstance(model.task, Classification) else None
+
+
+def _problem(model: Model) -> dict[str, Any]:
+    """What transformers calls the loss; of a regression also what turns the output into a number of the data."""
+    task = model.task
+    if isinstance(task, Regression):
+        return {"problem_type": "regression", "target_mean": task.mean, "target_deviation": task.deviation}
+    if isinstance(task, Classification):
+        return {"problem_type": "multi_label_classification" if task.form == "multi" else "single_label_classification"}
+    return {}
 
 
 def _write_sentence_layout(work: Path, model: Model) -> None:

@@ -114,7 +114,7 @@ def _require(made: Merged, model: Model) -> None:
             "adapter beside its base (microtune export --format peft).",
             check="merge",
         )
-    name = model.task.primary if model.task is not None else ""
+    name = model.task.chosen_by()[0] if model.task is not None else ""
     if name in made.before:
         old, new = made.before[name], made.after[name]
         if not abs(new - old) <= SCORE_BOUND * max(1.0, abs(old)):

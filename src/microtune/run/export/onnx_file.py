@@ -23,6 +23,7 @@ from microtune.run.export.parity import COMPARED, Kind, Parity, gap_of, kind_of,
 from microtune.run.export.readers import optional
 from microtune.run.load import Model
 from microtune.tasks.classification import Classification
+from microtune.tasks.texts import TextTask
 
 FILE = "model.onnx"
 OPSET = 18
@@ -41,6 +42,8 @@ MISSING = 'ONNX files need the packages onnx and onnxscript: pip install "microt
 def write_onnx(work: Path, model: Model) -> None:
     """Write `model` into `work / "model.onnx"`, its tokenizer and its label names beside it."""
     require_computable(model.spec)
+    if isinstance(model.task, TextTask) and model.task.pair_field and model.task.joined == "types":
+        raise InputError("The ONNX file has no input for token types, which this model of pairs reads; export to hf.")
     if optional("onnx") is None or optional("onnxscript") is None:
         raise InputError(MISSING)
     kind = kind_of(model)

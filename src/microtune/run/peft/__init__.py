@@ -27,6 +27,7 @@ from microtune.families.files import read_json
 from microtune.families.rules import Rule
 from microtune.nn.heads import LabelHead
 from microtune.nn.hidden_layer import HiddenLayer
+from microtune.nn.ordinal import OrdinalHead
 from microtune.nn.transformer import Transformer
 from microtune.run.digest import check_base, header
 from microtune.run.disk import read_tensors, write_json, write_tensors
@@ -187,6 +188,8 @@ def _their_head(model: Model) -> dict[str, Tensor]:
         return {}
     if isinstance(head.out, HiddenLayer):
         raise InputError("transformers has no classifier with a hidden layer under its scores; save in our own form.")
+    if isinstance(head, OrdinalHead):
+        raise InputError("transformers has no classifier of an ordered scale; save in our own form.")
     family = families[model.family]
     if (head.pooling, head.kind) != (spec.pooling, spec.label_head):
         raise InputError(
