@@ -233,7 +233,7 @@ def test_evaluate(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     file = tmp_path / "more.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in ROWS[:6]))
     new = json.loads(call(capsys, "evaluate", run, "--data", file, "--json").out)
-    assert sorted(new["scores"]) == ["accuracy", "loss", "macro_f1"]
+    assert {"accuracy", "loss", "macro_f1"} <= new["scores"].keys()
     table = call(capsys, "evaluate", run, "--data", file).out
     assert "6 rows" in table
     assert "confusion" in table
