@@ -113,8 +113,9 @@ def correlation(a: Column, b: Column, weights: Column) -> float:
 
 
 def calibration_bins(confidence: Column) -> Column:
-    """The bin of each confidence: `BINS` of equal width, each with its upper end."""
-    return np.clip(np.ceil(confidence.astype(np.float64) * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    """The bin of each confidence: `BINS` of equal width, each with its upper end; what is no number is in the first."""
+    upper = np.ceil(np.nan_to_num(confidence.astype(np.float64)) * BINS)  # of weights that ran away
+    return np.clip(upper.astype(np.int64) - 1, 0, BINS - 1)
 
 
 def calibration_error(bins: Column, confidence: Column, right: Column, weights: Column) -> float:
