@@ -2,8 +2,9 @@
 
 Lester et al. (2021). The tokens run through all blocks as words do, so everything above the embedding is computed with
 them and there is no trunk. In an encoder-decoder they stand before what the encoder reads, as in PEFT. Words of the
-vocabulary are the better beginning than random vectors (the paper, section 3.2), and rates are a hundred times those of
-other methods: the gradient reaches p vectors through every block.
+vocabulary, or a text that names the task, are better beginnings than random vectors (the paper, section 3.2). Small
+models gain little (its section 3.1): sprout learns instructions from a prompt, and to classify hardly more than its
+head learns alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class PromptTuning(VirtualMethod):
 
     name: Literal["prompt"] = "prompt"
     short: ClassVar[str | None] = "tokens"
-    default_lr: ClassVar[float] = 0.1
+    default_lr: ClassVar[float] = 0.03
     default_head_lr: ClassVar[float | None] = 4e-3
 
     def attach(self, model: Transformer) -> Attachment:

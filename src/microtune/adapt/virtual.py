@@ -65,14 +65,18 @@ class VirtualMethod(Method):
         device = torch.device("cpu")
         return torch.randint(model.spec.vocab_size, (self.tokens,), generator=generator, device=device).tolist()
 
-    def place(self, model: Transformer, side: str, virtual: VirtualTokens, cut: Cut) -> Attachment:
-        """Freeze everything, put the tokens into the slot of a stack, let a label head train."""
+    def place(self, model: Transformer, side: str, virtual: VirtualTokens, cut: Cut, rate: float = 1.0) -> Attachment:
+        """Freeze everything, put the tokens into the slot of a stack, let a label head train.
+
+        rate: factor on the tokens' learning rate.
+        """
         role = f"{side}.virtual"
         slot = model.get_submodule(role)
         freeze(model)
         set_module(model, role, virtual)
         train_task_head(model)
-        return Attachment(model, cut=cut, replaced={role: (slot, virtual)}, merge=refuse_merging)
+        rates = {f"{role}.{name}": rate for name, _ in virtual.named_parameters()} if rate != 1.0 else {}
+        return Attachment(model, cut=cut, replaced={role: (slot, virtual)}, merge=refuse_merging, rates=rates)
 
     def check_room(self, stack: Stack) -> None:
         """Refuse to leave no position for a text, and a second set of tokens."""
