@@ -32,7 +32,10 @@ BAD: dict[str, tuple[list[str], str]] = {
     ),
     "no biases beside a head": (["--method", "head+bitfit"], "bitfit: there is no bias to train"),
     "unknown role": (["--method", "ia3", "method.roles=[k, vv]"], 'there is no role "vv" in these blocks. Did you'),
-    "block above the depth": (["--method", "norms", "method.first_block=2"], "norms finds nothing from block 2 upwards: the model has 2 blocks"),
+    "block above the depth": (
+        ["--method", "norms", "method.first_block=2"],
+        "norms finds nothing from block 2 upwards: the model has 2 blocks",
+    ),
     "empty range": (
         ["--method", "ia3", "method.first_block=1", "method.last_block=0"],
         "last_block 0 lies below first_block 1; no block is left.",

@@ -307,7 +307,10 @@ def test_asking_a_run(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixt
             "o.txt: --output writes .jsonl or",
         ),
         (["predict", finished], "Give either texts, --input FILE or --source FILE."),
-        (["predict", finished, "x", "--input", tmp_path / "a.csv"], "Give either texts, --input FILE or --source FILE."),
+        (
+            ["predict", finished, "x", "--input", tmp_path / "a.csv"],
+            "Give either texts, --input FILE or --source FILE.",
+        ),
         (["predict", finished, "--input", tmp_path / "none.csv"], "{}/none.csv: no such file"),
         (["predict", finished, "  "], "is empty"),
         (["predict", tmp_path / "nowhere", "x"], "There is no model or folder"),
