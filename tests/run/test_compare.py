@@ -133,7 +133,8 @@ def columns(right: float, rows: int, shift: int = 0) -> dict[str, Any]:
     hits = np.roll(np.arange(rows) < right * rows, shift)
     target = np.arange(rows) % 2
     answer = np.where(hits, target, 1 - target)
-    return {"row": np.arange(rows), "answer": answer, "target": target, "loss": np.ones(rows)}
+    found = {"row": np.arange(rows), "answer": answer, "target": target}
+    return {**found, "confidence": np.full(rows, 0.9), "loss": np.ones(rows)}
 
 
 def contender(name: str, right: float, seconds: float, rows: int = 200, shift: int = 0) -> Contender:
