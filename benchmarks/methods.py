@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import shutil
 import statistics
@@ -192,7 +191,7 @@ def run_all(arguments: argparse.Namespace) -> None:
             continue
         shutil.rmtree(place / "checkpoints", ignore_errors=True)
         with open(path, "a", encoding="utf-8") as file:  # a short line: whole, or not there
-            file.write(json.dumps({**row, **result, "place": str(place), "load": os.cpu_count()}) + "\n")
+            file.write(json.dumps({**row, **result, "place": str(place)}) + "\n")
         print(f"{key_of(row)}: {result.get('values', result)}", file=sys.stderr, flush=True)
 
 
@@ -216,19 +215,20 @@ def tables(out: Path) -> Iterator[str]:
     for model, names in MODELS.items():
         shown = [n for n in names if any(r["model"] == model and r["name"] == n for r in rows)]
         heads = [f"{name}, {TASKS[name].metric}" for name in shown]
-        yield f"\n| {model} | trainable | {' | '.join(heads)} | seconds | peak MB | forgetting |"
+        yield f"\n| {model} | trainable | {' | '.join(heads)} | CPU seconds | peak MB | forgetting |"
         yield "| --- " * (len(heads) + 5) + "|"
         for method in dict.fromkeys(r["method"] for r in rows if r["model"] == model):
             mine = [r for r in rows if r["model"] == model and r["method"] == method]
             yield line_of(method, mine, shown, forgotten)
+        reasons = {r["method"]: r["refused"] for r in rows if r["model"] == model and "refused" in r}
+        yield from ("", *(f"{method}: {reason}" for method, reason in reasons.items()))
 
 
 def line_of(method: str, rows: list[dict[str, Any]], names: list[str], forgotten: dict[str, dict[str, Any]]) -> str:
-    """Mean and deviation over seeds; seconds, memory and forgetting over all runs of the method."""
+    """Mean and deviation over seeds; CPU time, memory and forgetting over all runs of the method that learn labels."""
     good = [r for r in rows if "values" in r]
     if not good:
-        reason = next(r["refused"] for r in rows)
-        return f"| {method} | - | {' | '.join('-' for _ in names)} | - | - | {reason} |"
+        return f"| {method} | {' | '.join('-' for _ in range(len(names) + 4))} |"
     cells = []
     for name in names:
         values = [r["values"][TASKS[name].metric] for r in good if r["name"] == name]
@@ -237,10 +237,11 @@ def line_of(method: str, rows: list[dict[str, Any]], names: list[str], forgotten
         cells.append(f"{statistics.mean(values):.{digits}f}{spread}" if values else "-")
     labelled = [r for r in good if TASKS[r["name"]].kind == "classification"] or good
     share = statistics.median(r["share"] for r in labelled)
-    seconds, peak = (statistics.median(r[what] for r in labelled) for what in ("seconds", "peak"))
+    digits = 2 if share > 0.0005 else 3
+    seconds, peak = (statistics.median(r[what] for r in labelled) for what in ("cpu", "peak"))
     lost = [f["after"] - f["before"] for r in good if (f := forgotten.get(r["place"])) is not None]
     last = f"{statistics.mean(lost):+.3f}" if lost else "-"
-    return f"| {method} | {share:.2%} | {' | '.join(cells)} | {seconds:.0f} | {peak:.0f} | {last} |"
+    return f"| {method} | {share:.{digits}%} | {' | '.join(cells)} | {seconds:.0f} | {peak:.0f} | {last} |"
 
 
 def main() -> None:
