@@ -86,7 +86,7 @@ def parts_of(folder: Path, name: str, seed: int) -> dict[str, Rows]:
 def child(folder: str, name: str, model: str, method: str, seed: int, place: str) -> dict[str, Any]:
     """One run."""
     import microtune as mt
-    from microtune.errors import MicrotuneError
+    from microtune.errors import InputError
     from microtune.run.tune import Prepared
 
     seen: dict[str, float] = {}
@@ -113,7 +113,7 @@ def child(folder: str, name: str, model: str, method: str, seed: int, place: str
             overwrite=True,
             on_event=listen,
         )
-    except MicrotuneError as error:
+    except InputError as error:
         return {"refused": str(error)}
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     values = dict(run.scores["test"])
