@@ -89,8 +89,8 @@ SIGNATURES = {
     "Model.embed": "(self, texts: 'Sequence[str]') -> 'Tensor'",
     "Run": "(path: 'str | Path') -> 'None'",
     "Run.predict": (
-        "(self, texts: 'str | Sequence[str]', *, min_confidence: 'float' = 0.0, max_new_tokens: 'int' = 128) "
-        "-> 'list[Prediction]'"
+        "(self, texts: 'str | Sequence[str | tuple[str, str]]', *, min_confidence: 'float' = 0.0, "
+        "max_new_tokens: 'int | None' = None) -> 'list[Prediction]'"
     ),
     "Run.evaluate": "(self, data: 'Any') -> 'Score'",
 }

@@ -396,6 +396,5 @@ def test_a_head_that_transformers_does_not_have(bases: dict[str, str], tmp_path:
     assert not has_peft_form(model)
     with pytest.raises(InputError, match="no llama classifier that reads mean"):
         write_peft(tmp_path, model, method, base_name="")
-    plain = load(bases["llama"])
     with pytest.raises(InputError, match="holds no LoRA update"):
-        write_peft(tmp_path, plain, method, base_name="")
+        write_peft(tmp_path, load(bases["llama"]), method, base_name="")

@@ -131,7 +131,7 @@ def test_texts_have_the_room_that_is_left(inputs: tuple[str, str], tmp_path: Pat
     assert "56 virtual tokens take that many of the 64 positions of this model: 8 are left." in notes
     model = load(tmp_path / "run")
     with pytest.raises(InputError, match=r"Row 0 has 9 tokens, .* 64 positions, of which virtual tokens take 56"):
-        model._checked([[1] * 9])
+        model.checked([[1] * 9])
     answers = mt.Run(tmp_path / "run").predict([" ".join(WORDS.values())])
     assert answers[0].answer in WORDS
     for tokens, asked, message in (

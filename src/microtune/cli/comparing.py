@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.console import EventPrinter, cell, err, out, plain, table
-from microtune.cli.words import NO_TASK, TaskName
+from microtune.cli.words import NO_TASK, Epochs, LabelField, ModelName, TaskName, Test, TextField, Validation
 from microtune.errors import InputError
 
 
@@ -29,13 +29,13 @@ def compare(
     general: Annotated[
         str | None, typer.Option(help="texts by which forgetting is measured [default: a few embedded ones]")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="base, folder, file, hub id[@revision] [default: sprout]")] = None,
-    epochs: Annotated[float | None, typer.Option(help="passes over the training rows [default: 3]")] = None,
-    validation: Annotated[str | None, typer.Option(help="rows for choosing [default: cut from the data]")] = None,
-    test: Annotated[str | None, typer.Option(help="rows for the final score [default: cut from the data]")] = None,
+    model: ModelName = None,
+    epochs: Epochs = None,
+    validation: Validation = None,
+    test: Test = None,
     split: Annotated[str | None, typer.Option(help="name of a field that says train, validation or test")] = None,
-    text_field: Annotated[str | None, typer.Option(help="field with the text [default: detected]")] = None,
-    label_field: Annotated[str | None, typer.Option(help="field with the label [default: detected]")] = None,
+    text_field: TextField = None,
+    label_field: LabelField = None,
     seed: Annotated[int | None, typer.Option(help="of everything random; the first of --seeds")] = None,
     folder: Annotated[
         str | None, typer.Option("--out", help="folder of the comparison [default: runs/compare-<data>-<task>-<hash>]")

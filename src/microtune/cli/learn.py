@@ -21,7 +21,22 @@ from microtune.cli.pairs import (
     pair,
 )
 from microtune.cli.planning import show_plan
-from microtune.cli.words import NO_TASK, TaskName
+from microtune.cli.words import (
+    NO_TASK,
+    DataName,
+    Encoding,
+    Epochs,
+    Header,
+    LabelField,
+    MethodName,
+    ModelName,
+    RunFolder,
+    Split,
+    TaskName,
+    Test,
+    TextField,
+    Validation,
+)
 from microtune.errors import InputError
 
 Overrides = Annotated[
@@ -30,37 +45,27 @@ Overrides = Annotated[
 
 
 def tune(
-    data: Annotated[
-        str | None, typer.Argument(help="data (file, glob, folder, or `tickets`) or a recipe (.yaml)")
-    ] = None,
+    data: DataName = None,
     overrides: Overrides = None,
     task: TaskName = None,
-    model: Annotated[str | None, typer.Option(help="base, folder, file, hub id[@revision] [default: sprout]")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="full, head, top:2, lora:8, head+bitfit, auto [default: lora]")
-    ] = None,
-    epochs: Annotated[float | None, typer.Option(help="passes over the training rows [default: 3]")] = None,
-    validation: Annotated[str | None, typer.Option(help="rows for choosing [default: cut from the data]")] = None,
-    test: Annotated[str | None, typer.Option(help="rows for the final score [default: cut from the data]")] = None,
+    model: ModelName = None,
+    method: MethodName = None,
+    epochs: Epochs = None,
+    validation: Validation = None,
+    test: Test = None,
     source: SourceFile = None,
     target: TargetFile = None,
     validation_source: ValidationSource = None,
     validation_target: ValidationTarget = None,
     test_source: TestSource = None,
     test_target: TestTarget = None,
-    split: Annotated[
-        str | None, typer.Option(help="name of a field that says train, validation or test; or `none`")
-    ] = None,
-    text_field: Annotated[str | None, typer.Option(help="field with the text [default: detected]")] = None,
-    label_field: Annotated[str | None, typer.Option(help="field with the label [default: detected]")] = None,
-    encoding: Annotated[str | None, typer.Option(help="text encoding [default: recognised]")] = None,
-    header: Annotated[
-        bool | None, typer.Option("--header/--no-header", help="tables have a header [default: recognised]")
-    ] = None,
+    split: Split = None,
+    text_field: TextField = None,
+    label_field: LabelField = None,
+    encoding: Encoding = None,
+    header: Header = None,
     seed: Annotated[int | None, typer.Option(help="of everything random")] = None,
-    run_folder: Annotated[
-        str | None, typer.Option("--out", help="run folder [default: runs/<data>-<task>-<method>-<hash>]")
-    ] = None,
+    run_folder: RunFolder = None,
     overwrite: Annotated[bool, typer.Option(help="replace what stands in the run folder")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show memory and time, then stop")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,

@@ -10,7 +10,7 @@ import typer
 
 from microtune.cli.console import cell, err, out, plain, table
 from microtune.cli.pairs import SourceFile, TargetFile, data_of, is_recipe, pair
-from microtune.cli.words import NO_TASK, TaskName
+from microtune.cli.words import NO_TASK, Epochs, ModelName, TaskName
 from microtune.errors import InputError
 
 
@@ -22,9 +22,9 @@ def plan(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="recipe values, such as train.memory=4GB")
     ] = None,
     task: TaskName = None,
-    model: Annotated[str | None, typer.Option(help="base, folder, file, hub id[@revision] [default: sprout]")] = None,
+    model: ModelName = None,
     method: Annotated[str | None, typer.Option(help="full, head, top:2, lora:8, head+bitfit [default: lora]")] = None,
-    epochs: Annotated[float | None, typer.Option(help="passes over the training rows [default: 3]")] = None,
+    epochs: Epochs = None,
     source: SourceFile = None,
     target: TargetFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="the plan as JSON on stdout")] = False,
