@@ -222,6 +222,7 @@ def test_a_run_that_rested_is_the_run_that_did_not(made: tuple[str, str], tmp_pa
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_an_interrupted_comparison_goes_on(made: tuple[str, str], tmp_path: Path) -> None:
     """Stopped in the middle of the second candidate: the first does not train again, and the result is the same."""
     seen: list[Any] = []
@@ -246,6 +247,7 @@ def test_an_interrupted_comparison_goes_on(made: tuple[str, str], tmp_path: Path
         ask(made, tmp_path / "c", ("head", "lora:2"))
 
 
+@pytest.mark.slow
 def test_trunks_are_computed_once(made: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """top:1 and reinit:1, two seeds, two rungs: one trunk for training and one for validation; head has its own."""
     from microtune.run.sharing import SharedTrunk
@@ -260,6 +262,7 @@ def test_trunks_are_computed_once(made: tuple[str, str], tmp_path: Path, monkeyp
     assert len(asked) >= 20
 
 
+@pytest.mark.slow
 def test_seeds_share_the_split_and_are_averaged(made: tuple[str, str], tmp_path: Path) -> None:
     found = ask(made, tmp_path / "c", ("head", "top:1"), seeds=2)
     line = found.lines[0]
@@ -289,7 +292,10 @@ class Slow:
             self.now += self.seconds
 
 
-@pytest.mark.parametrize("seconds", [0.3, 1.0, 4.0])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("seconds", [0.3, pytest.param(1.0, marks=SLOW), pytest.param(4.0, marks=SLOW)])
 def test_the_budget_holds_when_steps_are_slower_than_measured(
     made: tuple[str, str], tmp_path: Path, seconds: float
 ) -> None:
@@ -325,6 +331,7 @@ def test_a_shortened_training_says_so(made: tuple[str, str], tmp_path: Path, mon
     )
 
 
+@pytest.mark.slow
 def test_a_learning_curve(made: tuple[str, str], tmp_path: Path) -> None:
     """Two sizes that the data can give, one that it cannot; the same test rows for all."""
     found = ask(made, tmp_path / "c", ("head", "lora:2"), curve=(64, 4, 8))

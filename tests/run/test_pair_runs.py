@@ -43,7 +43,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("full", "lora"))) for name in METHODS]
+)
 def test_a_resumed_run_is_the_uninterrupted_one(method: str, base: str, data: str, tmp_path: Path) -> None:
     """Bit for bit, saved model, steps and scores of written answers; and what was saved answers as what was trained."""
     recipe = pair_recipe(base, data, METHODS[method])
@@ -98,7 +100,9 @@ def test_one_by_one_is_all_at_once(method: str, base: str) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("t5", "marian"))) for name in CONFIGS]
+)
 def test_every_family_learns_and_writes(family: str, tmp_path: Path) -> None:
     made = make_pair_base(tmp_path / "base", family)
     task = {"name": "sequence-to-sequence", "max_new_tokens": 8, "source_field": "en", "target_field": "de"}
