@@ -37,6 +37,7 @@ METHODS = (
     *("full", "head", "top:2", "reinit:1", "lora:8", "bitfit", "norms", "ia3", "bottleneck", "prefix", "prompt"),
     "head+norms",
 )
+FORGETTING_SEEDS = 1  # by how many seeds forgetting is measured: it hardly differs between them
 EPOCHS = {"head": 20}  # the trunk's states are computed once, an epoch costs next to nothing
 
 
@@ -202,6 +203,7 @@ def forget_all(arguments: argparse.Namespace) -> None:
     known = {line["place"] for line in lines_of(path)}
     for model in arguments.models:
         rows = [r for r in lines_of(out / "rows.jsonl") if r["model"] == model and "values" in r]
+        rows = [r for r in rows if r["seed"] < FORGETTING_SEEDS]
         places = [r["place"] for r in rows if r["place"] not in known and Path(r["place"]).is_dir()]
         found = call("forget", {"places": places, "model": model, "general": arguments.general}) if places else []
         with open(path, "a", encoding="utf-8") as file:
