@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from command import call
 
+from microtune.cli.console import out
 from microtune.run.compare.place import Place
 from tiny_model import make_model, rows
 
@@ -29,7 +30,8 @@ def arguments(files: tuple[Path, Path], out: Path, *more: str) -> list[str | Pat
 def test_a_table_and_what_to_do_next(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(out.console, "_width", 200)  # whoever made it
+    monkeypatch.setattr(out.console, "_height", 50)
     answer = call(capsys, *arguments(files, tmp_path / "c", "--methods", "head,top:1,top:9"))
     assert answer.code == 0
     heads = next(line for line in answer.out.splitlines() if line.startswith("method"))
