@@ -13,7 +13,7 @@ TORCH = $(shell grep '^torch==' constraints.txt)
 
 help:
 	@echo "make demo      install into .venv and run the tour (about 3 minutes)"
-	@echo "make check     install into .venv, then format, lint, types, tests (about 5 minutes)"
+	@echo "make check     install into .venv, then format, lint, types, tests (about 6 minutes on 2 cores)"
 	@echo "make test-all  the slow tests too"
 
 demo: install-demo
