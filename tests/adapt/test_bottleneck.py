@@ -14,7 +14,6 @@ from torch.testing import assert_close
 from microtune.adapt.base import make_method
 from microtune.adapt.bottleneck import BottleneckAdapter
 from microtune.errors import InputError
-from microtune.nn import transformer
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Choice
 
@@ -140,34 +139,6 @@ def test_twenty_steps_along_one_trajectory() -> None:
         found.append(losses)
     assert found[0][-1] < 0.8 * found[0][0]
     assert_close(found[0], found[1], rtol=1e-4, atol=0)
-
-
-@pytest.mark.parametrize("kind", ["decoder", "encoder"])
-@pytest.mark.parametrize("placement", ["houlsby", "pfeiffer"])
-def test_the_fast_path_computes_the_same(kind: str, placement: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Float64, 1e-10: the same sums in another order; every block takes it."""
-    attachment = attach(kind, placement=placement, reduction=4, activation="gelu")
-    with torch.no_grad():
-        for name, parameter in attachment.parameters():
-            if ".slot." in name:
-                parameter.normal_(0, 0.3)
-    model, taken, real = attachment.model, [], transformer.fusible
-
-    def run(fast: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        def ask(*arguments: Any) -> bool:
-            taken.append(fast and real(*arguments))
-            return taken[-1]
-
-        monkeypatch.setattr(transformer, "fusible", ask)
-        model.zero_grad()
-        out = contract.outputs(model)
-        out.sin().sum().backward()
-        return out.detach(), {n: p.grad.clone() for n, p in attachment.parameters() if p.grad is not None}
-
-    wanted, fast = run(False), run(True)
-    assert taken == [False] * 3 + [True] * 3
-    assert fast[1].keys() == attachment.trainable.keys()
-    assert_close(fast, wanted, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", list(contract.SPECS))

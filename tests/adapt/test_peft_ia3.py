@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import test_contract as contract
 import test_peft as plain
 import test_peft_fused as fused
 import torch
@@ -20,9 +21,11 @@ from torch.testing import assert_close
 from microtune.adapt.ia3 import IA3, IA3Linear
 from microtune.errors import InputError
 from microtune.nn.heads import LabelHead
+from microtune.nn.transformer import Transformer
 from microtune.recipe import Train
 from microtune.run.load import Model, load
 from microtune.run.peft import write_peft
+from microtune.run.peft.modules import task_type
 from microtune.run.train import Training
 from microtune.tasks.language_modelling import LanguageModelling, block_item
 
@@ -177,6 +180,14 @@ def test_twenty_steps_along_one_trajectory(kind: str, folders: dict[str, str], t
         losses.append(float(loss.detach()))
     assert ours[-1] < ours[0] - 0.1
     assert_close(ours, losses, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("decoder", "CAUSAL_LM"), ("both", "SEQ_2_SEQ_LM"), ("encoder", None)])
+def test_the_class_of_transformers_does_not_depend_on_the_method(kind: str, name: str | None) -> None:
+    model = Model(Transformer(contract.SPECS[kind]), None)
+    assert task_type(model) == name
+    model.network.head = LabelHead(model.spec, 2)
+    assert task_type(model) == "SEQ_CLS"
 
 
 def test_what_one_factor_of_a_fused_module_cannot_say(folders: dict[str, str], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pytest
+import test_contract as contract
 import torch
 from deep_cases import attach, build, loss_of, moved, outputs, train, values
 from torch import Tensor
@@ -139,3 +140,33 @@ def test_refusals_leave_the_model_as_it_was(name: str) -> None:
     assert_close(dict(model.state_dict()), dict(before), rtol=0, atol=0)
     assert all(p.requires_grad for p in model.parameters())
     loss_of(model)
+
+
+@contract.kinds
+@pytest.mark.parametrize("name", ["reinit", "reinit then full"])
+def test_reinit_changes_the_top_and_nothing_else(kind: str, name: str) -> None:
+    prepared = contract.prepare(kind, name)
+    side = "encoder" if kind == "encoder" else "decoder"
+    after = {n: p.detach() for n, p in prepared.model.named_parameters()}
+    top = {n for n in after if n.startswith((f"{side}.blocks.2.", f"{side}.norm."))}
+    assert {n for n, p in after.items() if not torch.equal(p, prepared.base[n])} == top
+    matrices = torch.cat([after[n].flatten() for n in top if n.endswith(("q.weight", "up.weight"))])
+    assert 0.015 < float(matrices.std()) < 0.025  # initializer_range is 0.02
+    assert all(bool((after[n] == 0).all()) for n in top if n.endswith(".bias"))
+    assert all(bool((after[n] == 1).all()) for n in top if n.endswith("norm.weight"))
+
+
+def test_reinit_is_reproducible_and_leaves_the_generator_alone() -> None:
+    def start(seed: int) -> dict[str, Tensor]:
+        model = models.pop()
+        return make_method(Choice(name="reinit", blocks=2, seed=seed)).attach(model).state()
+
+    models = [contract.build("decoder") for _ in range(3)]  # drawing, too, when they are built
+    torch.manual_seed(3)
+    wanted = torch.rand(1)
+    torch.manual_seed(3)
+    first = start(1)
+    assert torch.equal(torch.rand(1), wanted)
+    assert_close(start(1), first, rtol=0, atol=0)
+    name = "decoder.blocks.2.mlp.up.weight"
+    assert not torch.equal(start(2)[name], first[name])

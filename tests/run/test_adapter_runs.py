@@ -175,10 +175,11 @@ def test_accumulation_is_the_full_batch(method: dict[str, Any]) -> None:
 
 
 @each
-def test_plan_takes_the_fast_path_and_counts_what_is_kept(name: str, recipes: dict[str, Recipe]) -> None:
+def test_plan_names_the_path_and_counts_what_is_kept(name: str, recipes: dict[str, Recipe]) -> None:
     forecast = plan(recipes[name])
     parts = {part.name: part.bytes for part in forecast.memory.parts}
-    assert forecast.fast_blocks == forecast.blocks == 2
+    assert forecast.blocks == 2
+    assert forecast.fast_blocks == (2 if name == "pissa" else 0)  # what stands between the layers runs the plain way
     if name == "pissa":
         assert parts["weights as they were, for undoing"] == 4 * 2 * (4 * 16 * 16 + 3 * 16 * 24)
     else:

@@ -33,6 +33,11 @@ class Method(Section):
         raise NotImplementedError
 
     @property
+    def made(self) -> list[Method]:
+        """The methods that it consists of; most are one, see adapt/several.py."""
+        return [self]
+
+    @property
     def virtual_tokens(self) -> int:
         """How many positions before every text the method takes for itself."""
         return 0

@@ -9,7 +9,7 @@ configuration named after Pfeiffer also moves the norm; that is not done here.) 
 `up` begins at zero, so the output is unchanged at the start. The papers' ReLU can be named; it is not the default,
 because all of the few numbers in between may happen to be negative for every token, and then nothing ever moves. What
 an adapter computes is no linear function of the layer below it: it cannot be folded into weights, and no exported form
-has a place for it.
+has a place for it. Blocks that hold one run the plain way: a fast form of it was slower and took more memory.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from microtune.adapt.base import Attachment, Method, freeze, methods, set_module, train_task_head
-from microtune.adapt.ranges import check_range, cut_below, in_range
+from microtune.adapt.base import Attachment, freeze, methods, set_module, train_task_head
+from microtune.adapt.ranges import Ranged, cut_below
 from microtune.errors import InputError
-from microtune.nn.frozen import Parts, parts_of
 from microtune.nn.layers import ACTIVATIONS
 from microtune.nn.spec import Activation
 from microtune.nn.transformer import Residual, Transformer
@@ -39,7 +38,6 @@ class BottleneckAdapter(nn.Module):
         dtype = torch.promote_types(like.dtype, torch.float32)
         self.down = nn.Linear(width, size, dtype=dtype, device=like.device)
         self.up = nn.Linear(size, width, dtype=dtype, device=like.device)
-        self.kind = activation
         self.activation = ACTIVATIONS[activation]
         for zero in (self.down.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(zero)
@@ -49,13 +47,8 @@ class BottleneckAdapter(nn.Module):
         inner = h if torch.is_autocast_enabled(h.device.type) else h.to(self.down.weight.dtype)
         return h + self.up(self.activation(self.down(inner))).to(h.dtype)
 
-    def bottleneck(self) -> tuple[Parts, Parts, Activation] | None:
-        """What the fast path asks of what stands in a slot; None where a layer cannot say."""
-        down, up = parts_of(self.down), parts_of(self.up)
-        return None if down is None or up is None else (down, up, self.kind)
 
-
-class Bottleneck(Method):
+class Bottleneck(Ranged):
     """Small networks behind attention and MLP."""
 
     name: Literal["bottleneck"] = "bottleneck"
@@ -64,21 +57,19 @@ class Bottleneck(Method):
     )
     reduction: int = Field(default=16, ge=1, description="hidden_size / reduction numbers in between, at least one")
     activation: Activation = Field(default="gelu", description="of the numbers in between")
-    first_block: int = Field(default=0, ge=0, description="adapters only from this block upwards, the lowest is 0")
-    last_block: int | None = Field(default=None, ge=0, description="and up to this one, included; default: to the top")
     short: ClassVar[str | None] = "reduction"
     default_lr: ClassVar[float] = 5e-3  # at 2e-3 the loss falls too slowly (0.7 where LoRA has 0.1)
     default_head_lr: ClassVar[float | None] = 4e-3
 
     def attach(self, model: Transformer) -> Attachment:
         """Freeze everything, fill the slots, let a label head train."""
-        check_range(model, self.name, self.first_block, self.last_block)
+        self.check_range(model)
         slots = [
             f"{role}.slot"
             for role, module in model.named_modules()
             if isinstance(module, Residual)
             and role.rpartition(".")[2] in PLACES[self.placement]
-            and in_range(role, self.first_block, self.last_block)
+            and self.in_blocks(role)
         ]
         freeze(model)
         replaced: dict[str, tuple[nn.Module, nn.Module]] = {}

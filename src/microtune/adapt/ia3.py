@@ -13,8 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from microtune.adapt.base import Attachment, Method, freeze, methods, set_module, train_task_head
-from microtune.adapt.ranges import check_range, cut_below, in_range
+from microtune.adapt.base import Attachment, freeze, methods, set_module, train_task_head
+from microtune.adapt.ranges import Ranged, cut_below
 from microtune.errors import InputError, suggest
 from microtune.nn.frozen import Parts, Rescale, parts_of
 from microtune.nn.transformer import Transformer
@@ -60,13 +60,11 @@ class IA3Linear(nn.Module):
         return self.base
 
 
-class IA3(Method):
+class IA3(Ranged):
     """Factors of keys, values and inner activations, and a label head."""
 
     name: Literal["ia3"] = "ia3"
     roles: list[str] = Field(default=["k", "v", "down"], min_length=1, description="linear roles that get a factor")
-    first_block: int = Field(default=0, ge=0, description="only blocks from this one upwards")
-    last_block: int | None = Field(default=None, ge=0, description="only blocks up to this one; default: the last")
     default_lr: ClassVar[float] = 3e-2
     default_head_lr: ClassVar[float | None] = 4e-3
 
@@ -83,11 +81,11 @@ class IA3(Method):
         return Attachment(model, cut=cut_below(model, targets), replaced=replaced, merge=lambda: _merge(replaced))
 
     def _targets(self, model: Transformer) -> dict[str, nn.Linear]:
-        check_range(model, self.name, self.first_block, self.last_block)
+        self.check_range(model)
         found = {
             role: module
             for role, module in model.named_modules()
-            if isinstance(module, nn.Linear) and in_range(role, self.first_block, self.last_block)
+            if isinstance(module, nn.Linear) and self.in_blocks(role)
         }
         known = sorted({role.rpartition(".")[2] for role in found})
         for role in self.roles:

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from pydantic import Field, PrivateAttr
 from torch import Tensor, nn
 
-from microtune.adapt.base import Attachment, Method, freeze, methods, set_module, train_task_head
+from microtune.adapt.base import Attachment, freeze, methods, set_module, train_task_head
 from microtune.adapt.pissa import principal, rest
-from microtune.adapt.ranges import check_range, cut_below, in_range
+from microtune.adapt.ranges import Ranged, cut_below
 from microtune.errors import InputError, suggest
 from microtune.nn.frozen import Parts, Rescale, Update, dense_weight, parts_of
 from microtune.nn.layers import dropout
@@ -169,7 +169,7 @@ def magnitude_of(role: nn.Module) -> Tensor:
     return torch.linalg.vector_norm(weight.detach(), dim=1).cpu()
 
 
-class LoRA(Method):
+class LoRA(Ranged):
     """Low-rank updates on linear roles."""
 
     name: Literal["lora"] = "lora"
@@ -187,8 +187,6 @@ class LoRA(Method):
     roles: list[str] | None = Field(
         default=None, min_length=1, description="such as [q, v, mlp.up]; default: all linear ones in blocks"
     )
-    first_block: int = Field(default=0, ge=0, description="adapt only blocks from this one upwards, the lowest is 0")
-    last_block: int | None = Field(default=None, ge=0, description="and up to this one, included; default: to the top")
     short: ClassVar[str | None] = "rank"
     default_lr: ClassVar[float] = 2e-3
     default_head_lr: ClassVar[float | None] = 4e-3
@@ -240,14 +238,11 @@ class LoRA(Method):
         return alpha * math.sqrt(self.rank) if self.variant == "rslora" else alpha
 
     def _targets(self, model: Transformer) -> dict[str, nn.Linear]:
-        check_range(model, self.name, self.first_block, self.last_block)
+        self.check_range(model)
         found = {
             role: module
             for role, module in model.named_modules()
-            if isinstance(module, nn.Linear)
-            and ".blocks." in role
-            and ".slot." not in role
-            and in_range(role, self.first_block, self.last_block)
+            if isinstance(module, nn.Linear) and ".blocks." in role and ".slot." not in role and self.in_blocks(role)
         }
         targets = {role: module for role, module in found.items() if self._chosen(role)}
         for asked in self.roles or ():

@@ -8,41 +8,28 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
-
-from microtune.adapt.base import Attachment, Method, freeze, methods, snapshot, train_task_head
-from microtune.adapt.bitfit import is_norm, rest_trains
-from microtune.adapt.ranges import check_range, cut_below, in_range, stacks
+from microtune.adapt.base import Attachment, methods
+from microtune.adapt.ranges import Ranged
+from microtune.nn.layers import LayerNorm, RMSNorm
 from microtune.nn.transformer import Transformer
 
 
-class Norms(Method):
+class Norms(Ranged):
     """Train all norms, and a label head."""
 
     name: Literal["norms"] = "norms"
-    first_block: int = Field(default=0, ge=0, description="only blocks from this one upwards")
-    last_block: int | None = Field(default=None, ge=0, description="only blocks up to this one; default: the last")
     default_lr: ClassVar[float] = 4e-3
     default_head_lr: ClassVar[float | None] = 4e-3
 
     def attach(self, model: Transformer) -> Attachment:
         """Freeze everything but the norms."""
-        check_range(model, self.name, self.first_block, self.last_block)
-        found = [role for role, module in model.named_modules() if is_norm(module) and self._trains(model, role)]
-        freeze(model)
-        names = [f"{role}.{name}" for role in found for name, _ in model.get_submodule(role).named_parameters()]
-        for name in names:
-            model.get_parameter(name).requires_grad_(True)
-        train_task_head(model)
-        return Attachment(model, cut=cut_below(model, names), before=snapshot(model))
-
-    def _trains(self, model: Transformer, role: str) -> bool:
-        side, _, rest = role.partition(".")
-        if side not in stacks(model):  # in a head
-            return False
-        if rest.startswith("blocks."):
-            return in_range(role, self.first_block, self.last_block)
-        return rest_trains(model, side, f"{rest}.", self.first_block, self.last_block)
+        self.check_range(model)
+        norms = {
+            r: m for r, m in model.named_modules() if isinstance(m, (LayerNorm, RMSNorm)) and self.covers(model, r)
+        }
+        return self.train_these(
+            model, (f"{r}.{name}" for r, norm in norms.items() for name, _ in norm.named_parameters())
+        )
 
 
 methods.add("norms", Norms)

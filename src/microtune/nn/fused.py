@@ -24,13 +24,11 @@ from microtune.nn.kernels import (
     Grads,
     LinearPass,
     NormPass,
-    SlotPass,
     aten,
     parameters_of,
     rotated,
 )
 from microtune.nn.layers import MLP, LayerNorm, RMSNorm
-from microtune.nn.spec import Activation
 
 if TYPE_CHECKING:
     from microtune.nn.transformer import Block, Flow, Residual
@@ -40,14 +38,12 @@ ATTENTION = ("q", "k", "v", "o")
 
 def fusible(block: Block, flow: Flow, x: Tensor) -> bool:
     """Whether the fast path can compute this block here, and is worth it: something trains, or was prepared."""
-    if x.is_cuda or block.cross is not None or flow.caches is not None or flow.bias is not None:
+    if x.is_cuda or flow.caches is not None or flow.bias is not None:
         return False
     if flow.prefix is not None:  # keys and values that no token of the batch has
         return False
-    if _beyond(block):
-        return False
-    roles = role_parts(block)
-    if roles is None or any(_slotted(residual) for residual in (block.attention_residual, block.mlp_residual)):
+    roles = fast_form(block)
+    if roles is None:
         return False
     if any(group.query_positions.shape[1] * group.key_positions.shape[1] > FUSED_FROM for group in flow.layout.groups):
         return False
@@ -55,6 +51,13 @@ def fusible(block: Block, flow: Flow, x: Tensor) -> bool:
         return False
     prepared = any(isinstance(m, FrozenLinear) for m in block.modules())
     return prepared or (torch.is_grad_enabled() and bool(trainables(block, roles)))
+
+
+def fast_form(block: Block) -> dict[str, Parts] | None:
+    """The parts of all linear roles of a block that has a fast form, whatever the batch is; None of any other."""
+    if block.cross is not None or _beyond(block) or any(map(_slotted, (block.attention_residual, block.mlp_residual))):
+        return None
+    return role_parts(block)
 
 
 def _beyond(block: Block) -> bool:
@@ -83,22 +86,12 @@ def trainables(block: Block, roles: dict[str, Parts]) -> list[Tensor]:
     """Every tensor of the block that trains."""
     norms = [m for r in (block.attention_residual, block.mlp_residual) for m in (r.norm, r.after)]
     found = [p for norm in norms for p in norm.parameters() if p.requires_grad]
-    slots = [slot_parts(r) for r in (block.attention_residual, block.mlp_residual)]
-    inside = [*roles.values(), *(parts for slot in slots if slot is not None for parts in slot[:2])]
-    return found + [p for parts in inside for p in parameters_of(parts)]
-
-
-def slot_parts(residual: Residual) -> tuple[Parts, Parts, Activation] | None:
-    """Both linear layers and the activation of what stands in the slot; None where it is empty or cannot say."""
-    ask = getattr(residual.slot, "bottleneck", None)
-    found: tuple[Parts, Parts, Activation] | None = None if ask is None else ask()
-    return found
+    return found + [p for parts in roles.values() for p in parameters_of(parts)]
 
 
 def _slotted(residual: Residual) -> bool:
-    """Whether a norm or the slot holds something that has no fast form."""
     norms = all(isinstance(m, (LayerNorm, RMSNorm, nn.Identity)) for m in (residual.norm, residual.after))
-    return not norms or (not isinstance(residual.slot, nn.Identity) and slot_parts(residual) is None)
+    return not isinstance(residual.slot, nn.Identity) or not norms
 
 
 def run_block(block: Block, x: Tensor, flow: Flow) -> Tensor:
@@ -158,8 +151,6 @@ class ResidualPass:
         self.norm = NormPass(residual.norm, dtype)
         self.after = None if isinstance(residual.after, nn.Identity) else NormPass(residual.after, dtype)
         self.dropout = DropoutPass(residual.dropout if residual.training else 0.0)
-        parts = slot_parts(residual)
-        self.slot = None if parts is None else SlotPass(parts, dtype)
         self.readout: Tensor | None = None
         self.kept = torch.empty(0)
         self.rows = 0
@@ -173,16 +164,13 @@ class ResidualPass:
         if self.after is not None:
             inner = self.after.forward(inner)
         inner = self.dropout.forward(inner)
-        if self.slot is not None:
-            inner = self.slot.forward(inner)
         total = (x if readout is None else x[readout]) + inner
         return self.norm.forward(total, total.dtype) if self.post else total
 
     def backward(self, dy: Tensor, grads: Grads, wanted: bool) -> Tensor | None:
         """Gradient in the sum -> gradient in x."""
         through = self.norm.backward(dy, grads) if self.post else dy
-        inner = through if self.slot is None else self.slot.backward(through, grads)
-        inner = self.dropout.backward(inner)
+        inner = self.dropout.backward(through)
         if self.after is not None:
             inner = self.after.backward(inner, grads)
         source = self.kept.to(self.dtype) if self.post else self.norm.again()

@@ -299,27 +299,6 @@ class LinearPass:
         return self.inputs is not None or any(role.weight.requires_grad or role.updates for role in self.roles)
 
 
-class SlotPass:
-    """What may stand in the slot of a residual branch: h + up(activation(down(h)))."""
-
-    def __init__(self, parts: tuple[Parts, Parts, Activation], dtype: torch.dtype) -> None:
-        self.down, self.up = LinearPass([parts[0]], dtype), LinearPass([parts[1]], dtype)
-        self.activation, self.dtype = ActivationPass(parts[2], False), dtype
-        self.h = torch.empty(0)
-
-    def forward(self, h: Tensor) -> Tensor:
-        """[N, D] -> [N, D]."""
-        self.h = h.to(self.dtype)
-        return h + self.up.forward(self.activation.forward(self.down.forward(self.h))).to(h.dtype)
-
-    def backward(self, dy: Tensor, grads: Grads) -> Tensor:
-        """Gradient in the output -> gradient in h."""
-        inner = self.up.backward(dy.to(self.dtype), self.activation.again(), grads)
-        assert inner is not None
-        through = self.down.backward(self.activation.backward(inner), self.h, grads)
-        return dy if through is None else dy + through.to(dy.dtype)
-
-
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """`x [N, H, E]` turned by angles whose halves repeat, `cos` and `sin` [N, 1, E / 2]; -sin turns it back."""
     half = x.shape[-1] // 2

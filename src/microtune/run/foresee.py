@@ -18,7 +18,7 @@ import torch
 from microtune.data.corpus import Blocks, documents
 from microtune.data.text import Tokenizer, train_bpe
 from microtune.errors import InputError
-from microtune.nn.fused import role_parts
+from microtune.nn.fused import fast_form
 from microtune.recipe import Recipe
 from microtune.run import pretrain as pretraining
 from microtune.run import tune as tuning
@@ -82,8 +82,10 @@ def _plan_pretraining(recipe: Recipe) -> Forecast:
 
 
 def _forecast(training: Training, memory: MemoryPlan, pace: Pace, notes: tuple[str, ...]) -> Forecast:
-    blocks, virtual = list(training.model.output_stack.blocks), training.model.output_stack.virtual
+    stack = training.model.output_stack
+    blocks, virtual = list(stack.blocks), stack.virtual
     plain = blocks[virtual.first_block :] if virtual.ahead else []  # with keys that no token has
+    plain = blocks if stack.relative_bias is not None else plain
     return Forecast(
         memory=memory,
         pace=pace,
@@ -91,7 +93,7 @@ def _forecast(training: Training, memory: MemoryPlan, pace: Pace, notes: tuple[s
         tokens=sum(training.sizes),
         precision=training.precision,
         blocks=len(blocks),
-        fast_blocks=sum(role_parts(block) is not None for block in blocks if block not in plain),  # type: ignore[arg-type]
+        fast_blocks=sum(fast_form(block) is not None for block in blocks if block not in plain),  # type: ignore[arg-type]
         notes=notes,
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from microtune.adapt.base import Method
-from microtune.adapt.several import Several
 from microtune.adapt.virtual import VirtualMethod
 from microtune.errors import InputError
 from microtune.run.load import Model
@@ -13,18 +12,20 @@ from microtune.tasks.base import Encoded
 
 
 def begin(method: Method, model: Model) -> list[str]:
-    """Give a method, attached to `model`, the ids of the text that it wants to begin as; notes about it."""
-    if isinstance(method, Several):
-        return [note for part in method.made for note in begin(part, model)]
-    if not isinstance(method, VirtualMethod) or method.opening is None:
-        return []
-    if model.tokenizer is None:
-        raise InputError("method.text: this model has no tokenizer that could read it; take init: vocabulary.")
-    ids = model.text.encode(method.opening, special=False)
-    method.begin(model.network, ids)
-    if len(ids) <= method.tokens:
-        return []
-    return [f"method.text: has {len(ids)} tokens, of which {method.tokens} virtual ones could begin as the first."]
+    """Give what is attached to `model` the ids of the texts that it wants to begin as; notes about it."""
+    notes = []
+    for part in method.made:
+        if not isinstance(part, VirtualMethod) or part.opening is None:
+            continue
+        if model.tokenizer is None:
+            raise InputError("method.text: this model has no tokenizer that could read it; take init: vocabulary.")
+        ids = model.text.encode(part.opening, special=False)
+        part.begin(model.network, ids)
+        if len(ids) > part.tokens:
+            notes.append(
+                f"method.text: has {len(ids)} tokens, of which {part.tokens} virtual ones could begin as the first."
+            )
+    return notes
 
 
 def notes_on(method: Method, model: Model, encoded: Mapping[str, Encoded]) -> list[str]:

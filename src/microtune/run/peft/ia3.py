@@ -17,13 +17,22 @@ from torch import Tensor
 from microtune.adapt.base import set_module
 from microtune.adapt.ia3 import IA3Linear
 from microtune.errors import InputError
-from microtune.families.base import module_name, roles
-from microtune.nn.heads import LabelHead
-from microtune.run.digest import header
-from microtune.run.disk import write_json, write_tensors
+from microtune.families.base import roles
 from microtune.run.load import Model
-from microtune.run.peft import _linear, _modules, _rule, _saved_modules, _split, _targets, _their_head, _transposed
 from microtune.run.peft.config import AdapterConfig
+from microtune.run.peft.modules import (
+    by_module,
+    linear_of,
+    rule_of,
+    saved_modules,
+    selected,
+    split_rows,
+    targets,
+    task_type,
+    their_head,
+    transposed,
+    write_files,
+)
 from microtune.run.peft.update import CONFIG, PREFIX, WEIGHTS
 
 END = ".ia3_l"  # end of a name
@@ -36,7 +45,7 @@ def write_ia3(folder: Path, model: Model, *, base_name: str, digest: str) -> Non
     """
     outputs: dict[str, Tensor] = {}
     inputs: dict[str, Tensor] = {}
-    for module, parts in _by_module(model).items():
+    for module, parts in by_module(model, IA3Linear).items():
         own = {part.on_input for part in parts.values()}
         if own == {True}:
             inputs[module] = _common(model, module, parts)
@@ -46,48 +55,35 @@ def write_ia3(folder: Path, model: Model, *, base_name: str, digest: str) -> Non
             raise InputError(f"{module}: has factors on input and output of its parts, which one IA3 cannot say.")
     if not outputs and not inputs:
         raise InputError("This model holds no IA3 factor, so there is no adapter to write.")
-    head = _their_head(model)
+    head = their_head(model)
     tensors = {f"{PREFIX}{name}": tensor for name, tensor in head.items()}
     tensors |= {f"{PREFIX}{module}{END}": factor for module, factor in (outputs | inputs).items()}
-    forward = _targets(model, list(inputs)) if inputs else []
+    forward = targets(model, list(inputs)) if inputs else []
     if any(module.endswith(tuple(forward)) for module in outputs):  # PEFT compares ends of names, not whole parts
         forward = sorted(inputs)
-    label = isinstance(model.network.head, LabelHead)
     config = {
         "peft_type": "IA3",
-        "task_type": "SEQ_CLS" if label else "CAUSAL_LM" if model.network.decoder is not None else None,
+        "task_type": task_type(model),
         "base_model_name_or_path": base_name,
         "inference_mode": True,
-        "target_modules": sorted({*(_targets(model, list(outputs)) if outputs else []), *forward}),
+        "target_modules": sorted({*(targets(model, list(outputs)) if outputs else []), *forward}),
         "feedforward_modules": forward,
-        "modules_to_save": _saved_modules(head),
-        "fan_in_fan_out": any(_transposed(model, module) for module in outputs | inputs),
+        "modules_to_save": saved_modules(head),
+        "fan_in_fan_out": any(transposed(model, module) for module in outputs | inputs),
         "init_ia3_weights": True,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / WEIGHTS, {n: t.detach().cpu().contiguous() for n, t in tensors.items()}, header(digest))
-    write_json(folder / CONFIG, config)
-
-
-def _by_module(model: Model) -> dict[str, dict[int, IA3Linear]]:
-    """Their module -> our factors inside it, by the part of it that they belong to."""
-    found: dict[str, dict[int, IA3Linear]] = {}
-    for role, scaled in model.network.named_modules():
-        if isinstance(scaled, IA3Linear):
-            module, part, _ = module_name(model.family, role, spec=model.spec)
-            found.setdefault(module, {})[part] = scaled
-    return found
+    write_files(folder, tensors, config, digest)
 
 
 def _stacked(model: Model, module: str, parts: Mapping[int, IA3Linear]) -> Tensor:
     """[outputs of the module, 1]: our factors in the order of its rows."""
     columns = []
     for i, role in enumerate(roles(model.family, module, spec=model.spec)):
-        size = _linear(model.network, role).out_features
+        size = linear_of(model.network, role).out_features
         kind = next(iter(parts.values())).factor.dtype
         factor = parts[i].factor.detach().cpu() if i in parts else torch.ones(size, dtype=kind)
         columns.append(factor[:, None])
-    return torch.cat(_rule(model, module).pieces(columns))
+    return torch.cat(rule_of(model, module).pieces(columns))
 
 
 def _common(model: Model, module: str, parts: Mapping[int, IA3Linear]) -> Tensor:
@@ -103,22 +99,9 @@ def _common(model: Model, module: str, parts: Mapping[int, IA3Linear]) -> Tensor
 
 def attach_factors(folder: Path, model: Model, config: AdapterConfig, tensors: dict[str, Tensor]) -> None:
     """Take the factors out of `tensors` and put them on their roles; whatever does not fit is an InputError."""
-    modules = _modules(model, bare=config.task_type == "FEATURE_EXTRACTION")
     path = folder / WEIGHTS
     given = {name.removesuffix(END) for name in tensors if name.endswith(END)}
-    targets = {name: members for name, members in modules.items() if config.targets(name)}
-    for name in sorted(targets.keys() ^ given):
-        if name in targets:
-            raise InputError(f'{path}: tensor "{PREFIX}{name}{END}" is missing, which {CONFIG} promises.')
-        if name not in modules:
-            raise InputError(
-                f'{path}: "{name}" has a factor and is no linear layer inside the blocks of this base; merge the '
-                "adapter into its base with peft (`merge_and_unload`) and load the result."
-            )
-        raise InputError(f'{path}: {CONFIG} does not select a linear layer "{name}" inside the blocks of this base.')
-    if not targets:
-        raise InputError(f"{folder / CONFIG}: target_modules selects no linear layer inside the blocks of this base.")
-    for name, members in targets.items():
+    for name, members in selected(folder, model, config, given, what="a factor", end=END).items():
         _put(path, model, name, members, tensors.pop(name + END), on_input=on_input(config, name))
 
 
@@ -131,7 +114,7 @@ def on_input(config: AdapterConfig, module: str) -> bool:
 
 
 def _put(path: Path, model: Model, name: str, members: tuple[str, ...], factor: Tensor, *, on_input: bool) -> None:
-    linears = [_linear(model.network, role) for role in members]
+    linears = [linear_of(model.network, role) for role in members]
     sizes = [linear.out_features for linear in linears]
     asked = [1, linears[0].in_features] if on_input else [sum(sizes), 1]
     if list(factor.shape) != asked:
@@ -139,7 +122,7 @@ def _put(path: Path, model: Model, name: str, members: tuple[str, ...], factor: 
             f'{path}: tensor "{PREFIX}{name}{END}" has shape {list(factor.shape)}, but the base and {CONFIG} ask for '
             f"{asked}."
         )
-    parts = [factor.T] * len(members) if on_input else _split(_rule(model, name), factor, sizes)
+    parts = [factor.T] * len(members) if on_input else split_rows(rule_of(model, name), factor, sizes)
     for role, linear, part in zip(members, linears, parts, strict=True):
         scaled = IA3Linear(linear, on_input=on_input)
         with torch.no_grad():

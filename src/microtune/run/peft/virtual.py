@@ -20,15 +20,15 @@ from microtune.adapt.base import set_module
 from microtune.adapt.prefix import PrefixTuning
 from microtune.adapt.prompt import PromptTuning
 from microtune.adapt.virtual import VirtualMethod
-from microtune.errors import InputError, RunError, named
+from microtune.errors import InputError, named
 from microtune.nn.heads import LabelHead
 from microtune.nn.virtual import Prefix, Prompt, VirtualTokens
 from microtune.recipe import validated
-from microtune.run.digest import check_base, header
-from microtune.run.disk import read_tensors, write_json, write_tensors
+from microtune.run.digest import check_base
 from microtune.run.load import Model, load_base
 from microtune.run.peft.config import AdapterConfig
 from microtune.run.peft.label_head import attach_label_head
+from microtune.run.peft.modules import read_file, saved_modules, task_type, their_head, write_files
 from microtune.run.peft.update import CONFIG, WEIGHTS
 from microtune.run.sources import Place
 
@@ -92,20 +92,17 @@ def virtual_config(values: Mapping[str, Any], path: Path) -> VirtualConfig:
     return config
 
 
-def write_virtual(
-    folder: Path, model: Model, *, base_name: str, head: Mapping[str, Tensor], saved: list[str] | None, digest: str
-) -> None:
+def write_virtual(folder: Path, model: Model, *, base_name: str, digest: str) -> None:
     """Write the virtual tokens of `model` as `peft` does, and its label head.
 
-    head: its tensors by transformers' names; saved: the modules that hold them.
-    InputError where PEFT has no form that computes the same.
+    InputError where PEFT has no form that computes the same, or transformers no such label head.
     """
+    head = their_head(model)
     network = model.network
     found = [m for m in network.modules() if isinstance(m, VirtualTokens) and m.count]
     if not found:
         raise InputError("This model holds no virtual tokens, so there is no adapter to write.")
     virtual, both = found[0], model.is_encoder_decoder
-    task = _task_type(model)
     _check_pooling(model, virtual, "This model")
     stack = network.output_stack.spec
     config: dict[str, Any] = {"num_transformer_submodules": 1, "num_attention_heads": stack.num_heads}
@@ -119,28 +116,15 @@ def write_virtual(
         tensor = virtual.weight
         config |= {"peft_type": "PROMPT_TUNING", "prompt_tuning_init": "RANDOM", "token_dim": tensor.shape[1]}
     config |= {
-        "task_type": task,
+        "task_type": task_type(model) or "FEATURE_EXTRACTION",  # which peft needs of virtual tokens
         "base_model_name_or_path": base_name,
         "inference_mode": True,
         "num_virtual_tokens": virtual.count,
         "num_layers": stack.num_layers,
-        "modules_to_save": saved,
+        "modules_to_save": saved_modules(head),
     }
     tensors = {TENSOR: tensor, **{f"{HEAD}{name}": value for name, value in head.items()}}
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    write_tensors(folder / WEIGHTS, kept, header(digest))
-    write_json(folder / CONFIG, config)
-
-
-def _task_type(model: Model) -> str:
-    if isinstance(model.network.head, LabelHead):
-        return "SEQ_CLS"
-    if model.is_encoder_decoder:
-        return "SEQ_2_SEQ_LM"
-    if model.network.decoder is not None:
-        return "CAUSAL_LM"
-    return "FEATURE_EXTRACTION"
+    write_files(folder, tensors, config, digest)
 
 
 def _check_pooling(model: Model, virtual: VirtualTokens, who: str) -> None:
@@ -200,20 +184,10 @@ def load_virtual(place: Place, config: VirtualConfig, base: Place, dtype: str | 
 
 def _read(folder: Path) -> dict[str, Tensor]:
     """All tensors of an adapter, those of a label head without the prefix that PEFT puts in front."""
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; the adapter is incomplete, copy its folder again.")
-    try:
-        tensors = read_tensors(path)
-    except RunError as error:
-        raise InputError(str(error)) from None
-    for name, tensor in tensors.items():
-        if name != TENSOR and not name.startswith(HEAD):
-            raise InputError(f'{path}: tensor "{name}" is not one that peft writes for virtual tokens.')
-        if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
-            raise InputError(
-                f'{path}: tensor "{name}" holds values that are no finite numbers; save the adapter again.'
-            )
+    tensors = read_file(folder)
+    strange = next((name for name in tensors if name != TENSOR and not name.startswith(HEAD)), None)
+    if strange is not None:
+        raise InputError(f'{folder / WEIGHTS}: tensor "{strange}" is not one that peft writes for virtual tokens.')
     return {name.removeprefix(HEAD): tensor for name, tensor in tensors.items()}
 
 
