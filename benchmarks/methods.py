@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from real_tasks import Rows, peak_megabytes
+from real_tasks import Rows, peak_megabytes, with_known_labels
 from real_tasks import Task as RealTask
 from real_tasks import read as read_whole
 
@@ -78,10 +78,7 @@ def parts_of(folder: Path, name: str, seed: int) -> dict[str, Rows]:
         random.Random(0).shuffle(parts[part])
         parts[part] = parts[part][:cap]
     parts["train"] = parts["train"][: task.rows]
-    classes = {str(row[task.label]) for row in parts["train"]}
-    if task.kind == "classification":
-        parts = {part: [row for row in rows if str(row[task.label]) in classes] for part, rows in parts.items()}
-    return parts
+    return with_known_labels(parts, task.label) if task.kind == "classification" else parts
 
 
 def child(folder: str, name: str, model: str, method: str, seed: int, place: str) -> dict[str, Any]:

@@ -89,10 +89,13 @@ def read(folder: Path, name: str, rows: int | None, task: Task | None = None) ->
         if cap is not None:
             random.Random(0).shuffle(parts[part])
             parts[part] = parts[part][: EVALUATION_ROWS.get(part, cap)]
-    if task.kind == "classification":  # a few rows may lack a class, and nobody could give its label
-        known = {row[task.label] for row in parts["train"]}
-        parts = {part: [row for row in members if row[task.label] in known] for part, members in parts.items()}
-    return parts
+    return with_known_labels(parts, task.label) if task.kind == "classification" else parts
+
+
+def with_known_labels(parts: dict[str, Rows], label: str) -> dict[str, Rows]:
+    """Without the rows whose class no training row has: nobody could give their label."""
+    known = {row[label] for row in parts["train"]}
+    return {part: [row for row in members if row[label] in known] for part, members in parts.items()}
 
 
 def _file(folder: Path, part: str) -> Path:

@@ -157,15 +157,6 @@ def test_output_is_unchanged_at_the_start(kind: str, name: str) -> None:
 
 
 @kinds
-@pytest.mark.parametrize("name", [name for name in METHODS if name.startswith("pissa")])
-def test_two_parts_of_a_weight_add_up_to_it(kind: str, name: str) -> None:
-    """PiSSA at its start, to rounding in float64."""
-    prepared = prepare(kind, name)
-    with torch.no_grad():
-        assert_close(outputs(prepared.model), prepared.before, rtol=0, atol=1e-10)
-
-
-@kinds
 @every
 def test_exactly_the_reported_parameters_get_gradients_and_move(kind: str, name: str) -> None:
     prepared = prepare(kind, name)

@@ -27,6 +27,15 @@ GRID = [
 grid = pytest.mark.parametrize(("kind", "name", "dtype"), GRID)
 
 
+@contract.kinds
+@pytest.mark.parametrize("name", [name for name in contract.METHODS if name.startswith("pissa")])
+def test_two_parts_of_a_weight_add_up_to_it(kind: str, name: str) -> None:
+    """PiSSA at its start, to rounding in float64."""
+    prepared = contract.prepare(kind, name)
+    with torch.no_grad():
+        assert_close(contract.outputs(prepared.model), prepared.before, rtol=0, atol=1e-10)
+
+
 @grid
 def test_in_the_types_of_training(kind: str, name: str, dtype: torch.dtype) -> None:
     """Unchanged at the start, moved and nothing else, restored by its state, detached bit for bit.

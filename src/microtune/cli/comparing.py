@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
+from microtune.cli.asked import recipe_of
 from microtune.cli.console import EventPrinter, cell, err, out, plain, table
-from microtune.cli.words import NO_TASK, Epochs, LabelField, ModelName, TaskName, Test, TextField, Validation
+from microtune.cli.words import DataName, Epochs, LabelField, ModelName, TaskName, Test, TextField, Validation
 from microtune.errors import InputError
 
 
 def compare(
-    data: Annotated[str, typer.Argument(help="data (file, glob, folder, or `tickets`) or a recipe (.yaml)")],
+    data: DataName = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="recipe values, such as train.batch_size=32")
     ] = None,
@@ -27,7 +28,7 @@ def compare(
         str | None, typer.Option(help="a learning curve at so many examples per label, such as 8,32,128")
     ] = None,
     general: Annotated[
-        str | None, typer.Option(help="texts by which forgetting is measured [default: a few embedded ones]")
+        str | None, typer.Option(help="texts by which forgetting is measured [default: 500 embedded ones]")
     ] = None,
     model: ModelName = None,
     epochs: Epochs = None,
@@ -49,7 +50,8 @@ def compare(
     flags = {"task": task, "model": model, "seed": seed, "out": folder, "epochs": epochs}
     fields = {"validation": validation, "test": test, "split": split}
     fields |= {"text_field": text_field, "label_field": label_field}
-    recipe = _recipe(data, flags, fields, [*(overrides or []), *([f"train.memory={memory}"] if memory else [])])
+    assignments = [*(overrides or []), *([f"train.memory={memory}"] if memory else [])]
+    recipe = recipe_of(data, assignments, flags, fields, leave_out="method")
     from microtune.run.compare import Question, compare_recipe
 
     question = Question(_methods(methods), budget, seeds, _sizes(curve), general, began)
@@ -59,21 +61,6 @@ def compare(
         print(json.dumps({"path": str(found.path), **found.results.plain()}, ensure_ascii=False))
     else:
         show_comparison(found)
-
-
-def _recipe(data: str, flags: dict[str, Any], fields: dict[str, Any], overrides: list[str]) -> Any:
-    """What all candidates have in common."""
-    from microtune import recipe as recipes
-
-    is_recipe = data.endswith((".yaml", ".yml"))
-    values: dict[str, Any] = recipes.load(data) if is_recipe else {"data": data}
-    values.pop("method", None)
-    values = recipes.override(values | {k: v for k, v in flags.items() if v is not None}, [])
-    values["data"] = (values.get("data") or {}) | {k: v for k, v in fields.items() if v is not None}
-    values = recipes.override(values, overrides)
-    if "task" not in values:
-        raise InputError(NO_TASK)
-    return recipes.build(values, where=data if is_recipe else "recipe")
 
 
 def _methods(text: str | None) -> tuple[str, ...]:
@@ -143,7 +130,7 @@ def _show_ranking(event: Any) -> None:
 def show_comparison(found: Any) -> None:
     """The table, the curve, the recommendation, what to know."""
     from microtune.run.compare.results import by_size
-    from microtune.run.compare.table import HEADS, curve_rows, rows
+    from microtune.run.compare.table import SHORT, curve_rows, endings, short_rows
 
     results = found.results
     if by_size(results):
@@ -155,12 +142,14 @@ def show_comparison(found: Any) -> None:
             shown.add_row(*(cell(text) for text in line))
         out.print(shown)
         out.print("")
-    right = {"score", "95 % interval", "trains", "time", "memory", "stored"}
-    kept = [i for i, _ in enumerate(HEADS) if any(row[i] not in ("", "-") for row in rows(results))]
-    shown = table(results.metric, {HEADS[i]: "right" if HEADS[i] in right else "left" for i in kept})
-    for line in rows(results):
-        shown.add_row(*(cell(line[i]) for i in kept))
+    shown = table(
+        results.metric, {head: "left" if head in ("method", "on", "forgetting") else "right" for head in SHORT}
+    )
+    for line in short_rows(results):
+        shown.add_row(*(cell(text) for text in line))
     out.print(shown)
+    for sentence in endings(results):
+        out.print(cell(sentence), soft_wrap=True)
     if results.recommendation is not None:
         out.print("")
         out.print(cell(f"recommended: {found.reason}", "bold"), soft_wrap=True)

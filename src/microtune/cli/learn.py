@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from microtune.cli.asked import recipe_of
 from microtune.cli.console import EventPrinter, err, out, plain
 from microtune.cli.pairs import (
     SourceFile,
@@ -16,13 +17,10 @@ from microtune.cli.pairs import (
     TestTarget,
     ValidationSource,
     ValidationTarget,
-    data_of,
-    is_recipe,
     pair,
 )
 from microtune.cli.planning import show_plan
 from microtune.cli.words import (
-    NO_TASK,
     DataName,
     Encoding,
     Epochs,
@@ -37,7 +35,6 @@ from microtune.cli.words import (
     TextField,
     Validation,
 )
-from microtune.errors import InputError
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="recipe values, such as train.lr=3e-4")
@@ -72,20 +69,11 @@ def tune(
     as_json: Annotated[bool, typer.Option("--json", help="the scores as JSON on stdout")] = False,
 ) -> None:
     """Adapt a model to a task on your data, evaluate it, save it. The same command resumes an unfinished run."""
-    from microtune import recipe as recipes
-
-    values, assignments = data_of(data, overrides, pair(source, target))
     flags = {"task": task, "model": model, "method": method, "seed": seed, "out": run_folder, "epochs": epochs}
-    values |= {key: value for key, value in flags.items() if value is not None}
     fields: dict[str, Any] = {"validation": pair(validation_source, validation_target, "validation-") or validation}
     fields |= {"test": pair(test_source, test_target, "test-") or test, "split": split, "text_field": text_field}
     fields |= {"label_field": label_field, "encoding": encoding, "header": header}
-    values = recipes.override(values, [])
-    values["data"] = (values.get("data") or {}) | {key: value for key, value in fields.items() if value is not None}
-    values = recipes.override(values, assignments)
-    if "task" not in values:
-        raise InputError(NO_TASK)
-    recipe = recipes.build(values, where=str(data) if is_recipe(data) else "recipe")
+    recipe = recipe_of(data, overrides, flags, fields, files=pair(source, target))
     if dry_run:
         show_plan(recipe, as_json=as_json)
         return

@@ -8,16 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
+from microtune.cli.asked import recipe_of
 from microtune.cli.console import cell, err, out, plain, table
-from microtune.cli.pairs import SourceFile, TargetFile, data_of, is_recipe, pair
-from microtune.cli.words import NO_TASK, Epochs, ModelName, TaskName
-from microtune.errors import InputError
+from microtune.cli.pairs import SourceFile, TargetFile, pair
+from microtune.cli.words import DataName, Epochs, ModelName, TaskName
 
 
 def plan(
-    data: Annotated[
-        str | None, typer.Argument(help="data (file, glob, folder, or `tickets`) or a recipe (.yaml)")
-    ] = None,
+    data: DataName = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="recipe values, such as train.memory=4GB")
     ] = None,
@@ -30,14 +28,8 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="the plan as JSON on stdout")] = False,
 ) -> None:
     """Predict memory and time of `tune` (or, for a recipe with sources, `pretrain`); nothing is trained or written."""
-    from microtune import recipe as recipes
-
-    values, assignments = data_of(data, overrides, pair(source, target))
     flags = {"task": task, "model": model, "method": method, "epochs": epochs}
-    values = recipes.override(values | {k: v for k, v in flags.items() if v is not None}, assignments)
-    if "task" not in values:
-        raise InputError(NO_TASK)
-    show_plan(recipes.build(values, where=str(data) if is_recipe(data) else "recipe"), as_json=as_json)
+    show_plan(recipe_of(data, overrides, flags, files=pair(source, target)), as_json=as_json)
 
 
 def show_plan(recipe: Any, *, as_json: bool) -> None:

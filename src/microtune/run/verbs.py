@@ -131,16 +131,19 @@ def tune(
     runs/<data>-<task>-<method>-<hash>). on_event is called with every Stage, Prepared, Step, Scored,
     Warned and Evaluated.
     """
-    values: dict[str, Any] = {"task": task, "model": model, "method": method, "seed": seed, "train": train or {}}
-    values["data"] = {"train": data, "validation": validation, "test": test}
-    values["data"] |= {"text_field": text_field, "label_field": label_field}
-    if split is not None:
-        values["data"]["split"] = split
-    if epochs is not None:
-        values["train"] = {**values["train"], "epochs": epochs}
-    if out is not None:
-        values["out"] = str(out)
-    return tune_recipe(recipes.build(values, where="tune"), overwrite=overwrite, on_event=on_event)
+    rows = {"train": data, "validation": validation, "test": test, "split": split}
+    rows |= {"text_field": text_field, "label_field": label_field}
+    values = _values(rows, train, epochs=epochs, out=out) | {"task": task, "model": model, "method": method}
+    return tune_recipe(recipes.build(values | {"seed": seed}, where="tune"), overwrite=overwrite, on_event=on_event)
+
+
+def _values(
+    rows: dict[str, Any], train: dict[str, Any] | None, *, out: str | Path | None, **more: Any
+) -> dict[str, Any]:
+    """Recipe values of the sections data and train (with `more` in it), and the folder; what is None is not said."""
+    said: dict[str, Any] = {"data": {name: value for name, value in rows.items() if value is not None}}
+    said["train"] = (train or {}) | {name: value for name, value in more.items() if value is not None}
+    return said if out is None else {**said, "out": str(out)}
 
 
 def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[Any], None] | None = None) -> Run:
@@ -188,16 +191,11 @@ def compare(
 
     budget: time for everything, such as 90s, 10m, 1h. memory: of each run, such as 4GB. curve: numbers of training
     examples per label, for a learning curve in place of one comparison. general: a file of texts that have nothing to
-    do with the task, by which forgetting is measured (default: a few embedded ones). The rest is as for `tune`.
+    do with the task, by which forgetting is measured (default: 500 embedded ones). The rest is as for `tune`.
     """
-    values: dict[str, Any] = {"task": task, "model": model, "seed": seed, "train": {**(train or {})}}
-    values["data"] = {"train": data, "validation": validation, "test": test}
-    values["data"] |= {"text_field": text_field, "label_field": label_field}
-    if split is not None:
-        values["data"]["split"] = split
-    values["train"] |= {k: v for k, v in {"epochs": epochs, "memory": memory}.items() if v is not None}
-    if out is not None:
-        values["out"] = str(out)
+    rows = {"train": data, "validation": validation, "test": test, "split": split}
+    rows |= {"text_field": text_field, "label_field": label_field}
+    values = _values(rows, train, epochs=epochs, memory=memory, out=out) | {"task": task, "model": model, "seed": seed}
     question = Question(tuple(methods), budget, seeds, tuple(curve), general=None if general is None else str(general))
     return compare_recipe(recipes.build(values, where="compare"), question, overwrite=overwrite, on_event=on_event)
 

@@ -6,6 +6,7 @@ from microtune.run.compare.budget import in_time
 from microtune.run.compare.results import Line, Results, by_size
 from microtune.run.memory import in_words
 
+SHORT = ("method", "score", "95 % interval", "on", "trains", "time", "stored", "forgetting")
 HEADS = ("method", "score", "95 % interval", "on", "trains", "time", "memory", "stored", "forgetting", "")
 
 
@@ -14,11 +15,49 @@ def rows(results: Results) -> list[list[str]]:
     return [_row(line) for line in results.lines]
 
 
-def _row(line: Line) -> list[str]:
-    method = line.method if line.examples is None else f"{line.method}, {line.examples}"
-    state = "" if line.state == "finished" else f"{line.state}: {line.reason}" if line.reason else line.state
+def short_rows(results: Results) -> list[list[str]]:
+    """The same under SHORT, narrow enough for a terminal; the rest stands in compare.md."""
     return [
-        method,
+        [
+            _name(line),
+            "-" if line.score is None else number(line.score),
+            interval(line).replace(" to ", "-"),
+            {"validation": "valid."}.get(line.split or "-", line.split or "-"),
+            "-" if line.trainable is None else f"{line.share:.2%}",
+            "-" if line.seconds is None else in_time(line.seconds),
+            "-" if line.stored is None else in_words(line.stored),
+            _change(line),
+        ]
+        for line in results.lines
+    ]
+
+
+def endings(results: Results) -> list[str]:
+    """How the runs ended that did not train to the end, a sentence each."""
+    return [f"{_name(line)}: {_state(line)}" for line in results.lines if _state(line)]
+
+
+def _name(line: Line) -> str:
+    return line.method if line.examples is None else f"{line.method}, {line.examples}"
+
+
+def _state(line: Line) -> str:
+    if line.state == "finished":
+        return ""
+    return f"{line.state}: {line.reason}" if line.reason else line.state
+
+
+def _change(line: Line) -> str:
+    found = line.forgetting
+    if found is None:
+        return "-"
+    unit = "" if found["kind"] == "drift" else " bits"
+    return f"{found['after'] - found['before']:+.2f}{unit}"
+
+
+def _row(line: Line) -> list[str]:
+    return [
+        _name(line),
         "-" if line.score is None else number(line.score),
         interval(line),
         line.split or "-",
@@ -27,7 +66,7 @@ def _row(line: Line) -> list[str]:
         "-" if line.peak is None else in_words(line.peak),
         "-" if line.stored is None else in_words(line.stored),
         _forgotten(line),
-        state,
+        _state(line),
     ]
 
 

@@ -1,0 +1,41 @@
+"""What a command line asks for, as a recipe: `tune`, `compare` and `plan` read their options in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from microtune.cli.pairs import data_of, is_recipe
+from microtune.cli.words import NO_TASK
+from microtune.errors import InputError
+
+if TYPE_CHECKING:
+    from microtune.recipe import Recipe
+
+
+def recipe_of(
+    data: str | None,
+    overrides: list[str] | None,
+    flags: Mapping[str, Any],
+    fields: Mapping[str, Any] | None = None,
+    *,
+    files: dict[str, str] | None = None,
+    leave_out: str = "",
+) -> Recipe:
+    """The recipe of DATA (rows, or a recipe file) under flags, options of the section `data`, and overrides.
+
+    What is None was not asked. files: parallel files that stand for rows; leave_out: a key that a recipe file may have
+    and the command makes for itself.
+    """
+    from microtune import recipe as recipes
+
+    values, assignments = data_of(data, overrides, files)
+    values.pop(leave_out, None)
+    values = recipes.override(values | {key: value for key, value in flags.items() if value is not None}, [])
+    given = {key: value for key, value in (fields or {}).items() if value is not None}
+    if given:
+        values["data"] = (values.get("data") or {}) | given
+    values = recipes.override(values, assignments)
+    if "task" not in values:
+        raise InputError(NO_TASK)
+    return recipes.build(values, where=str(data) if is_recipe(data) else "recipe")
