@@ -11,10 +11,12 @@ from test_load_seq2seq import SPEC as PAIR
 from tiny_runs import SPEC as LLAMA
 from torch import nn
 
+from microtune.adapt.base import make_method
 from microtune.nn.parameters import initialize
 from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.nn.transformer import Transformer
 from microtune.ragged import Ragged
+from microtune.recipe import Choice
 from microtune.run import batched
 from microtune.run.batched import Question, generate_many
 from microtune.run.decoding import Decoding
@@ -110,6 +112,25 @@ def test_an_answer_ends_where_the_positions_do() -> None:
     assert list(generate_many(model, [], max_new_tokens=20, stop_ids=())) == []
 
 
+@pytest.mark.parametrize("method", [{"name": "prompt", "tokens": 5}, {"name": "prefix", "tokens": 5}])
+@pytest.mark.parametrize("name", ["llama", "bart"])
+def test_virtual_tokens_take_their_room(name: str, method: dict[str, Any]) -> None:
+    spec = SPECS[name]
+    model, questions = model_of(spec), questions_of(spec)
+    plain = dict(generate_many(model, questions, max_new_tokens=9, stop_ids=()))
+    torch.manual_seed(0)
+    for _, parameter in make_method(Choice(**method)).attach(model).parameters():
+        torch.nn.init.normal_(parameter)
+    found = dict(generate_many(model, questions, max_new_tokens=9, stop_ids=()))
+    assert [found[i] for i in range(12)] == [alone(model, q, max_new_tokens=9, stop_ids=()) for q in questions]
+    assert found != plain
+    taken, limit = model.output_stack.virtual.count, spec.max_positions
+    assert limit is not None
+    full = [Question([70] * size, questions[0].sources) for size in (3, 57, 59, 64)]
+    ends = dict(generate_many(model, full, max_new_tokens=20, stop_ids=()))
+    assert [len(ends[i]) for i in range(4)] == [max(min(20, limit - taken - size), 0) for size in (3, 57, 59, 64)]
+
+
 def test_rows_that_have_ended_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     model, questions = model_of(LLAMA), questions_of(LLAMA)
     first = dict(generate_many(model, questions, max_new_tokens=12, stop_ids=()))
@@ -134,7 +155,7 @@ def test_a_small_cache_makes_small_batches(monkeypatch: pytest.MonkeyPatch) -> N
     questions = questions_of(LLAMA)
     token = 8 * 2 * 16  # two blocks, keys and values of width 16
     monkeypatch.setattr(batched, "CACHE_BYTES", 3 * 29 * token)
-    pieces = list(batched._batches(LLAMA, questions, dict.fromkeys(range(12), 20)))
+    pieces = list(batched._batches(model_of(LLAMA), questions, dict.fromkeys(range(12), 20)))
     assert sorted(i for piece in pieces for i in piece) == list(range(12))
     assert [len(piece) for piece in pieces] == [3, 3, 3, 3]
     assert all(len(piece) * max(len(questions[i].ids) + 20 for i in piece) <= 3 * 29 for piece in pieces)

@@ -8,13 +8,13 @@ works on groups of one shape. Token for token the answers are those of `generate
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from microtune.nn.heads import VocabularyHead
-from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Cache, Transformer
 from microtune.ragged import Ragged
 from microtune.run.decoding import Decoding
@@ -25,10 +25,32 @@ CACHE_BYTES = 256_000_000  # keys and values of a batch
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What an answer is generated from: ids of the output stack, and what the encoder of an encoder-decoder reads."""
+    """What an answer is generated from: ids of the output stack, and what the encoder of an encoder-decoder reads.
+
+    stops: ids that end this answer, beside those that end every one.
+    """
 
     ids: Sequence[int]
     sources: Sequence[int] = ()
+    stops: Sequence[int] = ()
+
+
+class Reader(Protocol):
+    """What scores the next token: `[rows that go on, V]`, of a batch whose rows are these questions.
+
+    questions: indexes, of all rows of the batch; live: which of the rows bring tokens; ends: their last tokens, [R].
+    """
+
+    def __call__(
+        self,
+        inputs: Ragged,
+        ends: Tensor,
+        cache: Cache,
+        sources: Ragged | None,
+        *,
+        questions: Sequence[int],
+        live: Sequence[int],
+    ) -> Tensor: ...
 
 
 @torch.inference_mode()
@@ -39,103 +61,120 @@ def generate_many(
     max_new_tokens: int,
     stop_ids: Sequence[int],
     asked: Decoding | None = None,
+    reader: Reader | None = None,
 ) -> Iterator[tuple[int, list[int]]]:
     """(index, new ids) of every question, a batch at a time, the shortest first; stop ids are not given.
 
-    asked: what the model's files ask of its decoder. A row ends where the positions of the model do.
+    stop_ids: of all questions; asked: what the model's files ask of its decoder; reader: in place of the model's own
+    pass and head. A row ends where the positions of the model do, of which virtual tokens take some.
     """
-    assert isinstance(model.head, VocabularyHead)
     model.eval()
-    limit = model.spec.max_positions
+    limit, taken = model.spec.max_positions, model.output_stack.virtual.count
     room = {
-        i: max_new_tokens if limit is None else min(max_new_tokens, limit - len(q.ids)) for i, q in enumerate(questions)
+        i: max_new_tokens if limit is None else min(max_new_tokens, limit - taken - len(q.ids))
+        for i, q in enumerate(questions)
     }
-    for piece in _batches(model.spec, questions, room):
-        found = _Writing(model, [questions[i] for i in piece], [room[i] for i in piece], frozenset(stop_ids), asked)
-        yield from zip(piece, found.answers(), strict=True)
+    for piece in _batches(model, questions, room):
+        rows = [
+            _Row(list(map(int, questions[i].ids)), room[i], frozenset([*stop_ids, *questions[i].stops])) for i in piece
+        ]
+        sources = [questions[i].sources for i in piece]
+        writing = _Writing(model, rows, Ragged.from_lists(sources) if len(sources[0]) else None, asked)
+        yield from zip(piece, writing.answers(reader or _own(model), piece), strict=True)
+
+
+def _own(model: Transformer) -> Reader:
+    assert isinstance(model.head, VocabularyHead)
+
+    def read(
+        inputs: Ragged,
+        ends: Tensor,
+        cache: Cache,
+        sources: Ragged | None,
+        *,
+        questions: Sequence[int],
+        live: Sequence[int],
+    ) -> Tensor:
+        scores: Tensor = model.head(model(inputs, readout=ends, cache=cache, sources=sources))
+        return scores
+
+    return read
+
+
+@dataclass
+class _Row:
+    """One answer in the making: what the model reads next of it (nothing once it has ended), and what is written."""
+
+    next: list[int]
+    room: int
+    stops: frozenset[int]
+    new: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.written = list(self.next)
+        if self.room < 1:
+            self.next = []
+
+    def take(self, chosen: int) -> None:
+        """Write one id, or end."""
+        self.next = []
+        if chosen not in self.stops:
+            self.new.append(chosen)
+            self.written.append(chosen)
+            self.next = [chosen] if len(self.new) < self.room else []
 
 
 class _Writing:
     """One batch of answers in the making."""
 
     def __init__(
-        self,
-        model: Transformer,
-        questions: Sequence[Question],
-        room: Sequence[int],
-        stops: frozenset[int],
-        asked: Decoding | None,
+        self, model: Transformer, rows: Sequence[_Row], sources: Ragged | None, asked: Decoding | None
     ) -> None:
-        self.model, self.room, self.stops, self.asked = model, room, stops, asked
+        self.rows, self.sources, self.asked = rows, sources, asked
         self.device = next(model.parameters()).device
-        totals = [len(q.ids) + more for q, more in zip(questions, room, strict=True)]
-        self.cache = Cache(model.spec, len(questions), max(totals), torch.tensor(totals, device=self.device))
-        self.next = [
-            [int(i) for i in q.ids] for q in questions
-        ]  # what the model reads next of each row; nothing once it has ended
-        self.written = [list(ids) for ids in self.next]
-        self.new: list[list[int]] = [[] for _ in questions]
-        self.sources = Ragged.from_lists([q.sources for q in questions]) if len(questions[0].sources) else None
+        totals = [len(row.next) + row.room for row in rows]
+        capacity = model.output_stack.virtual.count + max(totals)
+        self.cache = Cache(model.spec, len(rows), capacity, torch.tensor(totals, device=self.device))
 
-    def answers(self) -> list[list[int]]:
+    def answers(self, reader: Reader, questions: Sequence[int]) -> list[list[int]]:
         """Go on until every row has ended."""
-        live = [row for row, room in enumerate(self.room) if room > 0]
-        self.next = [ids if row in set(live) else [] for row, ids in enumerate(self.next)]
-        step = 0
-        while live:
-            scores = self._scores()
-            live = [
-                row
-                for row, chosen in zip(live, self._chosen(scores, live, step), strict=True)
-                if self._take(row, chosen)
-            ]
-            step += 1
-        return self.new
-
-    def _scores(self) -> Tensor:
-        """`[rows that go on, V]`."""
-        inputs = Ragged.from_lists(self.next).to(self.device)
-        ends = (inputs.lengths.cumsum(0) - 1)[inputs.lengths > 0]
-        sources = None if self.sources is None else self.sources.to(self.device)
-        hidden = self.model(inputs, readout=ends, cache=self.cache, sources=sources)
-        self.sources = None
-        scores: Tensor = self.model.head(hidden)
-        return scores.float()
+        step, sources = 0, None if self.sources is None else self.sources.to(self.device)
+        while live := [place for place, row in enumerate(self.rows) if row.next]:
+            inputs = Ragged.from_lists([row.next for row in self.rows]).to(self.device)
+            ends = (inputs.lengths.cumsum(0) - 1)[inputs.lengths > 0]
+            scores = reader(inputs, ends, self.cache, sources, questions=questions, live=live).float()
+            for place, chosen in zip(live, self._chosen(scores, live, step), strict=True):
+                self.rows[place].take(chosen)
+            step, sources = step + 1, None
+        return [row.new for row in self.rows]
 
     def _chosen(self, scores: Tensor, live: Sequence[int], step: int) -> list[int]:
+        rows = [self.rows[place] for place in live]
         if self.asked is not None:
-            for place, row in enumerate(live):
-                banned = self.asked.banned(self.written[row])
+            for place, row in enumerate(rows):
+                banned = self.asked.banned(row.written)
                 if banned:
                     scores[place, banned] = float("-inf")
         best: list[int] = scores.argmax(-1).tolist()
         if self.asked is None:
             return best
-        forced = [self.asked.forced(step, self.room[row]) for row in live]
+        forced = [self.asked.forced(step, row.room) for row in rows]
         return [b if f is None else f for b, f in zip(best, forced, strict=True)]
 
-    def _take(self, row: int, chosen: int) -> bool:
-        """Write one id; whether the row goes on."""
-        if chosen not in self.stops:
-            self.new[row].append(chosen)
-            self.written[row].append(chosen)
-        goes_on = chosen not in self.stops and len(self.new[row]) < self.room[row]
-        self.next[row] = [chosen] if goes_on else []
-        return goes_on
 
-
-def _batches(spec: ModelSpec, questions: Sequence[Question], room: dict[int, int]) -> Iterator[list[int]]:
+def _batches(model: Transformer, questions: Sequence[Question], room: dict[int, int]) -> Iterator[list[int]]:
     """Indexes of questions, those of one length together, as many as the cache may hold."""
-    stack = spec.output_stack
+    stack, ahead = model.spec.output_stack, model.output_stack.virtual.count
     token = 8 * stack.num_layers * stack.kv_heads * stack.head_size  # keys and values in float32
     piece: list[int] = []
     capacity = read = 0
     for i in sorted(room, key=lambda i: (len(questions[i].ids), len(questions[i].sources))):
-        capacity = max(capacity, len(questions[i].ids) + room[i])
+        own = ahead + len(questions[i].ids) + room[i]
+        capacity = max(capacity, own)
         read = max(read, len(questions[i].sources))
         if piece and (len(piece) == ROWS or (len(piece) + 1) * (capacity + read) * token > CACHE_BYTES):
             yield piece
-            piece, capacity, read = [], len(questions[i].ids) + room[i], len(questions[i].sources)
+            piece, capacity, read = [], own, len(questions[i].sources)
         piece.append(i)
     if piece:
         yield piece

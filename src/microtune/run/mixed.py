@@ -21,6 +21,7 @@ from microtune.nn.grouped import GroupedLinear, Turns, stream_of
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.transformer import Cache
 from microtune.ragged import Ragged
+from microtune.run.batched import Question, generate_many
 from microtune.run.evaluate import EVALUATION_TOKENS
 from microtune.run.load import Model, whole_characters
 from microtune.run.onto import Adapter
@@ -193,33 +194,35 @@ class Mixed:
         new = self.continued_ids(prompts, owners, max_new_tokens) if len(prompts) else []
         return ["".join(whole_characters(ids, self.model(name).text)) for ids, name in zip(new, owners, strict=True)]
 
-    @torch.inference_mode()
     def continued_ids(self, prompts: Sequence[Sequence[int]], owners: Owners, max_new_tokens: int) -> list[list[int]]:
         """The likeliest new ids after each prompt of a decoder, up to a stop id; a row that is done costs nothing."""
-        device, limit = self.device, self.base.spec.max_positions
-        ids = self.base.checked(prompts)
-        room = [max_new_tokens if limit is None else min(max_new_tokens, limit - len(row)) for row in ids]
-        for prompt, left in zip(ids, room, strict=True):
-            if left < 1:
-                raise InputError(f"The prompt has {len(prompt)} tokens, but the model has {limit} positions.")
+        limit, ids = self.base.spec.max_positions, self.base.checked(prompts)
+        full = next((row for row in ids if limit is not None and len(row) >= limit), None)
+        if full is not None:
+            raise InputError(f"The prompt has {len(full)} tokens, but the model has {limit} positions.")
         heads = [self.vocabulary_head(name) for name in owners]
-        stops = [set(self.model(name).text.stop_ids) for name in owners]
-        totals = torch.tensor([len(row) + left for row, left in zip(ids, room, strict=True)])
-        cache = Cache(self.base.spec, len(ids), int(totals.max()), totals.to(device))
-        cache.lengths = cache.lengths.to(device)
-        new: list[list[int]] = [[] for _ in ids]
-        while any(ids):
-            live = [row for row, waiting in enumerate(ids) if waiting]
-            inputs = Ragged.from_lists(ids).to(device)
-            hidden = self.hidden(owners, inputs, cache=cache)
-            last = hidden[(inputs.starts + inputs.lengths - 1)[live]]
-            ids = [[] for _ in ids]
-            for row, best in zip(live, _likeliest([heads[row] for row in live], last), strict=True):
-                if best in stops[row]:
-                    continue
-                new[row].append(best)
-                ids[row] = [best] if len(new[row]) < room[row] else []
-        return new
+
+        def read(
+            inputs: Ragged,
+            ends: Tensor,
+            cache: Cache,
+            sources: Ragged | None,
+            *,
+            questions: Sequence[int],
+            live: Sequence[int],
+        ) -> Tensor:
+            states = self.hidden([owners[i] for i in questions], inputs, readout=ends, cache=cache)
+            return _scores([heads[questions[place]] for place in live], states)
+
+        found = generate_many(
+            self.base.network,
+            [Question(row, stops=self.model(name).text.stop_ids) for row, name in zip(ids, owners, strict=True)],
+            max_new_tokens=max_new_tokens,
+            stop_ids=(),
+            reader=read,
+        )
+        new = dict(found)
+        return [new[i] for i in range(len(ids))]
 
     @property
     def device(self) -> torch.device:
@@ -231,10 +234,10 @@ class Mixed:
         return self.base if name is None else self.adapters[name].model
 
 
-def _likeliest(heads: Sequence[VocabularyHead], states: Tensor) -> list[int]:
-    """The id that each row's head finds most likely for its state `[R, D]`; rows with one head pass it together."""
-    best = torch.zeros(len(heads), dtype=torch.int64, device=states.device)
+def _scores(heads: Sequence[VocabularyHead], states: Tensor) -> Tensor:
+    """What each row's head says of its state `[R, D]`: `[R, V]`; rows with one head pass it together."""
+    found: dict[int, Tensor] = {}
     for head in dict.fromkeys(heads):
         rows = [i for i, own in enumerate(heads) if own is head]
-        best[rows] = head(states[rows]).float().argmax(-1)
-    return [int(number) for number in best]
+        found |= dict(zip(rows, head(states[rows]), strict=True))
+    return torch.stack([found[i] for i in range(len(heads))])
