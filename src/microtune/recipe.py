@@ -102,6 +102,9 @@ class Data(Section):
     folder: str | None = Field(default=None, description="folder that relative paths of `sources` start from")
     sources: list[Source] = Field(default_factory=list, description="a pretraining corpus")
     block_size: int = Field(default=256, ge=8, description="tokens of one row in language modelling")
+    cache: str | None = Field(
+        default=None, description="folder for the tokens of a corpus, which several runs share; default: in the run"
+    )
 
 
 class Train(Section):
@@ -145,6 +148,9 @@ class Train(Section):
     checkpoint_steps: int = Field(default=0, ge=0, description="checkpoint every so many steps; 0: once per epoch")
     cache: bool = Field(
         default=True, description="keep the outputs of a frozen trunk from the first epoch for the others"
+    )
+    compile: bool = Field(
+        default=False, description="compile the blocks of a model that is pretrained on a GPU; takes half a minute"
     )
     max_steps: int = Field(default=0, ge=0, description="stop early, for trying things out; 0: no")
     threads: int = Field(default=0, ge=0, description="CPU threads; 0: as torch decides")

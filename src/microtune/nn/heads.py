@@ -18,6 +18,7 @@ from microtune.nn.layers import ACTIVATIONS, dropout, make_norm
 from microtune.nn.spec import LabelHeadKind, ModelSpec
 
 CHUNK_ELEMENTS = 8_000_000  # logits that exist at one time, 32 MB in float32; half as many cost a fifth of the rate
+CHUNK_ELEMENTS_GPU = 16 * CHUNK_ELEMENTS  # each chunk is a dozen launches, whatever its size
 
 
 class HeadTransform(nn.Module):
@@ -120,7 +121,8 @@ class VocabularyHead(nn.Module):
 
     def chunk_rows(self) -> int:
         """How many rows of logits exist at one time."""
-        return max(16, CHUNK_ELEMENTS // self.out.weight.shape[0])
+        weight = self.out.weight
+        return max(16, (CHUNK_ELEMENTS_GPU if weight.is_cuda else CHUNK_ELEMENTS) // weight.shape[0])
 
     @property
     def first_added(self) -> int:

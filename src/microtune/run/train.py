@@ -174,9 +174,9 @@ class Training:
         """The summed loss of one micro-batch, whose items have the indexes `piece`."""
         with autocast(self.device, self.precision):
             trunk = None if self.trunk is None else self.trunk.states(batch, piece)
-            hidden = self.model(
-                batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types, trunk=trunk
-            )
+            every = len(batch.readout) == len(batch.inputs.values)  # each token is read: nothing to select
+            readout = None if every and trunk is None else batch.readout
+            hidden = self.model(batch.inputs, readout=readout, sources=batch.sources, types=batch.types, trunk=trunk)
             loss, _ = self.task.loss(self.model.head, hidden, batch)
         return loss
 
