@@ -32,7 +32,8 @@ def loop(q: Tensor, k: Tensor, v: Tensor, packed: Packed, scale: float, window: 
     (left, right), outputs = packed.window(window), []
     assert (int(packed.queries[-1]), int(packed.keys[-1])) == (len(q), len(k))
     bounds = (packed.queries.tolist(), packed.keys.tolist())
-    assert packed.longest == tuple(max(b - a for a, b in pairwise(ends)) for ends in bounds)
+    queries, keys = (max(b - a for a, b in pairwise(ends)) for ends in bounds)
+    assert packed.longest == (max(queries, 2), keys)
     for i in range(len(packed.queries) - 1):
         own, seen = (slice(ends[i], ends[i + 1]) for ends in bounds)
         repeats = q.shape[1] // k.shape[1]

@@ -28,7 +28,7 @@ class Packed:
 
     queries: Tensor  # [B + 1] int32: where the queries of each sequence begin
     keys: Tensor  # [B + 1] int32
-    longest: tuple[int, int]  # queries and keys of one sequence at most
+    longest: tuple[int, int]  # queries and keys that no sequence has more of
     tokens: int  # queries in all
     causal: bool
     key_order: Tensor | None = None  # [M] place -> stored key; None where they stand end to end
@@ -54,11 +54,14 @@ def fits(dtype: torch.dtype, width: int) -> bool:
 
 
 def pack(query_lengths: Tensor, key_lengths: Tensor, tokens: int, key_order: Tensor | None, *, causal: bool) -> Packed:
-    """From the lengths `[B]` of queries and keys; tokens: queries in all."""
+    """From the lengths `[B]` of queries and keys; tokens: queries in all.
+
+    The kernel has a way of its own for one query each, in which no sequence may have none: so it is told of two.
+    """
     longest = torch.stack((query_lengths.max(), key_lengths.max())).tolist() if len(query_lengths) else (0, 0)
     ends = (F.pad(lengths.cumsum(0), (1, 0)).to(torch.int32) for lengths in (query_lengths, key_lengths))
     queries, keys = ends
-    return Packed(queries, keys, (longest[0], longest[1]), tokens, causal, key_order)
+    return Packed(queries, keys, (max(longest[0], 2), longest[1]), tokens, causal, key_order)
 
 
 def flash(
