@@ -109,7 +109,7 @@ def make_training(
             recipe.train.precision,
             device,
             width=network.spec.hidden_size,
-            rows=recipe.train.micro_tokens or micro_tokens(network.spec),
+            rows=recipe.train.micro_tokens or micro_tokens(network.spec, device=device),
             ragged=False,
         ),
     )
