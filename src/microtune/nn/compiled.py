@@ -36,7 +36,8 @@ class CompiledBlock:
         attention = self.block.attention  # what all blocks share is made once, and not inside what is compiled
         if attention.theta is not None:
             attention.angles(flow.layout, flow.positions, _computed(x))
-        flow.layout.mask(0, attention.window, _computed(x))
+        if flow.layout.packed is None:
+            flow.layout.mask(0, attention.window, _computed(x))
         return self.run(self.block, x, flow)
 
 
@@ -57,7 +58,10 @@ def compiled(network: Transformer) -> Iterator[None]:
 
 def _uniform(flow: Flow, tokens: int) -> bool:
     """Whether all rows have one length."""
-    return len(flow.layout.groups) == 1 and flow.layout.query_order is None
+    layout = flow.layout
+    if layout.packed is not None:
+        return layout.packed.longest[0] * len(flow.lengths) == tokens
+    return len(layout.groups) == 1 and layout.query_order is None
 
 
 def _computed(x: Tensor) -> torch.dtype:

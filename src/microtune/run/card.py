@@ -17,6 +17,11 @@ from microtune.tasks.base import Task
 from microtune.tasks.classification import Classification
 from microtune.version import __version__
 
+LEARNT_FROM = {
+    "causal": "one token after the other (causal language modelling)",
+    "masked": "tokens hidden among the others (masked language modelling)",
+}
+NO_BITS = "The model sees both sides of what it guesses, so bits per byte are not defined for it."
 DECISIONS = 20  # more of them than this are left to metrics.jsonl
 
 
@@ -95,8 +100,8 @@ def write_base_card(path: Path, recipe: Recipe, scores: Mapping[str, Any], facts
     hours = facts["seconds"] / 3600
     lines = [
         f"A base model of {facts['parameters']:,} parameters, pretrained by microtune {__version__} from nothing:",
-        f"{facts['tokens']:,} tokens in {facts['steps']:,} steps, {hours:.1f} hours. Learnt from one token after the",
-        "other (causal language modelling), never tuned to follow instructions.",
+        f"{facts['tokens']:,} tokens in {facts['steps']:,} steps, {hours:.1f} hours. Learnt from",
+        f"{LEARNT_FROM[recipe.task.options.get('objective', 'causal')]}, never tuned to follow instructions.",
         "",
         "| source | language | tokens | passes planned |",
         "|---|---|---|---|",
@@ -107,12 +112,24 @@ def write_base_card(path: Path, recipe: Recipe, scores: Mapping[str, Any], facts
     planned = sum(s["tokens"] * s["epochs"] for s in facts["sources"]) * recipe.train.epochs
     share = min(facts["tokens"] / planned, 1.0) if planned else 0.0
     lines += ["", f"Of the passes planned, {share:.0%} of the tokens were seen, drawn from all sources alike.", ""]
-    lines += ["| held-out text | bits per byte | 95 % interval | perplexity per token |", "|---|---|---|---|"]
-    for name, score in scores.items():
-        low, high = score["intervals"].get("bits_per_byte", (float("nan"), float("nan")))
-        value, perplexity = score["values"]["bits_per_byte"], score["values"]["perplexity"]
-        lines.append(f"| {_plain(name)} | {value:.3f} | {low:.3f} to {high:.3f} | {perplexity:.1f} |")
+    lines += _held_out(scores)
     write_text(path, "\n".join([*lines, ""]))
+
+
+def _held_out(scores: Mapping[str, Any]) -> list[str]:
+    """Bits per byte, or what stands for them where an objective hides tokens: the loss and the share guessed right."""
+    names = ("bits_per_byte", "perplexity")
+    if any(names[0] not in score["values"] for score in scores.values()):
+        names = ("loss", next((n for s in scores.values() for n in s["values"] if n.endswith("_accuracy")), "loss"))
+    words = {"bits_per_byte": "bits per byte", "perplexity": "perplexity per token"}
+    first, second = (words.get(name, name.replace("_", " ")) for name in names)
+    lines = [f"| held-out text | {first} | 95 % interval | {second} |", "|---|---|---|---|"]
+    for name, score in scores.items():
+        low, high = score["intervals"].get(names[0], (float("nan"), float("nan")))
+        value, other = (score["values"][n] for n in names)
+        shown = f"{other:.1f}" if names[1] == "perplexity" else f"{other:.3f}"
+        lines.append(f"| {_plain(name)} | {value:.3f} | {low:.3f} to {high:.3f} | {shown} |")
+    return lines if names[0] == "bits_per_byte" else [*lines, "", f"{NO_BITS} What is hidden never changes."]
 
 
 def _plain(text: str) -> str:

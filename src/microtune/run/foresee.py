@@ -22,6 +22,7 @@ from microtune.nn.fused import fast_form
 from microtune.recipe import Recipe
 from microtune.run import pretrain as pretraining
 from microtune.run import tune as tuning
+from microtune.run.objective import fitting, make_items, pretraining_task
 from microtune.run.pace import Pace, plan_pace
 from microtune.run.plan import MemoryPlan, limit_of, plan_memory
 from microtune.run.train import Training
@@ -70,11 +71,12 @@ def _plan_pretraining(recipe: Recipe) -> Forecast:
         torch.set_num_threads(recipe.train.threads)
     samples = [_sample(recipe, number) for number in range(len(recipe.data.sources))]
     ready, size = pretraining.named_tokenizer(recipe)
-    tokenizer = train_bpe([text for text, _ in samples], size) if ready is None else ready
+    task = pretraining_task(recipe)
+    tokenizer = fitting(train_bpe([text for text, _ in samples], size) if ready is None else ready, task)
     stores: list[Any] = [_Estimated.of(tokenizer, text, share) for text, share in samples]
     blocks = Blocks(stores, [s.epochs for s in recipe.data.sources], recipe.data.block_size, recipe.seed)
     network = pretraining.build_network(recipe, tokenizer)
-    training = pretraining.make_training(recipe, network, blocks, _decide)
+    training = pretraining.make_training(recipe, network, make_items(recipe, task, blocks, tokenizer), _decide)
     memory = plan_memory(training, {}, [], limit_of(training))
     training.compute_at_once(memory.micro_tokens)
     note = "The number of tokens is estimated from the beginning of every source."

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from microtune.adapt.base import make_method
+from microtune.data.batches import Items
 from microtune.data.corpus import Blocks, documents, sample_texts, source_key, tokenise
 from microtune.data.sources import Row
 from microtune.data.store import RaggedStore, content_key
@@ -33,11 +34,11 @@ from microtune.run.folder import RunFolder
 from microtune.run.hashes import file_hash
 from microtune.run.invariants import check_rates, check_tied
 from microtune.run.models import SAVED, save_base
+from microtune.run.objective import fitting, make_items, pretraining_task
 from microtune.run.plan import fitted
 from microtune.run.session import Choice, Scored, Stage, run_training
 from microtune.run.train import Step, Training, micro_tokens
 from microtune.tasks.base import Encoded
-from microtune.tasks.language_modelling import LanguageModelling
 
 TOKENIZER_CHARACTERS = 30_000_000
 HELD_OUT_CHARACTERS = 200_000
@@ -53,15 +54,17 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
     if not recipe.data.sources:
         raise InputError("recipe: data.sources is missing: the files that the model shall learn from.")
     cache = folder.path / "cache" if recipe.data.cache is None else Path(recipe.data.cache)
+    task = pretraining_task(recipe)
     yield Stage("tokenizer")
-    tokenizer = _tokenizer(recipe, cache)
+    tokenizer = fitting(_tokenizer(recipe, cache), task)
     stores = []
     for number, source in enumerate(recipe.data.sources):
         yield Stage("tokenise", number, len(recipe.data.sources), "sources")
         stores.append(_store(recipe, source, tokenizer, cache))
     blocks = Blocks(stores, [s.epochs for s in recipe.data.sources], recipe.data.block_size, recipe.seed)
+    items = make_items(recipe, task, blocks, tokenizer, stores, folder)
     network = build_network(recipe, tokenizer)
-    training = make_training(recipe, network, blocks, folder.remembered)
+    training = make_training(recipe, network, items, folder.remembered)
     training.compute_at_once(folder.remembered("micro_tokens", lambda: fitted(training, {}, [])))
     total, _ = count_parameters(network)
     yield Stage(f"train {total / 1e6:.1f} M parameters on {len(blocks)} blocks", 0, training.total_steps, "steps")
@@ -98,9 +101,9 @@ def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
 
 
 def make_training(
-    recipe: Recipe, network: Transformer, blocks: Blocks, remembered: Callable[[str, Callable[[], Any]], Any]
+    recipe: Recipe, network: Transformer, items: Items, remembered: Callable[[str, Callable[[], Any]], Any]
 ) -> Training:
-    """The training of a network on blocks; remembered: as for `tune.get_ready`."""
+    """The training of a network on blocks or what was made of them; remembered: as for `tune.get_ready`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     precision = remembered(
@@ -116,10 +119,10 @@ def make_training(
     method = make_method(recipe.method)
     return Training(
         network,
-        LanguageModelling(block_size=recipe.data.block_size),
+        pretraining_task(recipe),
         method,
         method.attach(network),
-        blocks,
+        items,
         recipe.train,
         seed=recipe.seed,
         precision=precision,
@@ -177,7 +180,7 @@ def _hash(recipe: Recipe, source: Source) -> str:
 
 
 def _held_out(recipe: Recipe, network: Transformer, tokenizer: Tokenizer, training: Training) -> Iterator[Scored]:
-    """Bits per byte of every source that names held-out text, on at most 200,000 characters of each."""
+    """Scores of every source that names held-out text, on at most 200,000 characters of each."""
     for source in recipe.data.sources:
         if not source.held_out:
             continue
@@ -188,7 +191,7 @@ def _held_out(recipe: Recipe, network: Transformer, tokenizer: Tokenizer, traini
             room -= len(text)
             if room <= 0:
                 break
-        task = LanguageModelling(text_field="text", block_size=recipe.data.block_size)
+        task = pretraining_task(recipe).model_copy(update={"text_field": "text"})
         encoded: Encoded = task.encode_all(rows, tokenizer, recipe.data.block_size, training=False)
         score = evaluate_items(network, task, encoded, precision="float32")
         name = source_name(source)

@@ -120,7 +120,10 @@ class Training:
                     break
 
     def _begin(self, epoch: int) -> None:
-        """What joins in this epoch; on from the middle of it after a resume, too."""
+        """What joins in this epoch, or changes; on from the middle of it after a resume, too."""
+        begin = getattr(self.items, "begin", None)  # of items that are made anew for every epoch
+        if begin is not None:
+            begin(epoch)
         if self.attachment.schedule:
             self.unfreezing.begin(epoch)
             self.movement.begin(self.unfreezing.since(epoch), self.step)
