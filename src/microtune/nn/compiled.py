@@ -22,7 +22,9 @@ BACKEND = "inductor"
 class CompiledBlock:
     """What stands in for `Block.forward` of one block."""
 
-    def __init__(self, block: Block, run: Callable[[Block, Tensor, Flow], Tensor], shapes: set[tuple[int, int]]) -> None:
+    def __init__(
+        self, block: Block, run: Callable[[Block, Tensor, Flow], Tensor], shapes: set[tuple[int, int]]
+    ) -> None:
         self.block, self.run, self.shapes = block, run, shapes
 
     def __call__(self, x: Tensor, flow: Flow) -> Tensor:
@@ -48,7 +50,7 @@ def compiled(network: Transformer) -> Iterator[None]:
     shapes: set[tuple[int, int]] = set()
     blocks = [module for module in network.modules() if isinstance(module, Block)]
     for block in blocks:
-        block.forward = CompiledBlock(block, run, shapes)  # type: ignore[method-assign, assignment]
+        block.forward = CompiledBlock(block, run, shapes)  # type: ignore[method-assign]
     try:
         yield
     finally:
