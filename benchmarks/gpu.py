@@ -365,7 +365,7 @@ def show_profile(title: str, side: Any, device: torch.device) -> None:
     events = seen.key_averages()
     starts = sum(event.count for event in events if event.key.startswith(("cudaLaunchKernel", "cuLaunchKernel")))
     print(f"\n### {title}: {starts / (WARM + 1):.0f} kernels a step\n")
-    for sort in ("self_cuda_time_total", "self_cpu_time_total")[device.type != "cuda" :]:
+    for sort in ("self_device_time_total", "self_cpu_time_total")[device.type != "cuda" :]:
         print(events.table(sort_by=sort, row_limit=18, max_name_column_width=60))
 
 
