@@ -152,6 +152,9 @@ class Train(Section):
     compile: bool = Field(
         default=False, description="compile the blocks of a model that is pretrained on a GPU; takes half a minute"
     )
+    minutes: float | None = Field(
+        default=None, gt=0, description="end after so many minutes of steps; the schedule then follows the clock"
+    )
     max_steps: int = Field(default=0, ge=0, description="stop early, for trying things out; 0: no")
     threads: int = Field(default=0, ge=0, description="CPU threads; 0: as torch decides")
 

@@ -81,6 +81,7 @@ class Training:
         self.micro_tokens = settings.micro_tokens or micro_tokens(model.spec, attachment.cut, self.device)
         self.skip_broken = False  # a step whose loss is no number: left out, instead of an error
         self.step = 0
+        self.seconds = 0.0  # of all steps so far
         self.steps_per_epoch, self.total_steps = step_counts(settings, len(items))
         self.optimizers = Optimizers(attachment, settings, method, self.total_steps)
         self.movement = Movement(model, attachment)
@@ -109,15 +110,30 @@ class Training:
                     raise not_finite(self, batch, loss, norm)
                 if not broken:
                     self.movement.see_gradients(max(self.sizes[i] for piece in batch for i in piece))
-                lr = 0.0 if broken else self.optimizers.step(self.step)
+                lr = 0.0 if broken else self.optimizers.step(self.place_in_schedule)
                 self.step += 1
                 self.movement.check(self.step, lr)
                 now = time.perf_counter()
                 done = self.step / self.steps_per_epoch
+                self._count(now - last)
                 yield Step(self.step, done, loss, lr, norm, tokens, supervised, now - last)
                 last = time.perf_counter()
                 if self.step >= self.total_steps:
                     break
+
+    @property
+    def place_in_schedule(self) -> int:
+        """The step that the schedule is asked for: the current one, or as far as the clock of `train.minutes` is."""
+        if self.settings.minutes is None:
+            return self.step
+        planned = self.optimizers.total_steps
+        return min(max(self.step, int(self.seconds / (60 * self.settings.minutes) * planned)), planned - 1)
+
+    def _count(self, seconds: float) -> None:
+        """Note the time of a step; where it was the last that `train.minutes` allows, the run ends with it."""
+        self.seconds += seconds
+        if self.settings.minutes is not None and self.seconds >= 60 * self.settings.minutes:
+            self.total_steps = min(self.step, self.total_steps)
 
     def _begin(self, epoch: int) -> None:
         """What joins in this epoch, or changes; on from the middle of it after a resume, too."""
@@ -194,7 +210,8 @@ class Training:
         tensors, plain = self.optimizers.state(copies=copies)
         weights = self.attachment.state() if copies else {n: p.detach() for n, p in self.attachment.parameters()}
         tensors |= {f"weights.{name}": value for name, value in weights.items()}
-        return tensors, {"step": self.step, "optimizers": plain, "frozen": self.movement.frozen}
+        where = {"step": self.step, "seconds": self.seconds}
+        return tensors, {**where, "optimizers": plain, "frozen": self.movement.frozen}
 
     def load_state(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """Put a saved state back; refused where the frozen weights are not those it was made with."""
@@ -209,6 +226,7 @@ class Training:
         moments = {k: v for k, v in tensors.items() if not k.startswith("weights.")}
         self.optimizers.load_state(moments, plain["optimizers"])
         self.step = self.movement.steps = int(plain["step"])
+        self.seconds = float(plain.get("seconds", 0.0))
 
 
 def step_counts(settings: Train, rows: int) -> tuple[int, int]:
