@@ -8,11 +8,11 @@ from tokenizers import processors
 from microtune.data.text import Tokenizer
 
 
-def framing(tokenizer: Tokenizer) -> Tokenizer:
+def framing(tokenizer: Tokenizer, *, opened: bool = True) -> Tokenizer:
     """A copy that puts the marks of a document around every text: bos (or cls) before it, eos (or sep) behind it.
 
-    So a classifier later reads a text as the encoder has learnt it. A tokenizer that puts something there already
-    keeps doing so.
+    So whoever tunes the model later reads a text as its encoder has learnt it. A tokenizer that puts something there
+    already keeps doing so. opened: whether a mark stands before a text (T5 has none).
     """
     special = dict(tokenizer.special)
     for one, other in (("bos", "cls"), ("eos", "sep")):
@@ -21,7 +21,7 @@ def framing(tokenizer: Tokenizer) -> Tokenizer:
             special |= {one: token, other: token}
     backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     if not backend.num_special_tokens_to_add(False):
-        first, last = special.get("bos", ""), special.get("eos", "")
+        first, last = special.get("bos", "") if opened else "", special.get("eos", "")
         marks = dict.fromkeys(token for token in (first, last) if token)
         backend.post_processor = processors.TemplateProcessing(
             single=[piece for piece in (first, "$A", last) if piece],

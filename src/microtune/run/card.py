@@ -20,6 +20,8 @@ from microtune.version import __version__
 LEARNT_FROM = {
     "causal": "one token after the other (causal language modelling)",
     "masked": "tokens hidden among the others (masked language modelling)",
+    "span-denoising": "texts with spans cut out, which it writes down (span denoising)",
+    "infilling": "texts with spans hidden, which it writes out whole (text infilling)",
 }
 NO_BITS = "The model sees both sides of what it guesses, so bits per byte are not defined for it."
 DECISIONS = 20  # more of them than this are left to metrics.jsonl

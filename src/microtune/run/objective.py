@@ -19,7 +19,7 @@ from microtune.run.disk import explained
 from microtune.run.folder import RunFolder
 from microtune.run.prepare import make_task
 from microtune.tasks.language_modelling import LanguageModelling
-from microtune.tasks.objectives import UNITS, check_shape, hidden_items
+from microtune.tasks.objectives import UNITS, check_shape, hidden_items, positions_for
 
 BY_CHARACTER = (
     "jieba is not installed, so Chinese is hidden character by character, not in whole words; "
@@ -34,13 +34,30 @@ def pretraining_task(recipe: Recipe) -> LanguageModelling:
     if not isinstance(task, LanguageModelling):
         raise InputError(f"recipe: task is {recipe.task.name}, but a model is pretrained by language-modelling.")
     if recipe.model.spec is not None:
-        check_shape(ModelSpec.from_dict({"vocab_size": LONGEST, **recipe.model.spec}), task.objective)
+        spec = ModelSpec.from_dict({"vocab_size": LONGEST, **recipe.model.spec})
+        check_shape(spec, task.objective)
+        needed, known = positions_for(task.objective, recipe.data.block_size), spec.max_positions
+        if known is not None and needed > known:
+            raise InputError(
+                f"recipe: data.block_size {recipe.data.block_size} needs {needed} positions, but model.spec has "
+                f"{known}; lower the one or raise max_positions."
+            )
     return task
 
 
 def fitting(tokenizer: Tokenizer, task: LanguageModelling) -> Tokenizer:
     """The tokenizer as a model of this objective needs it: an encoder reads texts between the marks of a document."""
-    return tokenizer if task.objective == "causal" else framing(tokenizer)
+    return tokenizer if task.objective == "causal" else framing(tokenizer, opened=task.objective != "span-denoising")
+
+
+def token_ids(tokenizer: Tokenizer, task: LanguageModelling) -> dict[str, int | None]:
+    """What config.json says of special tokens, by which transformers begins and ends a text."""
+    ids = {f"{name}_token_id": tokenizer.id(name) for name in ("bos", "eos", "pad", "cls", "sep")}
+    starts = {"span-denoising": "pad", "infilling": "eos"}
+    if task.objective in starts:
+        ids |= {"decoder_start_token_id": tokenizer.id(starts[task.objective])}
+        ids |= {"forced_bos_token_id": None, "forced_eos_token_id": ids["eos_token_id"]}
+    return {name: i for name, i in ids.items() if i is not None or name.startswith("forced")}
 
 
 def make_items(

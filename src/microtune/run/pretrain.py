@@ -19,6 +19,7 @@ from microtune.data.sources import Row
 from microtune.data.store import RaggedStore, content_key
 from microtune.data.text import Tokenizer, train_bpe
 from microtune.errors import InputError
+from microtune.families import families
 from microtune.nn.parameters import count_parameters, initialize
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
@@ -32,7 +33,7 @@ from microtune.run.folder import RunFolder
 from microtune.run.hashes import file_hash
 from microtune.run.invariants import check_rates, check_tied
 from microtune.run.models import SAVED, save_base
-from microtune.run.objective import fitting, make_items, pretraining_task
+from microtune.run.objective import fitting, make_items, pretraining_task, token_ids
 from microtune.run.plan import fitted
 from microtune.run.session import Choice, Scored, Stage, run_training
 from microtune.run.train import Step, Training, micro_tokens
@@ -79,7 +80,7 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
         yield scored
     facts = {"parameters": total, "tokens": _tokens_seen(training), "sources": _source_facts(recipe, stores)}
     made = ("rate-zero", "tied", "finite", *training.movement.made)
-    save_base(folder, recipe, network, tokenizer, scores, facts, made)
+    save_base(folder, recipe, network, tokenizer, scores, facts, made, token_ids(tokenizer, task))
 
 
 def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
@@ -91,6 +92,7 @@ def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
     spec = ModelSpec.from_dict({"vocab_size": len(tokenizer), **recipe.model.spec})
     if spec.vocab_size < len(tokenizer):
         raise InputError(f"recipe: model.spec.vocab_size {spec.vocab_size} is less than the {len(tokenizer)} tokens.")
+    families[recipe.model.family].to_config(spec)  # what could not be saved is refused before it is trained
     torch.manual_seed(recipe.seed)
     network = Transformer(spec)
     initialize(network, spec.initializer_range, num_layers=spec.output_stack.num_layers)
