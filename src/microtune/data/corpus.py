@@ -6,6 +6,7 @@ one source; `epochs` of a source says how often its blocks stand in one pass ove
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -125,12 +126,13 @@ class Blocks:
 
 
 def sample_texts(sources: Sequence[Source], read: Callable[[Source], Iterator[str]], characters: int) -> Iterator[str]:
-    """About `characters` of text for training a tokenizer, shared among the sources by how often each is seen."""
-    total = sum(source.epochs for source in sources)
+    """About `characters` of text for training a tokenizer: of every text its beginning, as much as the mix sees of it.
+
+    A source counts by its length times its epochs, as in the training itself, but no text is given twice.
+    """
+    lengths = [sum(len(text) for text in read(source)) for source in sources]
+    seen = sum(length * source.epochs for length, source in zip(lengths, sources, strict=True))
     for source in sources:
-        room = int(characters * source.epochs / total)
+        share = min(characters * source.epochs / seen, 1.0)
         for text in read(source):
-            yield text[:room]
-            room -= len(text)
-            if room <= 0:
-                break
+            yield text[: math.ceil(share * len(text))]

@@ -7,6 +7,7 @@ and at the end bits per byte on held-out text for every source.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from microtune.data.store import RaggedStore, content_key
 from microtune.data.text import Tokenizer, train_bpe
 from microtune.errors import InputError
 from microtune.families import families
+from microtune.nn.compiled import compiled
 from microtune.nn.parameters import count_parameters, initialize
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
@@ -52,7 +54,8 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
     """Run a pretraining recipe in `folder` (already open); yields what happens."""
     if not recipe.data.sources:
         raise InputError("recipe: data.sources is missing: the files that the model shall learn from.")
-    cache, task = folder.path / "cache", pretraining_task(recipe)
+    cache = folder.path / "cache" if recipe.data.cache is None else Path(recipe.data.cache)
+    task = pretraining_task(recipe)
     yield Stage("tokenizer")
     tokenizer = fitting(_tokenizer(recipe, cache), task)
     stores = []
@@ -68,7 +71,7 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
     yield Stage(f"train {total / 1e6:.1f} M parameters on {len(blocks)} blocks", 0, training.total_steps, "steps")
     check_rates(training.optimizers)
     check_tied(network)
-    with good_checkpoints(training, folder):
+    with good_checkpoints(training, folder), _compiled(recipe, training):
         yield from run_training(training, folder, Choice("loss", False), None)
     training.movement.finish(training.step)
     check_tied(network)
@@ -111,7 +114,7 @@ def make_training(
             recipe.train.precision,
             device,
             width=network.spec.hidden_size,
-            rows=recipe.train.micro_tokens or micro_tokens(network.spec),
+            rows=recipe.train.micro_tokens or micro_tokens(network.spec, device=device),
             ragged=False,
         ),
     )
@@ -126,6 +129,12 @@ def make_training(
         seed=recipe.seed,
         precision=precision,
     )
+
+
+def _compiled(recipe: Recipe, training: Training) -> AbstractContextManager[None]:
+    """Blocks compiled where the recipe asks for it and there is a GPU; a CPU has its fast path in nn/fused.py."""
+    gains = recipe.train.compile and training.device.type == "cuda"
+    return compiled(training.model) if gains else nullcontext()
 
 
 def named_tokenizer(recipe: Recipe) -> tuple[Tokenizer | None, int]:

@@ -27,7 +27,7 @@ from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Cut, Transformer
 from microtune.recipe import Train
 from microtune.run.diverged import not_finite
-from microtune.run.memory import keep_freed
+from microtune.run.memory import available, keep_freed
 from microtune.run.movement import Movement
 from microtune.run.optimizers import Optimizers
 from microtune.run.precision import Precision, autocast
@@ -37,6 +37,8 @@ from microtune.tasks.base import Task
 
 KEPT_BYTES = 384_000_000  # what the blocks keep for one micro-batch, roughly, where nothing else is said
 NO_CUT = Cut()
+CPU = torch.device("cpu")
+GPU_SHARE, GPU_MOST_TOKENS = 8, 65_536  # of free memory: the plainest path keeps about three times as much
 FEWEST_TOKENS, MOST_TOKENS = 512, 4096  # between them products run at the same rate, and kernels cost next to nothing
 
 
@@ -76,7 +78,7 @@ class Training:
         self.sizes = item_sizes(items)
         self.device = next(model.parameters()).device
         self.trunk = trunk
-        self.micro_tokens = settings.micro_tokens or micro_tokens(model.spec, attachment.cut)
+        self.micro_tokens = settings.micro_tokens or micro_tokens(model.spec, attachment.cut, self.device)
         self.skip_broken = False  # a step whose loss is no number: left out, instead of an error
         self.step = 0
         self.steps_per_epoch, self.total_steps = step_counts(settings, len(items))
@@ -156,16 +158,17 @@ class Training:
         """Gradients of one optimizer step -> (loss, gradient norm, tokens, supervised)."""
         self.optimizers.zero_grad()
         weight = sum(self.task.weight(self.items[i]) for piece in micro_batches for i in piece)
-        total, tokens = 0.0, 0
+        losses: list[Tensor] = []
+        tokens = 0
         if self.shares:
             micro_batches = joined(micro_batches, self.items, self.sizes, self.micro_tokens)
         with self.unfreezing.at_rest():
             for piece in micro_batches:
                 loss = self.loss(self.collate(piece), piece) / weight
                 loss.backward()
-                total += float(loss.detach())
+                losses.append(loss.detach())  # read at the end: a GPU need not stop for it
                 tokens += sum(self.sizes[i] for i in piece)
-        return total, self.optimizers.clip(), tokens, weight
+        return sum(map(float, losses)), self.optimizers.clip(), tokens, weight
 
     def collate(self, piece: Sequence[int]) -> Batch:
         """The items with these indexes as one batch, on the device."""
@@ -177,9 +180,9 @@ class Training:
         """The summed loss of one micro-batch, whose items have the indexes `piece`."""
         with autocast(self.device, self.precision):
             trunk = None if self.trunk is None else self.trunk.states(batch, piece)
-            hidden = self.model(
-                batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types, trunk=trunk
-            )
+            every = len(batch.readout) == len(batch.inputs.values)  # each token is read: nothing to select
+            readout = None if every and trunk is None else batch.readout
+            hidden = self.model(batch.inputs, readout=readout, sources=batch.sources, types=batch.types, trunk=trunk)
             loss, _ = self.task.loss(self.model.head, hidden, batch)
         return loss
 
@@ -215,8 +218,14 @@ def step_counts(settings: Train, rows: int) -> tuple[int, int]:
     return epoch, min(planned, settings.max_steps) if settings.max_steps else planned
 
 
-def micro_tokens(spec: ModelSpec, cut: Cut = NO_CUT) -> int:
-    """Tokens to compute at once: a multiple of 256 whose kept states take about KEPT_BYTES; below `cut` none are."""
+def micro_tokens(spec: ModelSpec, cut: Cut = NO_CUT, device: torch.device = CPU) -> int:
+    """Tokens to compute at once: a multiple of 256 whose kept states take about KEPT_BYTES; below `cut` none are.
+
+    On a GPU a share of its free memory takes the place of KEPT_BYTES, and larger batches keep it busy.
+    """
+    kept, most = KEPT_BYTES, MOST_TOKENS
+    if device.type == "cuda":
+        kept, most = (available(device) or 0) // GPU_SHARE, GPU_MOST_TOKENS
     each = 0
     for stack, below in ((spec.encoder, cut.encoder), (spec.decoder, cut.decoder)):
         if stack is not None:
@@ -224,7 +233,7 @@ def micro_tokens(spec: ModelSpec, cut: Cut = NO_CUT) -> int:
             heads = 2 * (stack.num_heads + stack.kv_heads) * stack.head_size
             block = 8 * stack.hidden_size + 2 * heads + 2 * gates * stack.intermediate_size
             each += max(stack.num_layers - below, 1) * block
-    return min(max(KEPT_BYTES // each // 256 * 256, FEWEST_TOKENS), MOST_TOKENS)
+    return min(max(kept // each // 256 * 256, FEWEST_TOKENS), most)
 
 
 def _mix(seed: int, step: int) -> int:

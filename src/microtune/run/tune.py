@@ -266,7 +266,7 @@ def _precision(recipe: Recipe, model: Model, encoded: Encoded) -> number_format.
     """What products run in."""
     device = next(model.network.parameters()).device
     per_step = encoded.report.tokens * recipe.train.batch_size // max(encoded.report.items, 1)
-    rows = max(1, min(per_step, recipe.train.micro_tokens or micro_tokens(model.spec, model.network.cut)))
+    rows = max(1, min(per_step, recipe.train.micro_tokens or micro_tokens(model.spec, model.network.cut, device)))
     return number_format.resolve(recipe.train.precision, device, width=model.spec.hidden_size, rows=rows, ragged=True)
 
 
