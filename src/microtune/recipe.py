@@ -102,6 +102,9 @@ class Data(Section):
     folder: str | None = Field(default=None, description="folder that relative paths of `sources` start from")
     sources: list[Source] = Field(default_factory=list, description="a pretraining corpus")
     block_size: int = Field(default=256, ge=8, description="tokens of one row in language modelling")
+    documents: Literal["join", "separate"] = Field(
+        default="join", description="of a corpus: end to end in blocks, or each for itself, so that none sees another"
+    )
     cache: str | None = Field(
         default=None, description="folder for the tokens of a corpus, which several runs share; default: in the run"
     )
@@ -149,6 +152,12 @@ class Train(Section):
     cache: bool = Field(
         default=True, description="keep the outputs of a frozen trunk from the first epoch for the others"
     )
+    evaluate_tokens: int = Field(
+        default=0, ge=0, description="in pretraining: score held-out text every so many tokens; 0: at the end alone"
+    )
+    average: int = Field(
+        default=0, ge=0, description="in pretraining: mean of the last so many checkpoints, if better on held-out text"
+    )
     compile: bool = Field(
         default=False, description="compile the blocks of a model that is pretrained on a GPU; takes half a minute"
     )
@@ -181,7 +190,13 @@ class ModelChoice(Section):
     )
     spec: dict[str, Any] | None = Field(default=None, description="a ModelSpec, for pretraining")
     family: str = Field(default="llama", description="how a pretrained model is written: its Hugging Face model_type")
-    tokenizer: dict[str, Any] | str | None = Field(default=None, description="folder, or {vocab_size: n} to train one")
+    tokenizer: dict[str, Any] | str | None = Field(
+        default=None, description="folder, or {kind: bpe | wordpiece | unigram, vocab_size: n} to train one"
+    )
+    vectors: str | None = Field(
+        default=None,
+        description="word vectors (word2vec's text format) that a pretrained model's embedding begins with",
+    )
 
 
 class Recipe(Section):

@@ -92,7 +92,7 @@ def test_what_cannot_be_saved_or_read_is_refused_before_training(tmp_path: Path)
         run(recipe, tmp_path / "run")
     short = BART | {"max_positions": 34}  # 32 of them for tokens, and a block of 32 needs two marks
     spec = MODELS["infilling"]["spec"] | {"encoder": short, "decoder": short | BELOW}
-    with pytest.raises(InputError, match=r"data\.block_size 32 needs 34 positions, but model\.spec has 32"):
+    with pytest.raises(InputError, match=r"data\.block_size 32 needs 34 positions, but the network has 32"):
         run(objective_recipe(tmp_path, "infilling", {"family": "bart", "spec": spec}), tmp_path / "run")
     with pytest.raises(InputError, match="masked, which needs an encoder alone"):
         run(objective_recipe(tmp_path, "masked", MODELS["infilling"]), tmp_path / "run")

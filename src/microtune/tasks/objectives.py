@@ -81,7 +81,7 @@ def check_shape(spec: ModelSpec, objective: Objective) -> None:
         fits = objective in ("span-denoising", "infilling") and decoder.causal and decoder.cross_attention
     if not fits:
         raise InputError(
-            f"recipe: task.objective is {objective}, which needs {NEEDS[objective]}; model.spec is another network."
+            f"recipe: task.objective is {objective}, which needs {NEEDS[objective]}; the network is another one."
         )
 
 
