@@ -73,7 +73,7 @@ def test_a_resumed_run_sees_the_same_masks(tmp_path: Path) -> None:
 
 
 def test_objective_and_network_must_fit(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"task\.objective is causal, which needs a decoder alone with causal: true"):
+    with pytest.raises(InputError, match=r"task\.objective is causal, which needs a decoder alone, with causal: true"):
         run(objective_recipe(tmp_path, "causal", MODEL), tmp_path / "run")
     recipe = objective_recipe(tmp_path, "masked", MODEL)
     other = recipe.model_copy(update={"task": Choice(name="regression")})

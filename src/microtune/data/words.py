@@ -38,6 +38,7 @@ class Words:
         self.last = np.array([last for _, last in ends], dtype=np.int8)
         self.inside = np.array([piece[:1] > b"\x7f" and piece[0] < 0xC0 for piece in self.surfaces])  # of a character
         self.han = (self.first == HAN) | (self.last == HAN)
+        self.blank = np.array([not piece.strip() for piece in self.surfaces], dtype=bool)
         self.bytes = np.array([len(piece) for piece in self.surfaces], dtype=np.int64)
 
     def starts(self, ids: Ids) -> Flags:

@@ -20,6 +20,8 @@ from microtune.version import __version__
 LEARNT_FROM = {
     "causal": "one token after the other (causal language modelling)",
     "masked": "tokens hidden among the others (masked language modelling)",
+    "span-denoising": "texts with spans cut out, which it writes down (span denoising)",
+    "infilling": "texts with spans hidden, which it writes out whole (text infilling)",
 }
 NO_BITS = "The model sees both sides of what it guesses, so bits per byte are not defined for it."
 DECISIONS = 20  # more of them than this are left to metrics.jsonl
@@ -99,21 +101,49 @@ def write_base_card(path: Path, recipe: Recipe, scores: Mapping[str, Any], facts
     """The card of a pretrained base: data, tokens seen, time, bits per byte on held-out text."""
     hours = facts["seconds"] / 3600
     lines = [
-        f"A base model of {facts['parameters']:,} parameters, pretrained by microtune {__version__} from nothing:",
+        f"A base model of {facts['parameters']:,} parameters, pretrained by microtune {__version__}",
+        f"{_beginning(recipe)}:",
         f"{facts['tokens']:,} tokens in {facts['steps']:,} steps, {hours:.1f} hours. Learnt from",
         f"{LEARNT_FROM[recipe.task.options.get('objective', 'causal')]}, never tuned to follow instructions.",
         "",
-        "| source | language | tokens | passes planned |",
-        "|---|---|---|---|",
+        "| source | language | tokens | passes planned | share |",
+        "|---|---|---|---|---|",
     ]
+    mix = sum(s["tokens"] * s["epochs"] for s in facts["sources"])
     lines += [
-        f"| {_plain(s['name'])} | {s['language']} | {s['tokens']:,} | {s['epochs']:g} |" for s in facts["sources"]
+        f"| {_plain(s['name'])} | {s['language']} | {s['tokens']:,} | {s['epochs']:g} | "
+        f"{s['tokens'] * s['epochs'] / max(mix, 1):.1%} |"
+        for s in facts["sources"]
     ]
-    planned = sum(s["tokens"] * s["epochs"] for s in facts["sources"]) * recipe.train.epochs
+    planned = mix * recipe.train.epochs
     share = min(facts["tokens"] / planned, 1.0) if planned else 0.0
     lines += ["", f"Of the passes planned, {share:.0%} of the tokens were seen, drawn from all sources alike.", ""]
     lines += _held_out(scores)
+    lines += _tokenizer(facts["tokenizer"]) if "tokenizer" in facts else []
     write_text(path, "\n".join([*lines, ""]))
+
+
+def _beginning(recipe: Recipe) -> str:
+    """What the training began with."""
+    if recipe.model.spec is None:
+        return f"from {_plain(str(recipe.model.source))} on"
+    return "from nothing" if recipe.model.vectors is None else f"from the vectors {_plain(recipe.model.vectors)}"
+
+
+def _tokenizer(report: Mapping[str, Any]) -> list[str]:
+    """How well the tokenizer fits the text, by language."""
+    lines = [
+        "",
+        f"The tokenizer has {report['vocabulary']:,} entries; {report['used']:.1%} of them occur in the text, and "
+        f"{report['common']:,} make up 99 % of it.",
+        "",
+        "| language | tokens per word | bytes per token | known |",
+        "|---|---|---|---|",
+    ]
+    for name, row in report["languages"].items():
+        known = f"{row['coverage']:.2%}"
+        lines.append(f"| {_plain(name)} | {row['tokens_per_word']:.2f} | {row['bytes_per_token']:.2f} | {known} |")
+    return lines
 
 
 def _held_out(scores: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,18 @@ def save_base(
     scores: dict[str, Any],
     facts: dict[str, Any],
     checks: Sequence[str] = (),
+    config: Mapping[str, Any] | None = None,
 ) -> None:
     """Weights, config, tokenizer and card as `model/`, scores beside them; what was written is read back.
 
-    checks: those that the run has passed.
+    checks: those that the run has passed; config: fields of config.json that no spec decides.
     """
     state = {name: value.detach().cpu() for name, value in network.state_dict().items()}
     steps = [m for m in read_metrics(folder.path / "metrics.jsonl") if m.get("kind") == "step"]
     facts = {**facts, "steps": len(steps), "seconds": round(sum(m["seconds"] for m in steps))}
 
     def fill(work: Path) -> None:
-        save_folder(work, network.spec, state, family=recipe.model.family, dtype=SAVED)
+        save_folder(work, network.spec, state, family=recipe.model.family, config=dict(config or {}), dtype=SAVED)
         tokenizer.save(work)
         write_base_card(work / "README.md", recipe, scores, facts)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from microtune.data.batches import Items
-from microtune.data.corpus import Blocks
+from microtune.data.corpus import Blocks, Pieces
 from microtune.data.store import RaggedStore, content_key
 from microtune.data.text import Tokenizer
 from microtune.data.tokenizer_training import framing
@@ -19,7 +20,7 @@ from microtune.run.disk import explained
 from microtune.run.folder import RunFolder
 from microtune.run.prepare import make_task
 from microtune.tasks.language_modelling import LanguageModelling
-from microtune.tasks.objectives import UNITS, check_shape, hidden_items
+from microtune.tasks.objectives import UNITS, check_shape, hidden_items, positions_for
 
 BY_CHARACTER = (
     "jieba is not installed, so Chinese is hidden character by character, not in whole words; "
@@ -34,13 +35,42 @@ def pretraining_task(recipe: Recipe) -> LanguageModelling:
     if not isinstance(task, LanguageModelling):
         raise InputError(f"recipe: task is {recipe.task.name}, but a model is pretrained by language-modelling.")
     if recipe.model.spec is not None:
-        check_shape(ModelSpec.from_dict({"vocab_size": LONGEST, **recipe.model.spec}), task.objective)
+        check_network(recipe, task, ModelSpec.from_dict({"vocab_size": LONGEST, **recipe.model.spec}))
     return task
+
+
+def check_network(recipe: Recipe, task: LanguageModelling, spec: ModelSpec) -> None:
+    """Refuse a network that cannot learn by this objective, or cannot read blocks of this size."""
+    check_shape(spec, task.objective)
+    needed, known = positions_for(task.objective, recipe.data.block_size), spec.max_positions
+    if known is not None and needed > known:
+        raise InputError(
+            f"recipe: data.block_size {recipe.data.block_size} needs {needed} positions, but the network has "
+            f"{known}; lower the one or raise max_positions."
+        )
+
+
+def make_blocks(recipe: Recipe, task: LanguageModelling, stores: Sequence[RaggedStore]) -> Blocks:
+    """Blocks of the corpus, or pieces of its documents, as the recipe says."""
+    epochs, size = [source.epochs for source in recipe.data.sources], recipe.data.block_size
+    if recipe.data.documents == "separate":
+        return Pieces(stores, epochs, size, recipe.seed, ahead=int(task.objective == "causal"))
+    return Blocks(stores, epochs, size, recipe.seed)
 
 
 def fitting(tokenizer: Tokenizer, task: LanguageModelling) -> Tokenizer:
     """The tokenizer as a model of this objective needs it: an encoder reads texts between the marks of a document."""
-    return tokenizer if task.objective == "causal" else framing(tokenizer)
+    return tokenizer if task.objective == "causal" else framing(tokenizer, opened=task.objective != "span-denoising")
+
+
+def token_ids(tokenizer: Tokenizer, task: LanguageModelling) -> dict[str, int | None]:
+    """What config.json says of special tokens, by which transformers begins and ends a text."""
+    ids = {f"{name}_token_id": tokenizer.id(name) for name in ("bos", "eos", "pad", "cls", "sep")}
+    starts = {"span-denoising": "pad", "infilling": "eos"}
+    if task.objective in starts:
+        ids |= {"decoder_start_token_id": tokenizer.id(starts[task.objective])}
+        ids |= {"forced_bos_token_id": None, "forced_eos_token_id": ids["eos_token_id"]}
+    return {name: i for name, i in ids.items() if i is not None or name.startswith("forced")}
 
 
 def make_items(
@@ -54,12 +84,16 @@ def make_items(
     """Blocks as items of the task's objective; with a run folder, Chinese words are found where jieba is installed."""
     if task.objective == "causal":
         return blocks
-    marks = None if folder is None else _marks(task, tokenizer, stores, folder)
+    marks = None if folder is None else _marks(task, tokenizer, stores, folder, recipe.data.cache)
     return hidden_items(task, task.objective, blocks, tokenizer, recipe.seed, marks)
 
 
 def _marks(
-    task: LanguageModelling, tokenizer: Tokenizer, stores: Sequence[RaggedStore], folder: RunFolder
+    task: LanguageModelling,
+    tokenizer: Tokenizer,
+    stores: Sequence[RaggedStore],
+    folder: RunFolder,
+    place: str | None,
 ) -> list[RaggedStore] | None:
     """Word starts of every store by the segmenter that this run began with; None where tokens alone say them."""
     words = Words(tokenizer)
@@ -72,7 +106,7 @@ def _marks(
         return None
     if cut is None or chosen != name:
         raise InputError(f"{folder.path}: this run hides the words of {chosen}, but here is {name}; install {chosen}.")
-    cache, found = folder.path / "cache", []
+    cache, found = (folder.path / "cache" if place is None else Path(place)), []
     for store in stores:
         key = content_key(store.folder.name, tokenizer.digest, name)
         with explained(cache / key):

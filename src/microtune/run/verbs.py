@@ -228,11 +228,17 @@ def pretrain(
     checked = recipes.build(values, where=str(recipe) if not isinstance(recipe, dict) else "recipe")
     name = "recipe" if isinstance(recipe, dict) else Path(recipe).stem
     folder = RunFolder(checked.out or Path("runs") / default_name(checked, name))
+    pinned = checked
+    revisions: dict[str, str] = {}
+    begun: dict[str, str] = {}
+    if checked.model.spec is None and checked.data.sources:  # it goes on from a model
+        pinned, revisions = pin(checked, folder.path, fresh=overwrite and folder.finished)
+        begun = base_hash(pinned)
     created = not folder.path.exists()
     trackers = Trackers(checked.train.track, folder.notes)
-    folder.open(checked, pretraining.source_hashes(checked), overwrite=overwrite)
+    folder.open(checked, pretraining.source_hashes(checked) | begun, overwrite=overwrite, revisions=revisions)
     trackers.start(folder.path, checked)
-    return _drain(folder, pretraining.pretrain(checked, folder), trackers, on_event, created)
+    return _drain(folder, pretraining.pretrain(pinned, folder), trackers, on_event, created)
 
 
 def _drain(

@@ -47,7 +47,8 @@ class Corrupted:
     ) -> None:
         self.blocks, self.corruption, self.seed = blocks, corruption, seed
         self.words, self.marks = words, marks
-        self.sizes = [corruption.size(blocks.size)] * len(blocks)
+        known = {length: corruption.size(length) for length in set(blocks.sizes)}
+        self.sizes = [known[length] for length in blocks.sizes]
         self.epoch = 0
         self._kept: dict[int, Item] = {}
 
@@ -68,12 +69,12 @@ class Corrupted:
         return found
 
     def _made(self, index: int) -> Item:
-        ids = np.asarray(self.blocks[index].ids)
+        ids = self.blocks.tokens(index)
         return self.corruption.item(ids, self._starts(index, ids), _draws(self.seed, self.epoch, index))
 
     def _starts(self, index: int, ids: Ids) -> Flags:
         if self.marks is not None:
-            number, start = self.blocks.places[index]
+            number, start, _ = self.blocks.places[index]
             return np.asarray(self.marks[number].values[start : start + len(ids)], dtype=bool)
         return np.ones(len(ids), dtype=bool) if self.words is None else self.words.starts(ids)
 
