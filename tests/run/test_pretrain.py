@@ -12,8 +12,11 @@ import pytest
 import microtune as mt
 from microtune.data.corpus import Blocks, documents
 from microtune.data.store import RaggedStore
+from microtune.data.text import CORE_TOKENS, train_bpe
 from microtune.errors import InputError
-from microtune.recipe import Data, Limits, Source
+from microtune.recipe import Data, Limits, Source, build
+from microtune.run import held_out
+from microtune.run.objective import pretraining_task
 
 STACK = {
     "num_layers": 2,
@@ -103,3 +106,23 @@ def test_a_corpus_says_what_is_wrong(tmp_path: Path) -> None:
             recipe | {"model": recipe["model"] | {"spec": {"decoder": {"num_layer": 1}}}}, out=tmp_path / "wrong"
         )
     assert not (tmp_path / "wrong").exists()
+
+
+def test_held_out_text_is_spread_over_its_documents_and_read_as_training_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every text the same share; a dialogue's marks are the tokens that they name, not letters."""
+    recipe = build({**_recipe(tmp_path), "out": None})
+    plain, dialogue = recipe.data.sources
+    source = dialogue.model_copy(update={"held_out": "b.jsonl"})
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"sources": [plain, source]})})
+    texts = list(documents(plain, recipe.data, recipe.limits))
+    tokenizer = train_bpe(texts, 360)
+    monkeypatch.setattr(held_out, "CHARACTERS", sum(map(len, texts)) // 2)
+    encoded = held_out.HeldOut(recipe, pretraining_task(recipe), tokenizer).encoded
+    assert len({item.row for item in encoded[0].items}) == len(texts)
+    sizes = [float(item.extra) for item in encoded[0].items if item.extra]
+    assert sum(sizes) == pytest.approx(sum(len(text.encode()) for text in texts) / 2, rel=0.1)
+    marks = [tokenizer.encode(CORE_TOKENS[role], special=False, parse=True) for role in ("user", "assistant")]
+    assert [len(ids) for ids in marks] == [1, 1]
+    assert {ids[0] for ids in marks} <= set(encoded[1].items[0].ids)

@@ -62,6 +62,11 @@ def _parts(row: Row, field: str, join: str) -> list[str]:
     return [join.join(str(v) for v in value)] if isinstance(value, list) else [str(value)] if value is not None else []
 
 
+def is_chat(source: Source) -> bool:
+    """Whether its texts hold the marks of dialogue turns, each of which is one token."""
+    return any(field.endswith(".chat") for field in source.fields)
+
+
 def _chat(turns: Any) -> str:
     """Dialogue turns in the chat format: `{role | speaker, content | text}` each."""
     parts = []

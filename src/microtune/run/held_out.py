@@ -5,6 +5,7 @@ Every score is bits per byte where the objective defines it, else what stands fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from microtune.data.corpus import documents
-from microtune.data.sources import Row
+from microtune.data.corpus import documents, is_chat
 from microtune.data.text import Tokenizer
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Recipe, Source
@@ -21,8 +21,9 @@ from microtune.run.evaluate import confidence_intervals, evaluate_items
 from microtune.run.folder import RunFolder
 from microtune.run.session import Scored
 from microtune.run.train import Step, Training
-from microtune.tasks.base import Encoded
-from microtune.tasks.language_modelling import LanguageModelling
+from microtune.tasks.base import Encoded, EncodingReport
+from microtune.tasks.language_modelling import LanguageModelling, framed, row_items
+from microtune.tasks.objectives import encode_hidden
 from microtune.tasks.outcomes import Columns, Outcomes
 
 Event = TypeVar("Event")
@@ -40,10 +41,8 @@ class HeldOut:
 
     @cached_property
     def encoded(self) -> list[Encoded]:
-        """The items of every source that names held-out text, of at most 200,000 characters of each."""
-        size = self.recipe.data.block_size
-        rows = (self._rows(source) for source in self.sources)
-        return [self.task.encode_all(found, self.tokenizer, size, training=False) for found in rows]
+        """The items of every source that names held-out text, of about 200,000 characters of each."""
+        return [self._encode(source) for source in self.sources]
 
     def scores(self, network: Transformer, step: int, *, intervals: bool = True) -> Iterator[Scored]:
         """Of every source; then of every language that several sources have, over all their text."""
@@ -72,15 +71,20 @@ class HeldOut:
         columns["row"] = np.concatenate([part["row"] + n for part, n in zip(parts, first, strict=False)])
         return Outcomes(columns, self.task.read)
 
-    def _rows(self, source: Source) -> list[Row]:
-        rows: list[Row] = []
-        room = CHARACTERS
-        for text in documents(source, self.recipe.data, self.recipe.limits, source.held_out):
-            rows.append(Row({"text": text[:room]}, source.held_out, len(rows) + 1))
-            room -= len(text)
-            if room <= 0:
-                break
-        return rows
+    def _encode(self, source: Source) -> Encoded:
+        """Of every text its beginning; dialogues with their marks as the tokens that training gives for them."""
+        tokenizer, size = self.tokenizer, self.recipe.data.block_size
+        texts = list(documents(source, self.recipe.data, self.recipe.limits, source.held_out))
+        share = min(1.0, CHARACTERS / sum(map(len, texts)))
+        texts = [text[: math.ceil(share * len(text))] for text in texts]
+        ids = [framed(tokenizer, i) for i in tokenizer.encode_many(texts, special=False, parse=is_chat(source))]
+        if self.task.objective != "causal":
+            return encode_hidden(self.task, self.task.objective, ids, tokenizer, size)
+        items = [i for row, text in enumerate(texts) for i in row_items(ids[row], size, row, len(text.encode()))]
+        report = EncodingReport(rows=len(texts))
+        for item in items:
+            report.add(item)
+        return Encoded(items, report)
 
 
 def watched(

@@ -16,7 +16,7 @@ import torch
 
 from microtune.adapt.base import make_method
 from microtune.data.batches import Items
-from microtune.data.corpus import documents, sample_texts, source_key, tokenise
+from microtune.data.corpus import documents, is_chat, sample_texts, source_key, tokenise
 from microtune.data.store import RaggedStore, content_key
 from microtune.data.text import Tokenizer
 from microtune.data.tokenizer_training import Vocabulary, train_tokenizer
@@ -215,11 +215,7 @@ def _note_size(recipe: Recipe, tokenizer: Tokenizer, folder: RunFolder) -> None:
 def _store(recipe: Recipe, source: Source, tokenizer: Tokenizer, cache: Path) -> RaggedStore:
     key = source_key(source, tokenizer, _hash(recipe, source))
     with explained(cache / key):
-        return tokenise(_read(recipe, source), tokenizer, cache, key, chat=_is_chat(source))
-
-
-def _is_chat(source: Source) -> bool:
-    return any(field.endswith(".chat") for field in source.fields)
+        return tokenise(_read(recipe, source), tokenizer, cache, key, chat=is_chat(source))
 
 
 def _read(recipe: Recipe, source: Source) -> Iterator[str]:
