@@ -189,7 +189,7 @@ def test_names_that_lead_nowhere(tmp_path: Path) -> None:
         str(tmp_path / "file"): "a file; give the folder",
         str(tmp_path / "empty"): "holds no model: there is no config.json",
         str(tmp_path / "unfinished"): "this run has no model yet",
-        "sprout@99": "embeds sprout@1",
+        "sprout@99": "embeds sprout@2",
     }
     for name, message in cases.items():
         with pytest.raises(InputError, match=message):

@@ -70,7 +70,7 @@ def _minilm() -> Path | None:
 
 
 bases: Registry[Base] = Registry("model")
-bases.add("sprout", Base("1", "embedded bilingual (English, Chinese) decoder, 7.6 M parameters", _sprout))
+bases.add("sprout", Base("2", "embedded bilingual (English, Chinese) decoder, 9.8 M parameters", _sprout))
 bases.add(
     "minilm",
     Base(
