@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from microtune.data.text import RESERVED_TOKENS, Tokenizer
-from microtune.data.tokenizer_training import Vocabulary, framing, train_tokenizer
+from microtune.data.tokenizer_training import Vocabulary, _parted, framing, train_tokenizer
 from microtune.errors import InputError
 from microtune.recipe import validated
 
@@ -37,6 +37,17 @@ def test_reserved_ids_and_files(kind: str, tmp_path: Path) -> None:
     assert again is not None
     assert again.digest == tokenizer.digest
     assert again.encode(ODD) == tokenizer.encode(ODD)
+
+
+def test_a_word_without_end_is_learnt_from_in_parts() -> None:
+    """Its square of steps would take minutes; nothing of it is lost, and other texts stay whole."""
+    word = "abcdefgh" * 500
+    parts = list(_parted(f"in front {word} behind {word[:999]}"))
+    assert "".join(parts) == f"in front {word} behind {word[:999]}"
+    assert [len(part) for part in parts] == [1009, 1000, 1000, 1000, 1007]
+    assert list(_parted(ODD)) == [ODD]
+    tokenizer = train_tokenizer([word * 25], Vocabulary(vocab_size=400))
+    assert tokenizer.decode(tokenizer.encode(word, special=False)) == word
 
 
 def test_likelier_pieces_make_fewer_tokens() -> None:

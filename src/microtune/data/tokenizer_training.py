@@ -7,7 +7,8 @@ the text did not have is unknown to it, and spaces are not kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import tokenizers
@@ -21,6 +22,7 @@ from microtune.data.vocabulary_files import QWEN2_PATTERN
 from microtune.recipe import Section
 
 UNKNOWN = "<|unk|>"
+ENDLESS = re.compile(r"\w{1000}")  # no word, in any language, is as long
 
 
 class Vocabulary(Section):
@@ -35,11 +37,22 @@ def train_tokenizer(texts: Iterable[str], wanted: Vocabulary) -> Tokenizer:
 
     The first ids are reserved, as in `train_bpe`; wordpiece has an unknown token after them.
     """
+    texts = (part for text in texts for part in _parted(text))
     with sound("A tokenizer cannot be trained on this text"):
         if wanted.kind == "bpe":
             return train_bpe(texts, wanted.vocab_size)
         make = _unigram if wanted.kind == "unigram" else _wordpiece
         return make(texts, wanted.vocab_size)
+
+
+def _parted(text: str) -> Iterator[str]:
+    """A text without words that never end (a genome, base64): the time to learn from one grows with its square."""
+    done = 0
+    for found in ENDLESS.finditer(text):
+        yield text[done : found.end()]
+        done = found.end()
+    if done < len(text):
+        yield text[done:]
 
 
 def _unigram(texts: Iterable[str], size: int) -> Tokenizer:

@@ -259,7 +259,7 @@ class RunFolder:
             hashes = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))["data"]
             stored.pop("out", None)
             changed = [
-                f"the {name} has changed" if " " in name else f"data {name} has changed"
+                f"{'the' if ' ' in name else 'data'} {name} {'has changed' if data_hashes[name] else 'is gone'}"
                 for name in data_hashes
                 if hashes.get(name) != data_hashes[name]
             ]

@@ -71,8 +71,15 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
     items = make_items(recipe, task, blocks, tokenizer, stores, folder)
     network = build_network(recipe, tokenizer) if base is None else goes_on(recipe, task, base)
     held_out = HeldOut(recipe, task, tokenizer)
+    if held_out.sources:  # read now: it may be gone after days of training
+        yield Stage("held-out text", 0, len(held_out.encoded), "sources")
     training = make_training(recipe, network, items, folder.remembered)
     training.compute_at_once(folder.remembered("micro_tokens", lambda: fitted(training, {}, [])))
+    if len(blocks) < recipe.train.batch_size:
+        folder.notes.append(
+            f"The corpus has {len(blocks)} blocks, fewer than train.batch_size {recipe.train.batch_size}: every step "
+            "sees all of it."
+        )
     total, _ = count_parameters(network)
     yield Stage(f"train {total / 1e6:.1f} M parameters on {len(blocks)} blocks", 0, training.total_steps, "steps")
     check_rates(training.optimizers)
