@@ -43,8 +43,8 @@ class File:
     def called(self, role: str, among: Sequence[Shape]) -> Shape | None:
         """The field that is named like a role; None where there is none, or several (of labels the first counts)."""
         for tier in NAMES[role]:
-            for matches in (lambda n, t=tier: plain(n) in t, lambda n, t=tier: bool(set(t) & set(parts(n)))):
-                found = [shape for shape in among if matches(shape.name)]
+            whole = [shape for shape in among if plain(shape.name) in tier]
+            for found in (whole, [shape for shape in among if set(tier) & set(parts(shape.name))]):
                 if found:
                     return found[0] if len(found) == 1 or role == "label" else None
         return None

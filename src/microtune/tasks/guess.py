@@ -56,7 +56,8 @@ def _answers(file: File) -> Guess | None:
         return Guess("question-answering", "squad", _flat_answer(file), "points-to-answer")
     asked = [s for s in file.texts if s.questions >= 0.7]
     for question in asked:
-        for passage in (s for s in file.texts if s is not question and s.length > 2 * question.length):
+        longer = [s for s in file.texts if s.kind == "text" and s.length > 2 * question.length]
+        for passage in longer:
             for answer in file.shapes:
                 if answer in (question, passage) or answer.kind != "text" or answer.length > 0.5 * passage.length:
                     continue
@@ -180,9 +181,10 @@ def _answers_inside(rows: Sequence[Row], nested: Shape) -> bool:
 
 def _instruction(prompt: Shape, completion: Shape, middle: Shape | None, why: str) -> Guess:
     options = {"form": "prompt", "prompt_field": prompt.name, "completion_field": completion.name}
-    fields = {"prompt": prompt.name, "completion": completion.name}
+    fields = {"prompt": prompt.name}
     if middle is not None:
         options["input_field"] = fields["input"] = middle.name
+    fields["completion"] = completion.name
     return Guess("instruction", "prompt-completion", fields, why, options, ("sequence-to-sequence",))
 
 

@@ -142,8 +142,8 @@ def tag_lists(shapes: Sequence[Shape], rows: Sequence[Row]) -> tuple[str, str] |
     lists = [s for s in shapes if s.kind in ("texts", "numbers") and s.filled > 0.9 and s.parts >= 2]
     for words in (s for s in lists if s.kind == "texts"):
         for tags in (s for s in lists if s is not words):
-            pairs = [(row.data.get(words.name), row.data.get(tags.name)) for row in rows]
-            if any(not isinstance(a, list) or not isinstance(b, list) or len(a) != len(b) for a, b in pairs):
+            pairs = [(row.data.get(words.name) or [], row.data.get(tags.name) or []) for row in rows]
+            if any(len(a) != len(b) for a, b in pairs):
                 continue
             kinds = {str(tag) for _, b in pairs for tag in b}
             vocabulary = {str(word) for a, _ in pairs for word in a}
@@ -212,7 +212,7 @@ def _option_fields(shapes: Sequence[Shape], rows: Sequence[Row]) -> Options | No
     texts = [s for s in shapes if s.kind in ("text", "number") and s.filled >= 0.9]
     for size in range(min(6, len(texts)), 2, -1):
         runs = [texts[i : i + size] for i in range(len(texts) - size + 1)]
-        for run in sorted(runs, key=lambda run: sum(s.length for s in run)):
+        for run in sorted(runs, key=lambda run: (sum(s.questions >= 0.5 for s in run), sum(s.length for s in run))):
             if max(s.length for s in run) > 4 * max(1.0, min(s.length for s in run)) or run[0].kind != "text":
                 continue
             if sum(s.distinct for s in run) < 2 * size or any(s.is_category and s.distinct <= 10 for s in run):

@@ -67,12 +67,8 @@ def place(row: Row, text: str = "") -> Place:
     return Place(row.path, row.line, text[:EXCERPT].replace("\n", " "))
 
 
-class Measurement(Protocol):
-    """One idea of what to measure."""
-
-    def add(self, seen: Seen) -> None:
-        """Look at one row."""
-        ...
+class Measured(Protocol):
+    """What a measurement says when it has seen its rows."""
 
     def findings(self) -> Sequence[Finding]:
         """What was found, after the last row."""
@@ -80,6 +76,14 @@ class Measurement(Protocol):
 
     def figures(self) -> dict[str, Any]:
         """Plain values for lint.json and its plots."""
+        ...
+
+
+class Measurement(Measured, Protocol):
+    """One idea of what to measure in one pass."""
+
+    def add(self, seen: Seen) -> None:
+        """Look at one row."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Probable label errors: rows whose label a simple classifier, trained on the other rows, is sure is another.
 
 Confident learning (Northcutt et al., 2021): probabilities come from cross-validation; a row is doubted where another
-class reaches the mean confidence that rows of that class have, and its own class is all but ruled out. The classifier
+class comes near the mean confidence of its own rows, and the row's class is all but ruled out. The classifier
 is logistic regression on hashed words, word pairs and Chinese characters: cheap, and never the model to be trained.
 """
 
@@ -20,7 +20,8 @@ FOLDS = 3
 FEATURES = 2**17
 LEAST = 100  # rows below which a classifier of words has no say
 CHARACTERS = 600
-SURE, RULED_OUT = 0.5, 0.05
+SURE, RULED_OUT = 0.5, 0.1
+USUAL = 0.9  # of the mean confidence of a class: who is just below it is sure too
 BETTER = 0.3  # share of the way from always guessing the largest class to perfect that the classifier must have gone
 WORD = r"(?u)[\u3400-\u9fff]|[^\W\u3400-\u9fff]+"
 
@@ -57,7 +58,7 @@ class LabelDoubts(Base):
         own = shares[np.arange(len(labels)), labels]
         usual = np.array([own[labels == c].mean() if (labels == c).any() else 1.0 for c in range(len(names))])
         best = shares.max(1)
-        doubted = (answers != labels) & (best >= np.maximum(usual[answers], SURE)) & (own <= RULED_OUT)
+        doubted = (answers != labels) & (best >= np.maximum(USUAL * usual[answers], SURE)) & (own <= RULED_OUT)
         order = np.flatnonzero(doubted)[np.argsort(-(best - own)[doubted], kind="stable")]
         self._found = [(float(best[i]), int(i), names[answers[i]]) for i in order]
 

@@ -61,7 +61,8 @@ def turns_of(value: Any) -> tuple[str, str]:
     """What is read and what is learnt of a conversation: turns of the assistant, or else every second one."""
     if not isinstance(value, list):
         return flat(value), ""
-    read, learnt = [], []
+    read: list[str] = []
+    learnt: list[str] = []
     for place, turn in enumerate(value):
         texts = [v for v in turn.values() if isinstance(v, str)] if isinstance(turn, dict) else [flat(turn)]
         answers = {"assistant", "gpt", "bot", "model"}

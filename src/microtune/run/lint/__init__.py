@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from microtune.data.lint.base import Finding, Measurement, Place, Seen
+from microtune.data.lint.base import Finding, Measured, Measurement, Place, Seen
 from microtune.data.lint.classes import Classes
 from microtune.data.lint.cues import Cues
 from microtune.data.lint.doubts import LabelDoubts
@@ -32,7 +32,7 @@ from microtune.run.lint.report import Language, LintReport, tell, words
 from microtune.run.load import load
 from microtune.run.prepare import DATASETS, embedded_data
 from microtune.run.session import Stage
-from microtune.tasks.guess import Guess
+from microtune.tasks.evidence import Guess
 from microtune.tasks.labels import guess_form
 
 SAID = 2000  # rows between two words about how far it is
@@ -183,7 +183,7 @@ class _Measured:
                 yield Stage("counting tokens", done, len(rows))
             self._collect([tokens])
 
-    def _collect(self, measures: Sequence[Measurement]) -> None:
+    def _collect(self, measures: Sequence[Measured]) -> None:
         for measure in measures:
             self.findings += measure.findings()
             self.figures |= measure.figures()

@@ -21,7 +21,8 @@ from microtune.run.lint.report import Piece
 from microtune.run.prepare import make_task
 from microtune.tasks.base import Task
 from microtune.tasks.conversation import messages_of
-from microtune.tasks.guess import Guess, guess
+from microtune.tasks.evidence import Guess
+from microtune.tasks.guess import guess
 
 SHOWN_ROWS = 3
 SHOWN = 400  # characters of a piece
