@@ -60,6 +60,12 @@ SIGNATURES = {
         "out: 'str | Path | None' = None, overwrite: 'bool' = False, "
         "on_event: 'Callable[[Any], None] | None' = None) -> 'Comparison'"
     ),
+    "lint": (
+        "(data: 'Any', *, test: 'Any' = None, task: 'str | dict[str, Any] | None' = None, "
+        "model: 'str | None' = 'sprout', text_field: 'str | None' = None, label_field: 'str | None' = None, "
+        "encoding: 'str | None' = None, header: 'bool | None' = None, full: 'bool' = False, lang: 'Language' = 'en', "
+        "on_event: 'Callable[[Any], None] | None' = None) -> 'LintReport'"
+    ),
     "pretrain": (
         "(recipe: 'str | Path | dict[str, Any]', *overrides: 'str', out: 'str | Path | None' = None, "
         "overwrite: 'bool' = False, on_event: 'Callable[[Any], None] | None' = None) -> 'Run'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -90,7 +91,7 @@ def _show(report: Any) -> None:
         _line("")
         _line(f"{w[told.severity]} [{told.kind}] {told.message}", styles[told.severity])
         for place in told.places[:3]:
-            _line(f"  {place.path}, {w['line']} {place.line}: {place.text}", "dim")
+            _line(f"  {Path(place.path).name}, {w['line']} {place.line}: {place.text}", "dim")
         _line(f"  -> {told.advice}")
     if not report.findings:
         _line(w["none"])

@@ -10,7 +10,8 @@ import re
 
 CUT = 2000  # characters of a text that are looked at
 LATIN = {
-    "en": "the and of to is in that it for was on with are this you be at have from not by he his what i my can how do",
+    "en": "the and of to is in that it for was on with are this you be at have from not by he his what i my can how do "
+    "as no me so an we they or but if will your there which when does did has a",
     "de": "der die und das ist nicht ein eine den mit von zu im auf für dem sich auch es an werden ich einen wie bei",
     "fr": "le la les et des est une un du que en dans qui pour pas sur au avec il elle ce je vous sont par nous d l",
     "es": "el los las que y es una por con para del se no lo como más su al pero está son mi qué yo muy también",
@@ -57,7 +58,7 @@ def _latin(text: str) -> str:
         for lang in (found := _OF.get(word, ())):
             points[lang] += 1 / len(found)
     first, second = sorted(points, key=lambda name: points[name])[:-3:-1]
-    return first if points[first] >= 1.5 and points[first] >= 1.5 * points[second] else "latin"
+    return first if points[first] >= 1.5 and points[first] > 1.5 * points[second] else "latin"
 
 
 def differ(one: str, other: str) -> bool:

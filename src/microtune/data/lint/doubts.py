@@ -21,6 +21,7 @@ FEATURES = 2**17
 LEAST = 100  # rows below which a classifier of words has no say
 CHARACTERS = 600
 SURE, RULED_OUT = 0.5, 0.1
+TRUSTED = 0.85  # accuracy from which on doubts about more than 1 % of the rows are a warning
 USUAL = 0.9  # of the mean confidence of a class: who is just below it is sure too
 BETTER = 0.3  # share of the way from always guessing the largest class to perfect that the classifier must have gone
 WORD = r"(?u)[\u3400-\u9fff]|[^\W\u3400-\u9fff]+"
@@ -71,7 +72,7 @@ class LabelDoubts(Base):
             seen = self._rows[index]
             what = f"{seen.labels[0]} -> {label} ({share:.0%}): {seen.text}"
             places.append(Place(seen.row.path, seen.row.line, what[:EXCERPT].replace("\n", " ")))
-        much = len(self._found) > 0.01 * len(self._rows)
+        much = len(self._found) > 0.01 * len(self._rows) and self.accuracy >= TRUSTED
         values = {"accuracy": round(self.accuracy, 3)}
         severity = "warning" if much else "note"
         return [Finding("doubtful-labels", severity, len(self._found), len(self._rows), places, values)]  # type: ignore[arg-type]

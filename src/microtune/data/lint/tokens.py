@@ -74,14 +74,15 @@ class Tokens(Base):
             values = {"model": self.model}
             found.append(Finding("unknown-tokens", "warning", self._unknown.count, total, self._unknown.places, values))
         for name, cost in self.fertility().items():
-            if cost > COSTLY[name in DENSE] and self._rows[name] >= LEAST:
+            if cost > COSTLY[name in DENSE]:
                 values = {"language": name, "cost": cost, "model": self.model}
                 found.append(Finding("costly-language", "note", self._rows[name], total, [], values))
         return found
 
     def fertility(self) -> dict[str, float]:
-        """Tokens per word, or per character, of each language."""
-        return {name: round(self._tokens[name] / n, 2) for name, n in self._units.items() if n}
+        """Tokens per word, or per character, of each language with enough rows."""
+        often = {name: n for name, n in self._units.items() if n and self._rows[name] >= LEAST}
+        return {name: round(self._tokens[name] / n, 2) for name, n in often.items()}
 
     def figures(self) -> dict[str, Any]:
         """Histograms in tokens, fertility, and what they were measured with."""

@@ -19,6 +19,7 @@ from microtune.data.sources import Row
 from microtune.errors import InputError
 from microtune.run.lint.report import Piece
 from microtune.run.prepare import make_task
+from microtune.run.quick_lint import FIELDS, roles_of
 from microtune.tasks.base import Task
 from microtune.tasks.conversation import messages_of
 from microtune.tasks.evidence import Guess
@@ -27,17 +28,6 @@ from microtune.tasks.guess import guess
 SHOWN_ROWS = 3
 SHOWN = 400  # characters of a piece
 SUPERVISED = {*LEARNT, "label", "spans", "tags", "rejected", "negative"} - {"rejected", "negative"}
-_FIELDS = {  # field of a task -> role
-    "text_field": "text",
-    "pair_field": "pair",
-    "label_field": "label",
-    "source_field": "source",
-    "target_field": "target",
-    "prompt_field": "prompt",
-    "input_field": "input",
-    "completion_field": "completion",
-    "messages_field": "messages",
-}
 _SPEAKERS = {"assistant", "gpt", "bot", "model"}
 
 
@@ -61,12 +51,9 @@ def propose(
         choice["name"] = guess(rows).task
     section = make_task(recipes.build({"task": choice}, where="lint"))
     prepared = section.prepare({"train": rows}, text_field=text_field, label_field=label_field)
-    found = {name: value for name in _FIELDS if (value := getattr(prepared, name, None))}
-    roles = {_FIELDS[name]: value for name, value in found.items()}
-    if choice["name"] == "regression":
-        roles["score"] = roles.pop("label")
+    found = {name: value for name in FIELDS if (value := getattr(prepared, name, None))}
     options = {**found, **{k: v for k, v in choice.items() if k != "name"}}
-    return Guess(choice["name"], str(getattr(prepared, "form", "rows")), roles, "named", options)
+    return Guess(choice["name"], str(getattr(prepared, "form", "rows")), roles_of(prepared), "named", options)
 
 
 def recipe_for(
