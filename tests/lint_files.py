@@ -91,6 +91,16 @@ def translation(make: Maker, n: int) -> Rows:
     return [{"en": make.sentence(), "zh": make.chinese()} for _ in range(n)]
 
 
+def credited_translation(make: Maker, n: int) -> Rows:
+    """Chinese and English of one length, and whose sentence it is."""
+    rows = []
+    for i in range(n):
+        size = make.random.randrange(1, 5)
+        credit = f"Licence CC-BY 2.0 Attribution: site.org # {make.random.randrange(10**6)} (by user {i})"
+        rows.append({"a": make.chinese(12 * size), "b": make.sentence(size), "c": credit})
+    return rows
+
+
 def summary(make: Maker, n: int) -> Rows:
     """A long text and its second sentence."""
     texts = [[make.sentence() for _ in range(6)] for _ in range(n)]
@@ -242,6 +252,7 @@ FORMS: dict[str, tuple[Callable[[Maker, int], Rows], str]] = {
     "pairs": (pairs, "classification"),
     "numbers": (regression, "regression"),
     "translation": (translation, "sequence-to-sequence"),
+    "credited translation": (credited_translation, "sequence-to-sequence"),
     "summary": (summary, "sequence-to-sequence"),
     "asked questions": (asked_questions, "sequence-to-sequence"),
     "alpaca": (alpaca, "instruction"),

@@ -75,6 +75,17 @@ def test_two_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     }
 
 
+def test_a_folder_of_parallel_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = FORMS["translation"][0](Maker(1), 40)
+    for side in ("en", "zh"):
+        for part, few in (("train", rows[4:]), ("test", rows[:5])):
+            (tmp_path / f"{part}.{side}").write_text("\n".join(row[side] for row in few), encoding="utf-8")
+    asked = (tmp_path, "--source", "en", "--target", "zh", "--json", "--model", "none")
+    record = json.loads(call(capsys, "lint", *asked).out)
+    assert (record["rows"], record["test_rows"]) == (36, 5)
+    assert [found["kind"] for found in record["findings"]] == ["test-overlap"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -221,3 +221,21 @@ def test_the_page_is_closed_and_escaped(tmp_path: Path, lang: Any) -> None:
     assert record["recipe"] is None  # rows in memory have no file
     with pytest.raises(InputError, match="en and zh"):
         lint(rows, lang="fr")  # type: ignore[arg-type]
+
+
+def test_a_folder_with_a_test_file(tmp_path: Path) -> None:
+    """Rows of test.jsonl are no training rows; copies of them are."""
+    rows = clean_rows(60)
+    write(tmp_path / "train.jsonl", rows)
+    write(tmp_path / "test.jsonl", [rows[4], *clean_rows(9, seed=8)])
+    report = lint(tmp_path, model=None)
+    assert (report.rows, report.test_rows) == (60, 10)
+    assert [told.kind for told in report.findings] == ["test-overlap"]
+    assert report.recipe is not None
+    assert report.recipe["data"] == {"train": str(tmp_path)}
+
+
+def test_a_row_may_have_none_of_several_labels() -> None:
+    rows = FORMS["joined labels"][0](Maker(1), 60)
+    rows[4]["labels"] = ""
+    assert not lint(rows, model=None).findings

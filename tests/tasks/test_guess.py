@@ -8,6 +8,7 @@ from lint_files import FORMS, Maker, renamed
 from microtune.data.languages import language
 from microtune.data.shapes import sample_of, shape_of
 from microtune.data.sources import Row, read_rows
+from microtune.errors import InputError
 from microtune.tasks.guess import Guess, guess
 
 
@@ -37,6 +38,7 @@ def test_every_form(name: str, hide: bool) -> None:
         ("alpaca", {"prompt": 0, "input": 1, "completion": 2}),
         ("completions", {"prompt": 0, "completion": 1}),
         ("summary", {"source": 0, "target": 1}),
+        ("credited translation", {"source": 0, "target": 1}),
         ("chinese classes", {"label": 0, "text": 1}),
         ("numbers", {"text": 0, "score": 1}),
         ("lettered", {"question": 0, "options": [1, 2, 3], "answer": 4}),
@@ -87,3 +89,8 @@ def test_shapes() -> None:
 )
 def test_languages(text: str, name: str) -> None:
     assert language(text) == name
+
+
+def test_a_file_without_text_is_refused() -> None:
+    with pytest.raises(InputError, match="no field holds text"):
+        guess(sample_of(read_rows([{"id": i} for i in range(20)])))

@@ -39,8 +39,12 @@ def lint(
 ) -> None:
     """Guess the task of a file, measure what is wrong with it, and print a recipe; nothing is trained."""
     files = pair(source, target)
-    if (data is None) == (files is None):
+    if data is None and files is None:
         raise InputError("Name the data: one file, folder or glob, or two files with --source and --target.")
+    if data is not None and files is not None:
+        if not Path(data).is_dir():
+            raise InputError(f"{data}: beside --source and --target, DATA is a folder with parallel files.")
+        files = {"folder": data, **files}
     from microtune.run.lint import lint as run_lint
 
     with EventPrinter(quiet=quiet, silent=as_json) as printer:

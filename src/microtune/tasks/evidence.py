@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import correlation
 from typing import Any, Literal
 
 from microtune.data.languages import differ, language
 from microtune.data.names import NAMES, parts, plain
-from microtune.data.shapes import Shape, flat, overlap
+from microtune.data.shapes import Shape, flat, overlap, weight
 from microtune.data.sources import Row
 
 RELATED = 60  # rows by which the relation of two texts is judged
@@ -111,3 +112,10 @@ def relation(rows: Sequence[Row], one: Shape, other: Shape) -> Relation:
     if shared >= 0.35 and (ratio >= 2.5 or ratio <= 0.4):
         return "shorter"
     return "same" if shared >= COPIES else "alike" if shared >= 0.5 else "other"
+
+
+def lengths_together(rows: Sequence[Row], one: Shape, other: Shape) -> float:
+    """Correlation of the lengths of two texts (Gale and Church, 1993, aligned translations by it)."""
+    sizes = [(weight(flat(row.data.get(one.name))), weight(flat(row.data.get(other.name)))) for row in rows]
+    first, second = zip(*sizes, strict=True)
+    return correlation(first, second) if len(set(first)) > 1 < len(set(second)) else 0.0

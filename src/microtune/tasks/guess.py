@@ -13,7 +13,18 @@ from typing import Any
 
 from microtune.data.shapes import Shape, flat, overlap, shapes_of, weight
 from microtune.data.sources import Row
-from microtune.tasks.evidence import File, Guess, Relation, better, label_of, main_two, number_of, stands_in
+from microtune.errors import InputError
+from microtune.tasks.evidence import (
+    File,
+    Guess,
+    Relation,
+    better,
+    label_of,
+    lengths_together,
+    main_two,
+    number_of,
+    stands_in,
+)
 from microtune.tasks.labels import guess_form
 from microtune.tasks.structures import Turns, options_in, pointers, spoken_lists, tag_lists, turns_in
 
@@ -22,7 +33,7 @@ MOST_CLASSES = 300
 
 
 def guess(rows: Sequence[Row]) -> Guess:
-    """The most likely task for a sample of rows (`shapes.sample_of`)."""
+    """The most likely task for a sample of rows (`shapes.sample_of`); InputError where no field holds text."""
     shapes = shapes_of(rows)
     texts = [s for s in shapes if s.is_text]
     labels = [s for s in shapes if s.is_category and s.distinct <= MOST_CLASSES]
@@ -41,7 +52,10 @@ def guess(rows: Sequence[Row]) -> Guess:
         found = step(file)
         if found is not None:
             return found
-    text = max(shapes, key=lambda s: s.length)
+    text = max((s for s in shapes if s.kind in ("text", "texts")), key=lambda s: s.length, default=None)
+    if text is None:
+        where = rows[0].path if rows else "the data"
+        raise InputError(f"{where}: no field holds text, so there is nothing for a language model to read.")
     return Guess("language-modelling", "text", {"text": text.name}, "only-text", _text_options(text))
 
 
@@ -216,12 +230,11 @@ def _several_texts(file: File) -> Guess | None:
 
 
 def _translated(file: File, texts: Sequence[Shape]) -> Guess | None:
-    """Two texts in two languages."""
-    for one, other in combinations(sorted(texts, key=lambda s: s.repeated)[:4], 2):
-        pair = (one, other) if texts.index(one) < texts.index(other) else (other, one)
-        if file.relation(*pair) == "translated":
-            return _writing(*pair, "other-language")
-    return None
+    """Two texts in two languages; of several such pairs the one whose lengths rise together."""
+    pairs = [pair for pair in combinations(texts[:5], 2) if file.relation(*pair) == "translated"]
+    if not pairs:
+        return None
+    return _writing(*max(pairs, key=lambda pair: lengths_together(file.rows, *pair)), "other-language")
 
 
 def _asked(file: File, texts: Sequence[Shape], related: Relation) -> Guess | None:

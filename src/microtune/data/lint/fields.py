@@ -9,14 +9,14 @@ from microtune.data.lint.base import Base, Finding, Seen, Tally
 from microtune.data.shapes import flat
 
 MOST = 1000  # different values of a field that are told apart
-OPTIONAL = {"input", "messages"}
+OPTIONAL = ("input", "messages")
 
 
 class Fields(Base):
     """How often each field says something, and the roles that are empty."""
 
-    def __init__(self, roles: dict[str, list[str]]) -> None:
-        self.needed = {name: role for role, names in roles.items() if role not in OPTIONAL for name in names}
+    def __init__(self, roles: dict[str, list[str]], optional: Sequence[str] = OPTIONAL) -> None:
+        self.needed = {name: role for role, names in roles.items() if role not in optional for name in names}
         self.rows = 0
         self._filled: dict[str, int] = {}
         self._values: dict[str, set[str]] = {}

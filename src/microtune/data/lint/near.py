@@ -77,6 +77,11 @@ def near_pairs(texts: Sequence[str]) -> Iterator[tuple[int, int, float]]:
             yield best[1], later, best[0]
 
 
+def _compared(seen: Seen) -> str:
+    """What is compared: a written answer too, for questions that differ in one word are not copies."""
+    return seen.text if seen.labels else f"{seen.text}\n{seen.target}"
+
+
 class NearDuplicates(Base):
     """Near-duplicates in a sample, and between it and the test rows."""
 
@@ -84,7 +89,7 @@ class NearDuplicates(Base):
         self._near, self._leaks = Tally(), Tally()
         self.rows = sum(not seen.test for seen in rows)
         order = sorted(rows, key=lambda seen: (not seen.test, seen.number))  # test rows first
-        for one, other, share in near_pairs([seen.text for seen in order]):
+        for one, other, share in near_pairs([_compared(seen) for seen in order]):
             earlier, later = order[one], order[other]
             if later.test:
                 continue

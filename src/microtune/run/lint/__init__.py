@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from microtune.data.lint.base import Finding, Measured, Measurement, Place, Seen
@@ -16,7 +17,7 @@ from microtune.data.lint.cues import Cues
 from microtune.data.lint.doubts import LabelDoubts
 from microtune.data.lint.duplicates import Duplicates
 from microtune.data.lint.encoding import Encoding
-from microtune.data.lint.fields import Fields
+from microtune.data.lint.fields import OPTIONAL, Fields
 from microtune.data.lint.lengths import Lengths
 from microtune.data.lint.mix import Languages
 from microtune.data.lint.near import NearDuplicates
@@ -24,13 +25,14 @@ from microtune.data.lint.personal import PersonalData
 from microtune.data.lint.reading import Reader
 from microtune.data.lint.sample import SAMPLED, Sample
 from microtune.data.lint.tokens import Tokens
+from microtune.data.parallel import is_pair
 from microtune.data.shapes import sample_of
 from microtune.data.sources import MEMORY, Row, iter_rows
 from microtune.errors import InputError
 from microtune.run.lint.proposal import propose, recipe_for, rendered
 from microtune.run.lint.report import Language, LintReport, tell, words
 from microtune.run.load import load
-from microtune.run.prepare import DATASETS, embedded_data
+from microtune.run.prepare import DATASETS, embedded_data, split_files
 from microtune.run.session import Stage
 from microtune.tasks.evidence import Guess
 from microtune.tasks.labels import guess_form
@@ -71,7 +73,7 @@ def lint(  # noqa: PLR0913 - one keyword per thing a user may say
     if stops and not any(f.kind in ("empty-field", "one-class") for f in measured.findings):
         measured.findings.append(Finding("recipe-stops", "error", 1, 1, [], {"message": stops}))
     return LintReport(
-        source=str(data) if not isinstance(data, (list, tuple)) and not hasattr(data, "itertuples") else MEMORY,
+        source=_name(data),
         task=found.task,
         form=found.form,
         fields=found.fields,
@@ -89,13 +91,22 @@ def lint(  # noqa: PLR0913 - one keyword per thing a user may say
     )
 
 
+def _name(data: Any) -> str:
+    """What a source is called in a report."""
+    if is_pair(data):
+        return " + ".join(str(part) for part in data.values())
+    return str(data) if isinstance(data, (str, Path)) else MEMORY
+
+
 class _Question:
     """What is asked, and how it is read."""
 
     def __init__(self, data: Any, test: Any, model: str | None, how: dict[str, Any], full: bool) -> None:
         named = isinstance(data, str) and data in DATASETS
-        self.data = embedded_data(data) if named else data
-        self.test, self.model, self.how, self.full = test, model, how, full
+        parts = {} if named else split_files({"train": data, "test": test})
+        self.data = embedded_data(data) if named else parts.get("train", data)
+        self.test = parts.get("test", test)
+        self.model, self.how, self.full = model, how, full
         self.stopped: InputError | None = None
 
     def start(self) -> tuple[Iterator[Row], list[Row]]:
@@ -128,7 +139,8 @@ class _Measured:
     def __init__(self, found: Guess, first: Sequence[Row], full: bool) -> None:
         self.task = found.task
         label = found.fields.get("label") if found.task == "classification" else None
-        sign = guess_form(first, label)[1] if isinstance(label, str) else ""
+        form, sign = guess_form(first, label) if isinstance(label, str) else ("single", "")
+        self.many = form == "multi"
         self.reader = Reader(found.task, found.fields, sign)
         self.sample = Sample(None if full else SAMPLED)
         self.tests = Sample(None if full else SAMPLED)
@@ -146,7 +158,13 @@ class _Measured:
             self.tests.add(seen)
             self.test_rows += 1
         outliers = self.task not in ("language-modelling", "question-answering")
-        measures: list[Measurement] = [Fields(self.reader.roles), Lengths(outliers=outliers), copies, Classes()]
+        optional = (*OPTIONAL, "label") if self.many else OPTIONAL  # a row may have none of several labels
+        measures: list[Measurement] = [
+            Fields(self.reader.roles, optional),
+            Lengths(outliers=outliers),
+            copies,
+            Classes(),
+        ]
         measures += [Encoding(), PersonalData(), self.sample]
         for number, row in enumerate(rows):
             seen = self.reader.see(row, number)
