@@ -52,7 +52,7 @@ def test_what_a_run_verified_is_written_down(model: Path, tmp_path: Path, capsys
     assert found.keys() == everywhere | {"all-target", "answer-cut", "stop-token", "prompt-ids"}
     assert {name for name, result in found.items() if result == "warned"} <= {"test-near-train"}  # numbers are alike
     card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
-    assert "Checks that this run made of itself: all-target, answer-cut, double-bos, " in card
+    assert "Checks that this run made of itself: all-target, answer-cut, data-faults, double-bos, " in card
     other = labelled(tmp_path)
     assert tune(capsys, model, other, "--overwrite").code == 0
     assert made(other).keys() == everywhere | {"text-cut", "class-unseen", "chance", "never-answered"}

@@ -51,14 +51,20 @@ def test_copies_contradictions_and_leaks() -> None:
     assert kinds["test-overlap"].values == {"test": 2, "leaked": 1}
 
 
+def near(rows: list[Seen]) -> dict[str, Finding]:
+    measure = NearDuplicates(rows)
+    assert list(measure.measure()) == [0]
+    return {finding.kind: finding for finding in measure.findings()}
+
+
 def test_near_copies() -> None:
     rows = clean_rows(120)
     rows[60]["text"] = rows[10]["text"] + " indeed"
     rows[61]["text"] = rows[20]["text"].replace(" with ", " and with ")
-    kinds = {f.kind: f for f in NearDuplicates(seen(rows)).findings()}
+    kinds = near(seen(rows))
     assert [p.line for p in kinds["near-copies"].places] == [61, 62]
     tests = seen([{"text": rows[5]["text"] + " too", "label": "money"}], test=True)
-    kinds = {f.kind: f for f in NearDuplicates([*seen(rows), *tests]).findings()}
+    kinds = near([*seen(rows), *tests])
     assert kinds["near-test"].count == 1
 
 
@@ -207,8 +213,9 @@ def test_a_clean_file_has_no_findings() -> None:
     measures: list[Measurement] = [Duplicates("classification"), Classes(), Encoding(), PersonalData(), Lengths()]
     for measure in measures:
         assert not found(measure, rows), measure
-    for sampled in (NearDuplicates(rows), Languages(rows), Cues(rows)):
+    for sampled in (Languages(rows), Cues(rows)):
         assert not sampled.findings()
+    assert not list(near_pairs([row.text for row in rows]))
 
 
 def test_a_sample_is_bounded_and_spread() -> None:

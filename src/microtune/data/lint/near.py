@@ -22,6 +22,7 @@ COMPARED = 1000  # characters of a text that are compared
 BANDS, BAND = 16, 4  # a pair of 80 % overlap shares a band with probability 0.9998
 ALIKE = 0.8
 LEADERS = 8  # texts of one bucket that others are compared with
+SAID = 500  # texts between two words about how far it is
 SHORT = 30  # characters below which two texts are often alike by chance
 
 _random = np.random.default_rng(20_240_613)
@@ -55,12 +56,18 @@ def jaccard(one: Grams, other: Grams) -> float:
 
 def near_pairs(texts: Sequence[str]) -> Iterator[tuple[int, int, float]]:
     """(earlier, later, similarity) for each text that is nearly, but not exactly, an earlier one."""
+    return (found for found in compared(texts) if found[2] >= ALIKE)
+
+
+def compared(texts: Sequence[str]) -> Iterator[tuple[int, int, float]]:
+    """(most alike earlier text or -1, text, similarity) of every text; copies of earlier texts have similarity 0."""
     clean = [normalised(text[:COMPARED]) for text in texts]
     found = [grams(text) for text in clean]
     buckets: list[dict[int, list[int]]] = [defaultdict(list) for _ in range(BANDS)]
     seen: set[str] = set()
     for later, text in enumerate(clean):
         if text in seen or len(text) < SHORT:
+            yield -1, later, 0.0
             continue
         seen.add(text)
         best = (0.0, -1)
@@ -73,11 +80,10 @@ def near_pairs(texts: Sequence[str]) -> Iterator[tuple[int, int, float]]:
                     best = max(best, (jaccard(found[earlier], found[later]), earlier))
             if len(leaders) < LEADERS:
                 leaders.append(later)
-        if best[0] >= ALIKE:
-            yield best[1], later, best[0]
+        yield best[1], later, best[0]
 
 
-def _compared(seen: Seen) -> str:
+def _text_of(seen: Seen) -> str:
     """What is compared: a written answer too, for questions that differ in one word are not copies."""
     return seen.text if seen.labels else f"{seen.text}\n{seen.target}"
 
@@ -88,10 +94,15 @@ class NearDuplicates(Base):
     def __init__(self, rows: Sequence[Seen]) -> None:
         self._near, self._leaks = Tally(), Tally()
         self.rows = sum(not seen.test for seen in rows)
-        order = sorted(rows, key=lambda seen: (not seen.test, seen.number))  # test rows first
-        for one, other, share in near_pairs([_compared(seen) for seen in order]):
-            earlier, later = order[one], order[other]
-            if later.test:
+        self._order = sorted(rows, key=lambda seen: (not seen.test, seen.number))  # test rows first
+
+    def measure(self) -> Iterator[int]:
+        """Compare the rows; yields how many are done."""
+        for one, other, share in compared([_text_of(seen) for seen in self._order]):
+            if other % SAID == 0:
+                yield other
+            earlier, later = self._order[one], self._order[other]
+            if later.test or share < ALIKE:
                 continue
             what = f"{share:.0%} as {'test ' if earlier.test else ''}line {earlier.row.line}: {later.text[:60]}"
             (self._leaks if earlier.test else self._near).add(later.row, what)

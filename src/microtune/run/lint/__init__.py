@@ -26,8 +26,8 @@ from microtune.data.lint.reading import Reader
 from microtune.data.lint.sample import SAMPLED, Sample
 from microtune.data.lint.tokens import Tokens
 from microtune.data.parallel import is_pair
-from microtune.data.shapes import sample_of
-from microtune.data.sources import MEMORY, Row, iter_rows
+from microtune.data.shapes import flat, sample_of
+from microtune.data.sources import MEMORY, Row, files_of, iter_rows
 from microtune.errors import InputError
 from microtune.run.lint.proposal import propose, recipe_for, rendered
 from microtune.run.lint.report import Language, LintReport, tell, words
@@ -108,10 +108,12 @@ class _Question:
         self.test = parts.get("test", test)
         self.model, self.how, self.full = model, how, full
         self.stopped: InputError | None = None
+        self.expected = 0  # rows, roughly: for a progress bar
 
     def start(self) -> tuple[Iterator[Row], list[Row]]:
         """All rows, and a sample of the first of them for the guess."""
         sample = sample_of(self._open(self.data))
+        self.expected = _expected(self.data, sample)
         return self._open(self.data), sample
 
     def _open(self, source: Any) -> Iterator[Row]:
@@ -131,6 +133,17 @@ class _Question:
     def test_rows(self) -> Iterator[Row]:
         """The rows of the test file."""
         return iter(()) if self.test is None else iter_rows(self.test, **self.how)
+
+
+def _expected(data: Any, sample: Sequence[Row]) -> int:
+    """About how many rows a source has, by the size of its files and that of the rows of a sample; 0: unknown."""
+    if isinstance(data, (list, tuple)):
+        return len(data)
+    paths = [data["source"]] if is_pair(data) else files_of(data) if isinstance(data, (str, Path)) else []
+    one = "source" if is_pair(data) else None
+    size = sum(Path(p).stat().st_size * (3 if Path(p).suffix in (".gz", ".xz") else 1) for p in paths)
+    read = sum(len(flat(row.data[one] if one else row.data).encode("utf-8", "replace")) for row in sample)
+    return size * len(sample) // max(1, read)
 
 
 class _Measured:
@@ -172,7 +185,7 @@ class _Measured:
                 measure.add(seen)
             self.rows += 1
             if number % SAID == 0:
-                yield Stage("reading rows", number, 0)
+                yield Stage("reading rows", number, max(number + SAID, ask.expected))
         self._collect(measures)
         if ask.stopped is not None:
             values = {"message": str(ask.stopped)}
@@ -181,19 +194,21 @@ class _Measured:
     def sampled(self, ask: _Question) -> Iterator[Stage]:
         """What reads the sample."""
         rows = self.sample.rows
-        yield Stage("near-copies", 0, 0)
-        lines = self.task == "language-modelling"
-        self._collect([] if lines and _are_lines(rows) else [NearDuplicates([*rows, *self.tests.rows])])
-        yield Stage("languages", 0, 0)
+        if self.task != "language-modelling" or not _are_lines(rows):
+            every = [*rows, *self.tests.rows]
+            near = NearDuplicates(every)
+            yield from (Stage("near-copies", done, len(every)) for done in near.measure())
+            self._collect([near])
+        yield Stage("languages", 0, 1)
         languages = Languages(rows)
         self._collect([languages])
         if any(seen.labels for seen in rows):
-            yield Stage("labels", 0, 0)
+            yield Stage("labels", 0, 1)
             doubts = LabelDoubts(rows)
             self.skipped = doubts.skipped
             self._collect([Cues(rows), doubts])
         if ask.model is not None:
-            yield Stage("loading the tokenizer", 0, 0)
+            yield Stage("loading the tokenizer", 0, 1)
             model = load(ask.model)
             limit = model.max_length or model.spec.max_positions or 4096
             tokens = Tokens(rows, self.task, model.text, limit, ask.model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from microtune.errors import visible
@@ -78,7 +79,7 @@ def _names(value: Any) -> str:
 
 
 def _finding(told: Told, w: Mapping[str, str]) -> str:
-    places = "".join(f"<li>{_t(p.path)}, {_t(w['line'])} {p.line}: {_t(p.text)}</li>" for p in told.places)
+    places = "".join(f"<li>{_t(Path(p.path).name)}, {_t(w['line'])} {p.line}: {_t(p.text)}</li>" for p in told.places)
     listed = f"<ul>{places}</ul>" if places else ""
     return (
         f'<div class="finding {told.severity}"><div class="kind">{_t(w[told.severity])} · {_t(told.kind)}</div>'
