@@ -18,6 +18,7 @@ NAMES = [
     "Comparison",
     "InputError",
     "LimitError",
+    "LintReport",
     "MicrotuneError",
     "Model",
     "ModelSpec",
@@ -28,6 +29,7 @@ NAMES = [
     "__version__",
     "compare",
     "export",
+    "lint",
     "load",
     "load_adapters",
     "merge",
@@ -57,6 +59,12 @@ SIGNATURES = {
         "text_field: 'str | None' = None, label_field: 'str | None' = None, seed: 'int' = 0, "
         "out: 'str | Path | None' = None, overwrite: 'bool' = False, "
         "on_event: 'Callable[[Any], None] | None' = None) -> 'Comparison'"
+    ),
+    "lint": (
+        "(data: 'Any', *, test: 'Any' = None, task: 'str | dict[str, Any] | None' = None, "
+        "model: 'str | None' = 'sprout', text_field: 'str | None' = None, label_field: 'str | None' = None, "
+        "encoding: 'str | None' = None, header: 'bool | None' = None, full: 'bool' = False, lang: 'Language' = 'en', "
+        "on_event: 'Callable[[Any], None] | None' = None) -> 'LintReport'"
     ),
     "pretrain": (
         "(recipe: 'str | Path | dict[str, Any]', *overrides: 'str', out: 'str | Path | None' = None, "

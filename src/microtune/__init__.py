@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from microtune.run.adapters import Adapters, load_adapters
     from microtune.run.compare import Comparison
     from microtune.run.export import export, merge
+    from microtune.run.lint import LintReport, lint
     from microtune.run.load import Model, load
     from microtune.run.verbs import Run, compare, pretrain, tune
 
@@ -36,6 +37,7 @@ __all__ = [
     "Comparison",
     "InputError",
     "LimitError",
+    "LintReport",
     "MicrotuneError",
     "Model",
     "ModelSpec",
@@ -46,6 +48,7 @@ __all__ = [
     "__version__",
     "compare",
     "export",
+    "lint",
     "load",
     "load_adapters",
     "merge",
@@ -56,6 +59,7 @@ __all__ = [
 _LAZY = {
     "Adapters": "microtune.run.adapters",
     "Comparison": "microtune.run.compare",
+    "LintReport": "microtune.run.lint",
     "Model": "microtune.run.load",
     "ModelSpec": "microtune.nn.spec",
     "Recipe": "microtune.recipe",
@@ -63,6 +67,7 @@ _LAZY = {
     "StackSpec": "microtune.nn.spec",
     "compare": "microtune.run.verbs",
     "export": "microtune.run.export",
+    "lint": "microtune.run.lint",
     "load": "microtune.run.load",
     "load_adapters": "microtune.run.adapters",
     "merge": "microtune.run.export",

@@ -45,13 +45,14 @@ def with_template(folder: Path, template: str) -> Path:
 def test_what_a_run_verified_is_written_down(model: Path, tmp_path: Path, capsys: Capture) -> None:
     data = answers(tmp_path)
     assert tune(capsys, model, data, task="instruction").code == 0
-    everywhere = {"no-target", "double-bos", "test-in-train", "test-near-train", "rate-zero", "tied", "finite"}
-    everywhere |= {"gradient", "moved", "frozen", "no-effect", "reload", "nothing-to-score", "fits", "same-base"}
+    everywhere = {"no-target", "double-bos", "test-in-train", "test-near-train", "data-faults", "rate-zero", "tied"}
+    everywhere |= {"finite", "gradient", "moved", "frozen", "no-effect", "reload", "nothing-to-score", "fits"}
+    everywhere |= {"same-base"}
     found = made(data)
     assert found.keys() == everywhere | {"all-target", "answer-cut", "stop-token", "prompt-ids"}
     assert {name for name, result in found.items() if result == "warned"} <= {"test-near-train"}  # numbers are alike
     card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
-    assert "Checks that this run made of itself: all-target, answer-cut, double-bos, " in card
+    assert "Checks that this run made of itself: all-target, answer-cut, data-faults, double-bos, " in card
     other = labelled(tmp_path)
     assert tune(capsys, model, other, "--overwrite").code == 0
     assert made(other).keys() == everywhere | {"text-cut", "class-unseen", "chance", "never-answered"}

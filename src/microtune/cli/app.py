@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microtune.cli import ask, combining, comparing, demo, exporting, learn, listing, planning
+from microtune.cli import ask, combining, comparing, demo, exporting, learn, linting, listing, planning
 from microtune.cli.console import err, plain
 from microtune.errors import MicrotuneError
 from microtune.version import __version__
@@ -48,6 +48,7 @@ app.command("tune")(learn.tune)
 app.command("pretrain")(learn.pretrain)
 app.command("compare")(comparing.compare)
 app.command("plan")(planning.plan)
+app.command("lint")(linting.lint)
 app.command("evaluate")(ask.evaluate)
 app.command("predict")(ask.predict)
 app.command("chat")(ask.chat)

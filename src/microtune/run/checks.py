@@ -165,6 +165,13 @@ _add(
     "none that we know; such a score says nothing about the class",
 )
 _add(
+    "data-faults",
+    _BEFORE,
+    "warn",
+    "labels that contradict each other, copies, classes spelled twice, garbled text, personal data in training rows",
+    "none that we know; `microtune lint` looks for more",
+)
+_add(
     "rate-zero",
     _BEFORE,
     "stop",

@@ -24,6 +24,7 @@ from microtune.run.invariants import (
     report_lengths,
 )
 from microtune.run.load import Model
+from microtune.run.quick_lint import quick_lint
 from microtune.tasks.base import Encoded, Task, length_limit, tasks
 from microtune.tasks.classification import Classification
 from microtune.tasks.instruction import Instruction
@@ -220,6 +221,7 @@ def encode_splits(
     if isinstance(task, Classification):
         splits.notes += check_classes(task, splits.rows, splits.ledger)
     splits.notes += task.remarks(splits.rows)
+    splits.notes += quick_lint(task, rows, splits.ledger)
     if not len(encoded["train"].items):
         raise InputError("No row of the training split is left to learn from.")
     return encoded

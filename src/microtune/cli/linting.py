@@ -1,0 +1,121 @@
+"""`microtune lint`: what a file is for, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from microtune.cli.console import EventPrinter, cell, out
+from microtune.cli.pairs import SourceFile, TargetFile, TestSource, TestTarget, pair
+from microtune.cli.words import Encoding, Header, LabelField, ModelName, TextField
+from microtune.errors import InputError
+
+WIDTH = 80
+PIECE = 200  # characters of a piece in the terminal
+
+
+def lint(
+    data: Annotated[str | None, typer.Argument(help="data (file, glob, folder, or `tickets`)")] = None,
+    test: Annotated[str | None, typer.Option("--test", help="rows whose copies are looked for in the data")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="instead of the guess")] = None,
+    model: ModelName = None,
+    source: SourceFile = None,
+    target: TargetFile = None,
+    test_source: TestSource = None,
+    test_target: TestTarget = None,
+    text_field: TextField = None,
+    label_field: LabelField = None,
+    encoding: Encoding = None,
+    header: Header = None,
+    full: Annotated[bool, typer.Option("--full", help="look at all rows where otherwise 20,000 are sampled")] = False,
+    lang: Annotated[str, typer.Option(help="language of the report: en or zh")] = "en",
+    folder: Annotated[str | None, typer.Option("--out", help="folder for lint.json, lint.html and recipe.yaml")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="exit with 1 if there is an error or a warning")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="the report as JSON on stdout")] = False,
+) -> None:
+    """Guess the task of a file, measure what is wrong with it, and print a recipe; nothing is trained."""
+    files = pair(source, target)
+    if data is None and files is None:
+        raise InputError("Name the data: one file, folder or glob, or two files with --source and --target.")
+    if data is not None and files is not None:
+        if not Path(data).is_dir():
+            raise InputError(f"{data}: beside --source and --target, DATA is a folder with parallel files.")
+        files = {"folder": data, **files}
+    from microtune.run.lint import lint as run_lint
+
+    with EventPrinter(quiet=quiet, silent=as_json) as printer:
+        report = run_lint(
+            files or data,
+            test=pair(test_source, test_target, "test-") or test,
+            task=task,
+            model=None if model == "none" else model or "sprout",
+            text_field=text_field,
+            label_field=label_field,
+            encoding=encoding,
+            header=header,
+            full=full,
+            lang=lang,  # type: ignore[arg-type]
+            on_event=printer,
+        )
+    if folder is not None:
+        report.save(folder)
+    if as_json:
+        print(json.dumps(report.record(), ensure_ascii=False))
+    else:
+        _show(report)
+        if folder is not None:
+            out.print(cell(f"saved: {folder}/lint.html, {folder}/lint.json"), soft_wrap=True)
+    if strict and report.strict_failure:
+        raise typer.Exit(1)
+
+
+def _line(text: str, style: str = "") -> None:
+    out.print(cell(text, style), width=min(WIDTH, out.console.width))
+
+
+def _show(report: Any) -> None:
+    """The summary: task, findings, three rows, the recipe."""
+    from microtune.run.lint.proposal import recipe_text
+    from microtune.run.lint.report import words
+
+    w = words(report.lang, "PAGE")
+    others = f" ({w['others']} {', '.join(report.others)})" if report.others else ""
+    _line(f"{w['task']}: {report.task}{others}", "bold")
+    _line(f"{w['why']}: {report.why}")
+    roles = "; ".join(f"{role} = {v if isinstance(v, str) else ', '.join(v)}" for role, v in report.fields.items())
+    _line(f"{w['fields']}: {roles}")
+    tests = f", {report.test_rows:,} {w['test_rows']}" if report.test_rows else ""
+    _line(f"{report.rows:,} {w['rows']}{tests}, {len(report.findings)} {w['found']}")
+    styles = {"error": "red", "warning": "yellow", "note": ""}
+    for told in report.findings:
+        _line("")
+        _line(f"{w[told.severity]} [{told.kind}] {told.message}", styles[told.severity])
+        for place in told.places[:3]:
+            _line(f"  {Path(place.path).name}, {w['line']} {place.line}: {place.text}", "dim")
+        _line(f"  -> {told.advice}")
+    if not report.findings:
+        _line(w["none"])
+    for remark in report.remarks:
+        _line(remark, "dim")
+    _line("")
+    _line(w["rendered"], "bold")
+    for number, pieces in enumerate(report.rendered, 1):
+        for piece in pieces:
+            text = piece.text[:PIECE].replace("\n", " / ")
+            _line(f"{number} {piece.role}: {f'[[{text}]]' if piece.supervised else text}", "green" * piece.supervised)
+    _line("")
+    _line(w["recipe"], "bold")
+    if report.recipe is None:
+        _line(w["no_recipe"])
+    else:
+        out.print(cell("") if not report.recipe else _code(recipe_text(report.recipe)), soft_wrap=True)
+
+
+def _code(text: str) -> Any:
+    from rich.text import Text
+
+    return Text("\n").join(cell(line) for line in text.rstrip().split("\n"))

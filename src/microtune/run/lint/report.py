@@ -1,0 +1,133 @@
+"""The report of a lint: findings in words, and the record that lint.json and `--json` hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from microtune.data.lint import words_en, words_zh
+from microtune.data.lint.base import RANK, Finding, Place, Severity
+from microtune.errors import InputError
+from microtune.run.disk import write_json, write_text
+
+Language = Literal["en", "zh"]
+_WORDS = {"en": words_en, "zh": words_zh}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A finding in words."""
+
+    kind: str
+    severity: Severity
+    count: int
+    of: int
+    message: str
+    advice: str
+    places: list[Place]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a rendered row: its role, its text, and whether it is learnt."""
+
+    role: str
+    text: str
+    supervised: bool
+
+
+@dataclass(frozen=True)
+class LintReport:
+    """What is known about the data. figures: plain values for plots; recipe: values that `microtune tune` takes."""
+
+    source: str
+    task: str
+    form: str
+    fields: dict[str, Any]
+    why: str
+    others: tuple[str, ...]
+    rows: int
+    test_rows: int
+    sampled: int
+    findings: list[Told]
+    figures: dict[str, Any]
+    rendered: list[list[Piece]]
+    recipe: dict[str, Any] | None
+    remarks: list[str] = field(default_factory=list)
+    lang: Language = "en"
+
+    @property
+    def strict_failure(self) -> bool:
+        """Whether there is an error or a warning."""
+        return any(told.severity != "note" for told in self.findings)
+
+    def record(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        findings = [
+            {
+                "kind": t.kind,
+                "severity": t.severity,
+                "count": t.count,
+                "of": t.of,
+                "message": t.message,
+                "advice": t.advice,
+                "places": [{"path": p.path, "line": p.line, "text": p.text} for p in t.places],
+            }
+            for t in self.findings
+        ]
+        rendered = [
+            [{"role": p.role, "text": p.text, "supervised": p.supervised} for p in pieces] for pieces in self.rendered
+        ]
+        return {
+            "source": self.source,
+            "task": self.task,
+            "form": self.form,
+            "why": self.why,
+            "others": list(self.others),
+            "fields": self.fields,
+            "rows": self.rows,
+            "test_rows": self.test_rows,
+            "sampled": self.sampled,
+            "findings": findings,
+            "remarks": self.remarks,
+            "rendered": rendered,
+            "recipe": self.recipe,
+            "figures": self.figures,
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write lint.json and lint.html, and recipe.yaml where there is a recipe."""
+        from microtune.run.lint.page import page
+        from microtune.run.lint.proposal import recipe_text
+
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / "lint.json", self.record())
+            write_text(folder / "lint.html", page(self))
+            if self.recipe is not None:
+                write_text(folder / "recipe.yaml", recipe_text(self.recipe))
+        except OSError as error:
+            raise InputError(f"{folder}: the report cannot be written there ({error.strerror}).") from error
+
+
+def words(lang: str, table: Literal["FINDINGS", "WHY", "PAGE"]) -> Mapping[str, Any]:
+    """One table of words in a language."""
+    if lang not in _WORDS:
+        raise InputError(f'--lang: "{lang}" is not known; reports are written in en and zh.')
+    found: Mapping[str, Any] = getattr(_WORDS[lang], table)
+    return found
+
+
+def tell(findings: list[Finding], lang: str) -> list[Told]:
+    """Findings in words, the gravest first."""
+    table = words(lang, "FINDINGS")
+    told = []
+    for found in sorted(findings, key=lambda f: (RANK[f.severity], -f.count / max(1, f.of))):
+        what, advice = table[found.kind]
+        values = {"count": found.count, "of": found.of, **found.values}
+        sentences = (what.format(**values), advice.format(**values))
+        told.append(Told(found.kind, found.severity, found.count, found.of, *sentences, found.places))
+    return told
