@@ -53,6 +53,11 @@ NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "context": (("context", "上下文"), ("passage", "paragraph", "document", "article", "段落", "文章")),
     "answer": (("answer", "answers", "答案"), ("output", "response", "回答", "答")),
     "choices": (("choices", "options", "选项"), ("choice", "endings")),
+    "key": (
+        ("answer", "答案"),
+        ("answerkey", "answer_key", "correct_answer", "correct", "gold", "正确答案"),
+        ("label", "target", "answers", "answer_idx", "标签"),
+    ),
     "source": (
         ("source", "src", "原文"),
         ("input", "text", "document", "article", "输入", "文本"),
@@ -65,6 +70,7 @@ NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "tokens": (("tokens", "词"), ("words",)),
     "tags": (("tags", "ner_tags", "标注"), ("labels", "pos_tags", "标签")),
+    "spans": (("spans", "entities", "slots", "实体"), ("ner", "annotations", "labels", "标注"), ("label", "标签")),
     "split": (("split", "划分"), ("subset", "part", "fold")),
     "id": (("id", "编号"), ("guid", "uid", "index", "序号")),
 }
