@@ -39,7 +39,12 @@ def option_row(i: int) -> dict[str, Any]:
     return {"question": f"{i} where is it", "A": "in the shop", "B": "我的卡", "answer": "AB"[i % 2]}
 
 
+def pair_row(i: int) -> dict[str, Any]:
+    return {"query": f"{i} card", "passage": f"我的卡 {i} in the {PLACES[i % 3]}"}
+
+
 ROWS = {
+    "similarity": [pair_row(i) for i in range(40)],
     "multiple-choice": [option_row(i) for i in range(40)],
     "token-labelling": [span_row(i) for i in range(40)],
     "question-answering": [asked_row(i) for i in range(40)],
@@ -52,6 +57,8 @@ CASES: dict[str, tuple[Any, str]] = {  # with and without a frozen trunk below
     "multiple-choice lora": ("multiple-choice", "lora:2"),
     "multiple-choice head": ({"name": "multiple-choice", "form": "head", "pooling": "mean"}, "head"),
     "multiple-choice top": ("multiple-choice", "top:1"),
+    "similarity head": ("similarity", "head"),
+    "similarity lora": ("similarity", "lora:2"),
 }
 
 
@@ -78,6 +85,8 @@ def rows_of(task: Any) -> list[dict[str, Any]]:
 def texts_of(task: str) -> list[Any]:
     if task == "question-answering":
         return [(row["question"], row["context"]) for row in ROWS[task]]
+    if task == "similarity":
+        return [(row["query"], row["passage"]) for row in ROWS[task]]
     if task == "multiple-choice":
         return [(row["question"], row["A"], row["B"]) for row in ROWS[task]]
     return [row["text"] for row in ROWS[task]]
@@ -88,11 +97,12 @@ def test_a_saved_run_scores_as_it_did(name: str, runs: dict[str, mt.Run]) -> Non
     """The run loaded from its folder answers row by row what its evaluation says; its metrics have intervals."""
     task = name.partition(" ")[0]
     again = mt.Run(runs[name].path)
-    assert set(again.scores["test"]) >= {"accuracy" if task == "multiple-choice" else "f1", "loss"}
+    assert set(again.scores["test"]) >= {{"multiple-choice": "accuracy", "similarity": "mrr"}.get(task, "f1"), "loss"}
     assert again.scores["test"].keys() == again.intervals["test"].keys()
     score = again.evaluate(ROWS[task])
     answers = again.predict(texts_of(task))
-    assert [p.answer for p in answers] == [p.answer for p in score.predictions]
+    mine, theirs = [p.answer for p in answers], [p.answer for p in score.predictions]
+    assert mine == (pytest.approx(theirs, abs=1e-6) if task == "similarity" else theirs)
     assert [p.row for p in answers] == list(range(40))
     assert not (again.path / "model" / "adapter").exists() or "choice" in task
 
@@ -114,6 +124,16 @@ def test_answers_of_a_file(runs: dict[str, mt.Run], tmp_path: Path, capsys: pyte
     assert 0.5 <= answer["confidence"] <= 1
     told = call(capsys, "predict", runs["question-answering full"].path, "where", "1 my card in the bank")
     assert (told.code, told.out.count("\n")) == (0, 1)
+
+
+def test_tuned_vectors(runs: dict[str, mt.Run], base: str) -> None:
+    """`embed` gives the vectors that the run compares; a batch of one row has nothing to compare."""
+    run = runs["similarity lora"]
+    one, other = mt.load(run.path).embed(["1 card", "我的卡 2 in the bank"])  # type: ignore[union-attr]
+    assert float(one @ other) == pytest.approx(run.predict([("1 card", "我的卡 2 in the bank")])[0].answer, abs=1e-5)
+    assert float(one @ one) == pytest.approx(1.0, abs=1e-6)
+    with pytest.raises(InputError, match=r"train\.batch_size: this task learns by comparing the rows of a batch"):
+        mt.tune(ROWS["similarity"], task="similarity", model=base, train={**TRAIN, "batch_size": 1}, out=run.path / "x")
 
 
 def test_refusals(runs: dict[str, mt.Run], base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,6 +58,18 @@ NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("answerkey", "answer_key", "correct_answer", "correct", "gold", "正确答案"),
         ("label", "target", "answers", "answer_idx", "标签"),
     ),
+    "anchor": (
+        ("anchor", "query", "查询"),
+        ("question", "sentence1", "text1", "text_a", "sentence_a", "premise", "question1", "问题", "句子1", "文本1"),
+        ("prompt", "text", "title", "标题", "文本"),
+    ),
+    "positive": (
+        ("positive", "pos", "正例"),
+        ("passage", "context", "document", "sentence2", "text2", "text_b", "sentence_b", "question2", "段落", "上下文"),
+        ("answer", "response", "hypothesis", "paraphrase", "答案", "回答", "句子2", "文本2"),
+        ("abstract", "body", "content", "text", "正文", "内容", "文章"),
+    ),
+    "negative": (("negative", "neg", "hard_negative", "negative_passage", "负例"),),
     "source": (
         ("source", "src", "原文"),
         ("input", "text", "document", "article", "输入", "文本"),

@@ -283,9 +283,10 @@ def _checked_records(records: Iterator[Any], budget: Budget) -> Iterator[Row]:
         if not isinstance(record, dict) or not all(isinstance(key, str) for key in record):
             kind = "a dict with keys that are not text" if isinstance(record, dict) else f"a {type(record).__name__}"
             raise refuse(MEMORY, line, f'a row is {kind}, not a dict such as {{"text": "...", "label": "..."}}')
-        budget.row(MEMORY, line)
-        _check_row(MEMORY, line, record, budget.limits)
-        yield Row(record, MEMORY, line)
+        for data in unfolded(record, MEMORY, line):
+            budget.row(MEMORY, line)
+            _check_row(MEMORY, line, data, budget.limits)
+            yield Row(data, MEMORY, line)
 
 
 def _frame_value(cell: Any) -> Any:

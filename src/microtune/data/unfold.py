@@ -27,7 +27,7 @@ def as_object(value: Any) -> Any:
     return value
 
 
-def unfolded(data: Nested, path: Path, line: int) -> Iterator[Nested]:
+def unfolded(data: Nested, path: str | Path, line: int) -> Iterator[Nested]:
     """The rows that one element of a file stands for: itself, or one for each of its questions."""
     paragraphs, questions = data.get("paragraphs"), data.get("questions")
     if _holds(paragraphs, "qas"):
@@ -49,7 +49,7 @@ def _holds(value: Any, key: str) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(one, dict) and key in one for one in value)
 
 
-def _questions(paragraph: Nested, title: Nested, path: Path, line: int) -> Iterator[Nested]:
+def _questions(paragraph: Nested, title: Nested, path: str | Path, line: int) -> Iterator[Nested]:
     context, asked = paragraph.get("context"), paragraph["qas"]
     if not isinstance(context, str) or not isinstance(asked, list):
         raise refuse(path, line, f"a paragraph has no text in {shown('context')}, or no list in {shown('qas')}")

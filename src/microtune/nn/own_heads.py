@@ -1,13 +1,15 @@
 """Label heads that are read in another way than one pooled text, one set of scores.
 
 `PlaceHead` scores every position that is read by itself (tags of tokens, beginning and end of an answer), `OptionHead`
-gives one score to each of several texts that stand together. All are LabelHeads to the methods that train them; no
-class of transformers is written for them.
+gives one score to each of several texts that stand together, `VectorHead` a vector to each text. All are LabelHeads to
+the methods that train them; no class of transformers is written for them.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+
+from torch import Tensor, nn
 
 from microtune.nn.heads import LabelHead
 from microtune.nn.spec import LabelHeadKind, ModelSpec
@@ -30,3 +32,20 @@ class OptionHead(OwnHead):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec, 1)
+
+
+class VectorHead(OwnHead):
+    """A vector for each text: the mean of its positions, and a linear map that begins as the identity.
+
+    y = x + W x / sqrt(D) with W = 0 at the start: what the model says of texts is there before any training, and the
+    rates at which new heads learn do not tear it apart.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        plain = replace(spec, pooling="mean", label_head="linear", label_bias=False, label_dropout=0.0)
+        super().__init__(plain, spec.hidden_size)
+        nn.init.zeros_(self.out.weight)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Pooled states [B, D] -> vectors [B, D]."""
+        return x + self.out(x) * x.shape[-1] ** -0.5

@@ -8,6 +8,7 @@ from microtune.tasks import (
     question_answering,
     regression,
     sequence_to_sequence,
+    similarity,
     token_labelling,
 )
 from microtune.tasks.base import tasks
@@ -20,6 +21,7 @@ __all__ = [
     "question_answering",
     "regression",
     "sequence_to_sequence",
+    "similarity",
     "tasks",
     "token_labelling",
 ]

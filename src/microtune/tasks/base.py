@@ -176,6 +176,19 @@ class Task(Section):
         """Summed loss and its weight, so that accumulation and sharding divide once."""
         raise NotImplementedError
 
+    @property
+    def coupled(self) -> bool:
+        """Whether the loss of a row depends on the other rows of its optimizer batch."""
+        return False
+
+    def vectors(self, head: nn.Module, hidden: Tensor, batch: Batch) -> Tensor:
+        """`[sequences, D]`: what `joint_loss` compares; of coupled tasks only."""
+        raise NotImplementedError
+
+    def joint_loss(self, vectors: Tensor, items: Sequence[Item]) -> Tensor:
+        """Summed loss of the items of an optimizer batch from the vectors of their sequences; of coupled tasks only."""
+        raise NotImplementedError
+
     def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:
         """What the hidden states say about each item of the batch, in full."""
         return list(Outcomes(self.measure(head, hidden, batch), self.read))
