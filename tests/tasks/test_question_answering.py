@@ -19,7 +19,7 @@ from microtune.data.sources import read_rows
 from microtune.errors import InputError
 from microtune.run.evaluate import evaluate_items, predict_items
 from microtune.tasks.answer_scores import answer_scores, answer_words
-from microtune.tasks.passages import Answer, answers_of, locate
+from microtune.tasks.passages import Answer, answers_of, guesses, locate
 from microtune.tasks.question_answering import QuestionAnswering, best_span
 
 TOKENIZER = make_tokenizer()
@@ -175,6 +175,10 @@ def test_scores_are_those_of_squad() -> None:
     assert answer_scores("萨克森", ["萨克森花园。"], "zh") == (0.0, pytest.approx(0.75))
 
 
+def test_guesses_are_the_passage_and_its_sentences() -> None:
+    assert guesses("It is 3.5 km. 是的！No") == ["It is 3.5 km. 是的！No", "It is 3.5 km.", "是的！", "No", "", "", ""]
+
+
 def test_the_best_span() -> None:
     generator = np.random.default_rng(0)
     for _ in range(20):
@@ -217,6 +221,9 @@ def test_answers_are_learnt_by_heart(spec: Any) -> None:
     again = evaluate_items(model, task, encoded)
     assert again.values["f1"] == again.values["answered_f1"] == 1.0
     assert again.intervals["f1"] == (1.0, 1.0)
+    details = task.details(again.predictions)
+    whole = sum(squad_f1(row["context"], row["answers"][0]["text"])[1] for row in ROWS) / 12
+    assert details["whole_passage_f1"] == details["best_sentence_f1"] == pytest.approx(whole, rel=1e-6)
     blind = task.unlabelled()
     found = predict_items(model, blind, blind.encode_all(rows, TOKENIZER, 30, training=False))
     answers = blind.together(list(found))

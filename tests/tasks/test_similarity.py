@@ -72,7 +72,10 @@ def test_what_cannot_be_learnt() -> None:
     with pytest.raises(InputError, match=r'data\.jsonl, line 1: the field "answer" is empty'):
         prepared([PAIRS[0] | {"answer": " "}, *PAIRS])
     with pytest.raises(InputError, match=r'line 2: the number in "score" is'):
-        prepared([SCORED[0], SCORED[1] | {"score": "high"}], "score")
+        prepared([SCORED[0], SCORED[1] | {"score": "high"}])
+    labelled = [row | {"label": "a"} for row in PAIRS]
+    assert prepared(labelled).form == "ranked"
+    assert prepared(SCORED, label_field="").form == "ranked"
     with pytest.raises(InputError, match="all rows have the score 5"):
         prepared(SCORED[::2])
     with pytest.raises(InputError, match="all rows have the same text in 'answer'"):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from microtune.data.decode import refuse, shown
 from microtune.data.sources import Row
 
+SENTENCES = 6  # of a passage that are tried as answers
+_SENTENCE = re.compile(r"(?:[^.!?。！？\n]|[.!?](?=\S))+[.!?。！？]*")
 NONE = ("is_impossible", "unanswerable", "no_answer")  # fields that say that there is no answer
 
 
@@ -72,3 +75,9 @@ def locate(context: str, answer: Answer) -> tuple[int, int] | None:
             best = place
         place = context.find(answer.text, place + 1)
     return None if best is None else (best, best + len(answer.text))
+
+
+def guesses(context: str) -> list[str]:
+    """Answers that need no model: the whole passage, and each of its first sentences ("" where there is none)."""
+    found = [match.group().strip() for match in _SENTENCE.finditer(context)][:SENTENCES]
+    return [context, *found, *[""] * (SENTENCES - len(found))]

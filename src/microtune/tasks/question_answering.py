@@ -26,11 +26,11 @@ from microtune.data.text import Tokenizer, Window
 from microtune.errors import InputError, at
 from microtune.nn.own_heads import PlaceHead
 from microtune.nn.spec import ModelSpec
-from microtune.tasks.answer_scores import answer_scores
+from microtune.tasks.answer_scores import Words, answer_scores
 from microtune.tasks.base import Encoded, EncodingReport, Prediction, Task, rows_of, tasks
 from microtune.tasks.figures import once
 from microtune.tasks.outcomes import Column, Columns, Outcomes
-from microtune.tasks.passages import Answer, answers_of, asked, locate
+from microtune.tasks.passages import Answer, answers_of, asked, guesses, locate
 from microtune.tasks.scoring import store_of, wide
 from microtune.tasks.text_scores import words_of
 
@@ -223,10 +223,16 @@ class QuestionAnswering(Task):
         answers[:] = [answer for answer, _ in found]
         numbers = np.array([numbers for _, numbers in found], dtype=np.float64)
         columns = {"row": rows_of(batch), "answer": answers} | {n: numbers[:, k] for k, n in enumerate(NUMBERS)}
+        if all(item.extra.golds is not None for item in batch.items):
+            columns["guesses"] = np.array([self._guesses(item.extra) for item in batch.items], dtype=np.float32)
         if tallies is not None:
             for name in ("row", "margin", "exact", "f1", "answerable"):
                 tallies[name] = np.concatenate([tallies[name], columns[name]]) if name in tallies else columns[name]
         return columns
+
+    def _guesses(self, known: Asked) -> list[float]:
+        words: Words = "zh" if self.words == "zh" else "en"
+        return [answer_scores(g, known.golds or (), words)[1] if g else 0.0 for g in guesses(known.context)]
 
     def _judge(self, item: Item, scores: Column) -> tuple[str, tuple[float, ...]]:
         known: Asked = item.extra
@@ -286,6 +292,15 @@ class QuestionAnswering(Task):
             if self.unanswerable and times[part].sum():
                 values[name] = float(np.average(share[part], weights=times[part]))
         return values
+
+    def details(self, found: Sequence[Prediction]) -> dict[str, Any]:
+        """What answers that need no model reach: the whole passage, and the sentence at the best place."""
+        columns = self.columns(found)
+        if "guesses" not in columns or not len(columns["row"]):
+            return {}
+        means = columns["guesses"][surest(columns["row"], columns["margin"])].mean(0)
+        best = int(means[1:].argmax()) + 1
+        return {"whole_passage_f1": float(means[0]), "best_sentence": best, "best_sentence_f1": float(means[best])}
 
     def settled(self, tallies: Mapping[str, Column]) -> dict[str, float]:
         """The threshold at which F1 is best; the lowest such one."""

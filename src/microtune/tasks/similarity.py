@@ -272,11 +272,12 @@ class Similarity(Task):
 
 
 def _score_field(rows: Sequence[Row]) -> str | None:
-    """A field of numbers whose whole name says score or label; None where there is none."""
+    """A field whose whole name says score, or that is called value or label and holds numbers; None: there is none."""
     names = list(dict.fromkeys(n for row in rows[:1000] for n in row.data))
     for wanted in (*NAMES["score"][0], "label", "标签"):
         for name in names:
-            if plain(name) == wanted and all(number_in(row.data.get(name)) is not None for row in rows):
+            sure = wanted not in ("value", "label", "标签")  # then a row without a number is refused
+            if plain(name) == wanted and (sure or all(number_in(row.data.get(name)) is not None for row in rows)):
                 return name
     return None
 
