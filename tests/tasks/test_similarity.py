@@ -22,6 +22,7 @@ from tiny_tasks import (
 from torch.testing import assert_close
 
 from microtune.data.batches import collate
+from microtune.data.tables import has_header
 from microtune.errors import InputError
 from microtune.run.evaluate import evaluate_items, predict_items
 from microtune.run.trunk import TrunkCache
@@ -253,3 +254,9 @@ def test_a_cached_trunk_gives_the_same_vectors(tmp_path: Any) -> None:
     batch = training.collate([1, 4])
     assert_close(training.task.vectors(model.head, training.hidden(batch, [1, 4]), batch), live, rtol=1e-5, atol=1e-6)
     cache.close()
+
+
+def test_names_of_roles_that_are_labels_too_make_no_header() -> None:
+    body = [["a dull film", "negative"], ["a fine film", "positive"], ["so so", "neutral"]]
+    assert not has_header(["the positive side of it", "positive"], body)
+    assert has_header(["question", "answer"], body)

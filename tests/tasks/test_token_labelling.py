@@ -140,6 +140,11 @@ def test_spans_that_are_wrong(slots: Any, message: str) -> None:
         prepared([{"text": "卡在 商店 shop", "slots": slots}, good][:: 1 if slots != "a" else -1], "slots")
 
 
+def test_spans_beside_tokens_are_spans() -> None:
+    task = prepared([{**row, "tokens": row["text"].split()} for row in ROWS])
+    assert (task.tokens_field, task.text_field, task.label_field) == ("", "text", "slots")
+
+
 def test_a_label_outside_the_declared_ones() -> None:
     with pytest.raises(InputError, match='the label "place" is not among the declared ones'):
         prepared(labels=("thing", "palace"))

@@ -87,7 +87,10 @@ NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "id": (("id", "编号"), ("guid", "uid", "index", "序号")),
 }
 
-_ORDINARY = {name for tiers in NAMES.values() for tier in tiers for name in tier if len(name) > 1}
+_TEXTS_TOO = ("positive", "negative", "key")  # names that are labels and words of texts as often as fields
+_ORDINARY = {
+    name for role, tiers in NAMES.items() if role not in _TEXTS_TOO for tier in tiers for name in tier if len(name) > 1
+}
 
 
 def plain(name: str) -> str:

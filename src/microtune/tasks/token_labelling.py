@@ -75,7 +75,9 @@ class TokenLabelling(Task):
         """Find the fields, the scheme and the labels; every span of every split is read and checked."""
         rows = list(splits["train"])
         asked = label_field or self.label_field
-        tokens = self.tokens_field or ("" if text_field or self.text_field else _tokens_field(rows))
+        tokens = self.tokens_field or ("" if text_field or self.text_field else _list_field(rows, "tokens"))
+        if not self.tokens_field and asked is None and not _list_field(rows, "tags"):
+            tokens = ""
         if tokens:
             tags = find_field(rows, "tags", asked, exclude=[tokens], flag="--label-field")
             scheme = scheme_of(rows, tokens, tags) if self.scheme == "auto" else self.scheme
@@ -284,10 +286,10 @@ def _labels(declared: Sequence[str], found: Mapping[str, Row]) -> tuple[str, ...
     return tuple(declared)
 
 
-def _tokens_field(rows: Sequence[Row]) -> str:
-    """The field with lists of tokens, by its name; "" where there is none."""
+def _list_field(rows: Sequence[Row], role: str) -> str:
+    """The field with lists that plays this role, by its name; "" where there is none."""
     names = dict.fromkeys(name for row in rows[:1000] for name in row.data)
-    for tier in NAMES["tokens"]:
+    for tier in NAMES[role]:
         for name in names:
             if plain(name) in tier and _lists(rows, name):
                 return name
