@@ -11,11 +11,11 @@ import pytest
 from tiny_tasks import DECODER_SPEC, ENCODER_SPEC, make_model, make_tokenizer, make_training, rows_of, steps_of
 
 from microtune.data.sources import Row, read_rows
-from microtune.data.words import joined
+from microtune.data.word_places import joined
 from microtune.errors import InputError
 from microtune.run.evaluate import evaluate_items, predict_items
 from microtune.tasks.base import Prediction
-from microtune.tasks.spans import Span, best_path, spans_from, tags_of, units_of
+from microtune.tasks.text_spans import Span, best_path, spans_from, tags_of, units_of
 from microtune.tasks.token_labelling import TokenLabelling
 
 TOKENIZER = make_tokenizer()

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from microtune.data.words import CLOSE
+from microtune.data.word_places import CLOSE
 
 Words = Literal["en", "zh"]
 _ARTICLES = re.compile(r"\b(a|an|the)\b")

@@ -23,7 +23,7 @@ from microtune.data.fields import find_field, text_of
 from microtune.data.names import NAMES, plain
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
-from microtune.data.words import joined
+from microtune.data.word_places import joined
 from microtune.errors import InputError, at, suggest
 from microtune.nn.own_heads import PlaceHead
 from microtune.nn.spec import ModelSpec
@@ -31,7 +31,7 @@ from microtune.tasks.base import Encoded, EncodingReport, Prediction, Task, rows
 from microtune.tasks.figures import Counts
 from microtune.tasks.outcomes import Column, Columns, Outcomes
 from microtune.tasks.scoring import wide
-from microtune.tasks.spans import (
+from microtune.tasks.text_spans import (
     Marked,
     Scheme,
     Span,

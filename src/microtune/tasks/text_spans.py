@@ -18,7 +18,7 @@ import numpy as np
 from microtune.data.conll import is_conll
 from microtune.data.decode import refuse, shown
 from microtune.data.sources import Row
-from microtune.data.words import word_places
+from microtune.data.word_places import word_places
 
 LABEL_KEYS = ("label", "slot", "entity", "type", "tag", "entity_group", "labels", "name", "标签", "类型")
 Scheme = Literal["iob2", "iob1", "bioes", "bare"]
