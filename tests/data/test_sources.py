@@ -219,7 +219,7 @@ def test_names_of_files(tmp_path: Path) -> None:
     assert message(tmp_path / "other.csv") == "other.csv: no such file."
     assert message(write(tmp_path / "a.doc", "x")) == (
         'a.doc: the ending ".doc" is not known; known are .jsonl, .ndjson, .json, .csv, .tsv, .xlsx, .xlsm, .parquet, '
-        ".txt, .md, each also with .gz or .xz; or pass format=."
+        ".txt, .md, .conll, .bio, .iob, .bioes, each also with .gz or .xz; or pass format=."
     )
     assert message(write(tmp_path / "a.xls", "x")) == 'a.xls: the ending ".xls" is not known; save it as .xlsx or .csv.'
     assert message(tmp_path / "a.csv", format="cvs").startswith('Unknown format "cvs". Did you mean "csv"?')

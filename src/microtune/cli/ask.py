@@ -133,8 +133,13 @@ def chat(
 def _shown(answer: Any) -> str:
     """An answer for people: several labels with commas, a number with six digits."""
     if isinstance(answer, list):
-        return ", ".join(map(str, answer)) or "-"
+        return ", ".join(_span(one) if isinstance(one, dict) else str(one) for one in answer) or "-"
     return f"{answer:.6g}" if isinstance(answer, float) else str(answer)
+
+
+def _span(span: dict[str, Any]) -> str:
+    """A piece of a text with its place in characters."""
+    return f'{span["label"]} "{span["text"]}" ({span["start"]} to {span["end"]})'
 
 
 def _record(prediction: Any) -> dict[str, Any]:
@@ -162,5 +167,6 @@ def _write(path: Path, records: list[dict[str, Any]]) -> None:
 def _safe(value: Any) -> Any:
     """A cell that a spreadsheet would take for a formula gets a quote in front; several labels are joined by "|"."""
     if isinstance(value, list):
-        value = "|".join(map(str, value))
+        plain_values = not any(isinstance(one, (dict, list)) for one in value)
+        value = "|".join(map(str, value)) if plain_values else json.dumps(value, ensure_ascii=False)
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

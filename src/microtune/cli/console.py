@@ -174,19 +174,18 @@ def show_summary(prepared: Any) -> None:
 def show_score(split: str, score: Any, task: Any) -> None:
     """Metrics with intervals; for classification per-class figures and a confusion matrix of the test split."""
     from microtune.tasks.classification import Classification
+    from microtune.tasks.token_labelling import TokenLabelling
 
-    shown = table(
-        f"{split} split, {len(score.predictions)} rows", {"metric": "left", "value": "right", "95 % interval": "right"}
-    )
+    shown = table(f"{split} split, {score.rows} rows", {"metric": "left", "value": "right", "95 % interval": "right"})
     for name, value in score.values.items():
         low, high = score.intervals.get(name, (float("nan"), float("nan")))
         shown.add_row(cell(name), f"{value:.4f}", f"{low:.4f} to {high:.4f}")
     out.print(shown)
-    if isinstance(task, Classification) and split != "validation":
+    if isinstance(task, (Classification, TokenLabelling)) and split != "validation":
         out.print(_per_class(task, score))
-        if task.form != "multi":
-            out.print(_confusion(task, score))
-            out.print(_coverage(task, score))
+    if isinstance(task, Classification) and split != "validation" and task.form != "multi":
+        out.print(_confusion(task, score))
+        out.print(_coverage(task, score))
 
 
 def _coverage(task: Any, score: Any) -> Table:

@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
-TASKS = "classification, regression, instruction, sequence-to-sequence, language-modelling"
+TASKS = (
+    "classification, regression, token-labelling, question-answering, multiple-choice, similarity, instruction, "
+    "sequence-to-sequence, language-modelling"
+)
 NO_TASK = f"Say what the data is for, with --task: {TASKS}."
 TaskName = Annotated[str | None, typer.Option("--task", help=TASKS)]
 DataName = Annotated[str | None, typer.Argument(help="data (file, glob, folder, or `tickets`) or a recipe (.yaml)")]

@@ -18,6 +18,7 @@ from torch import Tensor
 from microtune.ragged import Ragged
 
 SHARED_SHARE = 0.1  # of the tokens of a batch: a shared beginning that saves less is not worth the gathering
+WORTH = 64  # tokens that an item has to save by standing alone: a pass of its own costs as much as a few tokens
 WINDOW = 32  # optimizer batches inside which rows are sorted by length
 
 
@@ -27,7 +28,9 @@ class Item:
 
     ids: tokens of the output stack; readout: positions somebody will read (ascending); targets: one per readout
     position (vocabulary losses) or one per item (labels); sources: tokens of the encoder of an encoder-decoder;
-    types: token types; extra: what only the task understands; row: index of the row it came from.
+    types: token types; extra: what only the task understands; row: index of the row it came from; pieces: lengths of
+    the sequences that stay together (a question with each of its options), which stand end to end in `ids`, each read
+    at one position at least; () where the item is one sequence.
     """
 
     ids: Sequence[int]
@@ -37,6 +40,15 @@ class Item:
     types: Sequence[int] = ()
     extra: Any = None
     row: int = -1
+    pieces: Sequence[int] = ()
+
+    @property
+    def reads(self) -> list[int]:
+        """How many positions are read of each sequence."""
+        if not len(self.pieces):
+            return [len(self.readout)]
+        ends = np.searchsorted(np.asarray(self.readout), np.cumsum(self.pieces))
+        return np.diff(ends, prepend=0).tolist()
 
     @property
     def size(self) -> int:
@@ -54,7 +66,7 @@ class Items(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Items side by side: `inputs` of N tokens, `readout [R]` into N, `targets`, and `counts [B]` readouts per item."""
+    """Items side by side: `inputs` of N tokens, `readout [R]` into N, `targets`, `counts [B]` readouts per sequence."""
 
     inputs: Ragged
     readout: Tensor
@@ -84,6 +96,8 @@ def collate(items: Sequence[Item], *, share: bool = False) -> Batch:
     causal models only, in which what stands before does not depend on what follows.
     """
     shared = common_beginning(items) if share else 0
+    if any(len(item.pieces) for item in items):
+        return _grouped(items, share=share)
     rows = [item.ids[shared:] for item in items]
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     starts = np.cumsum(lengths) - lengths + shared
@@ -101,14 +115,44 @@ def collate(items: Sequence[Item], *, share: bool = False) -> Batch:
     )
 
 
+def _grouped(items: Sequence[Item], *, share: bool) -> Batch:
+    """Items of several sequences each; what one item's sequences begin with alike is laid down once."""
+    parts = [part for item in items for part in sequences(item)]
+    whole = collate(parts, share=share and len(items) == 1)
+    return Batch(
+        whole.inputs,
+        whole.readout,
+        _flat([item.targets for item in items]),
+        whole.counts,
+        whole.sources,
+        whole.types,
+        items=list(items),
+    )
+
+
+def sequences(item: Item) -> list[Item]:
+    """Each sequence of an item as an item of its own, without targets."""
+    if not len(item.pieces):
+        return [Item(item.ids, item.readout, (), item.sources, item.types, row=item.row)]
+    found, start, read = [], 0, 0
+    readout = np.asarray(item.readout, dtype=np.int64)
+    for length, count in zip(item.pieces, item.reads, strict=True):
+        part = slice(start, start + length)
+        places = readout[read : read + count] - start
+        types = item.types[part] if len(item.types) else ()
+        found.append(Item(item.ids[part], places, (), types=types, row=item.row))  # type: ignore[arg-type]
+        start, read = start + length, read + count
+    return found
+
+
 def headed(items: Sequence[Item], *, pooled: bool = False) -> Batch:
     """Items -> Batch for a head alone: what the blocks say of the items is known, so no ids are laid down.
 
     pooled: one state stands for each item, whatever it reads.
     """
-    counts = [1 if pooled else len(item.readout) for item in items]
+    counts = [1 if pooled else count for item in items for count in item.reads]
     return Batch(
-        inputs=Ragged(torch.zeros(0, dtype=torch.int64), torch.zeros(len(items), dtype=torch.int64)),
+        inputs=Ragged(torch.zeros(0, dtype=torch.int64), torch.zeros(len(counts), dtype=torch.int64)),
         readout=torch.arange(sum(counts)),
         targets=_flat([item.targets for item in items]),
         counts=torch.tensor(counts),
@@ -173,6 +217,8 @@ def micro_batches(batch: Sequence[int], sizes: Sequence[int], micro_tokens: int)
 def joined(pieces: list[list[int]], items: Items, sizes: Sequence[int], micro_tokens: int) -> list[list[int]]:
     """Micro-batches of one optimizer batch cut anew where its items share a beginning, which counts once in each."""
     batch = [index for piece in pieces for index in piece]
+    if any(len(items[i].pieces) for i in batch):
+        return apart(pieces, items)
     shared = common_beginning([items[i] for i in batch]) if len(pieces) > 1 else 0
     if not shared:
         return pieces
@@ -180,6 +226,22 @@ def joined(pieces: list[list[int]], items: Items, sizes: Sequence[int], micro_to
     order = sorted(batch, key=lambda i: (sizes[i], i))
     cut = micro_batches(range(len(order)), [rest[i] for i in order], max(micro_tokens - shared, 1))
     return [[order[place] for place in piece] for piece in cut]
+
+
+def apart(pieces: list[list[int]], items: Items) -> list[list[int]]:
+    """Micro-batches in which an item stands alone whose sequences share a beginning: one beginning is shared at a time,
+    and that of a question with its options is most of it."""
+    found: list[list[int]] = []
+    for piece in pieces:
+        rest = []
+        for index in piece:
+            parts = sequences(items[index])
+            if common_beginning(parts) * (len(parts) - 1) >= WORTH:
+                found.append([index])
+            else:
+                rest.append(index)
+        found += [rest] if rest else []
+    return found
 
 
 def in_order(sizes: Sequence[int], micro_tokens: int) -> list[list[int]]:

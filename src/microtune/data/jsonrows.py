@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from microtune.data.decode import RECORD, lines, over, refuse, shown
+from microtune.data.unfold import as_object
 from microtune.errors import InputError
 from microtune.recipe import Limits
 
@@ -113,7 +114,7 @@ def _check_depth(text: str, path: Path, line: int, limits: Limits) -> None:
 
 def _row(text: str, path: Path, line: int, limits: Limits, column: int | None = None) -> dict[str, Any]:
     """One row; without `column` it is a line of JSON Lines, with it an element of a document."""
-    value = parse(text, path, line, limits, column or 0, scanned=column is not None)
+    value = as_object(parse(text, path, line, limits, column or 0, scanned=column is not None))
     if not isinstance(value, dict):
         kind = _KINDS.get(type(value), "a number")
         one_list = column is None and isinstance(value, list)

@@ -53,6 +53,23 @@ NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "context": (("context", "上下文"), ("passage", "paragraph", "document", "article", "段落", "文章")),
     "answer": (("answer", "answers", "答案"), ("output", "response", "回答", "答")),
     "choices": (("choices", "options", "选项"), ("choice", "endings")),
+    "key": (
+        ("answer", "答案"),
+        ("answerkey", "answer_key", "correct_answer", "correct", "gold", "正确答案"),
+        ("label", "target", "answers", "answer_idx", "标签"),
+    ),
+    "anchor": (
+        ("anchor", "query", "查询"),
+        ("question", "sentence1", "text1", "text_a", "sentence_a", "premise", "question1", "问题", "句子1", "文本1"),
+        ("prompt", "text", "title", "标题", "文本"),
+    ),
+    "positive": (
+        ("positive", "pos", "正例"),
+        ("passage", "context", "document", "sentence2", "text2", "text_b", "sentence_b", "question2", "段落", "上下文"),
+        ("answer", "response", "hypothesis", "paraphrase", "答案", "回答", "句子2", "文本2"),
+        ("abstract", "body", "content", "text", "正文", "内容", "文章"),
+    ),
+    "negative": (("negative", "neg", "hard_negative", "negative_passage", "负例"),),
     "source": (
         ("source", "src", "原文"),
         ("input", "text", "document", "article", "输入", "文本"),
@@ -65,11 +82,15 @@ NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "tokens": (("tokens", "词"), ("words",)),
     "tags": (("tags", "ner_tags", "标注"), ("labels", "pos_tags", "标签")),
+    "spans": (("spans", "entities", "slots", "实体"), ("ner", "annotations", "labels", "标注"), ("label", "标签")),
     "split": (("split", "划分"), ("subset", "part", "fold")),
     "id": (("id", "编号"), ("guid", "uid", "index", "序号")),
 }
 
-_ORDINARY = {name for tiers in NAMES.values() for tier in tiers for name in tier if len(name) > 1}
+_TEXTS_TOO = ("positive", "negative", "key")  # names that are labels and words of texts as often as fields
+_ORDINARY = {
+    name for role, tiers in NAMES.items() if role not in _TEXTS_TOO for tier in tiers for name in tier if len(name) > 1
+}
 
 
 def plain(name: str) -> str:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from microtune.data.columnar import characters, plain_value, read_parquet, read_xlsx
+from microtune.data.conll import ENDINGS as CONLL
+from microtune.data.conll import read_conll
 from microtune.data.decode import (
     Budget,
     Packing,
@@ -32,6 +34,7 @@ from microtune.data.decode import (
 from microtune.data.jsonrows import Numbered, read_json, read_jsonl
 from microtune.data.parallel import is_pair, pair_rows
 from microtune.data.tables import read_table
+from microtune.data.unfold import unfolded
 from microtune.errors import InputError, suggest
 from microtune.recipe import Limits
 
@@ -47,6 +50,7 @@ ENDINGS = {
     ".parquet": "parquet",
     ".txt": "text",
     ".md": "text",
+    **dict.fromkeys(CONLL, "conll"),
 }
 FORMATS = tuple(dict.fromkeys(ENDINGS.values()))
 _PACKINGS: dict[str, Packing] = {".gz": "gz", ".xz": "xz"}
@@ -167,11 +171,12 @@ def _missing(path: Path) -> InputError:
 def _file_rows(files: list[Path], how: Reading, budget: Budget) -> Iterator[Row]:
     for path in files:
         name, count = str(path), 0
-        for line, data in _open(path, how, budget):
-            budget.row(path, line)
-            count += 1
-            _check_row(name, line, data, budget.limits)
-            yield Row(data, name, line)
+        for line, element in _open(path, how, budget):
+            for data in unfolded(element, path, line):
+                budget.row(path, line)
+                count += 1
+                _check_row(name, line, data, budget.limits)
+                yield Row(data, name, line)
         if not count:
             raise refuse(path, None, "the file holds no rows")
 
@@ -192,6 +197,8 @@ def _open(path: Path, how: Reading, budget: Budget) -> Numbered:
     if format == "text":
         return _read_text(path, open_text(), budget.limits, whole=how.whole)
     numbered = lines(path, open_text(), budget.limits)
+    if format == "conll":
+        return read_conll(path, numbered)
     return read_table(path, numbered, budget.limits, tabs=format == "tsv", header=how.header)
 
 
@@ -276,9 +283,10 @@ def _checked_records(records: Iterator[Any], budget: Budget) -> Iterator[Row]:
         if not isinstance(record, dict) or not all(isinstance(key, str) for key in record):
             kind = "a dict with keys that are not text" if isinstance(record, dict) else f"a {type(record).__name__}"
             raise refuse(MEMORY, line, f'a row is {kind}, not a dict such as {{"text": "...", "label": "..."}}')
-        budget.row(MEMORY, line)
-        _check_row(MEMORY, line, record, budget.limits)
-        yield Row(record, MEMORY, line)
+        for data in unfolded(record, MEMORY, line):
+            budget.row(MEMORY, line)
+            _check_row(MEMORY, line, data, budget.limits)
+            yield Row(data, MEMORY, line)
 
 
 def _frame_value(cell: Any) -> Any:

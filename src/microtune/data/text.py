@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
@@ -47,6 +47,15 @@ CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+
+
+class Window(NamedTuple):
+    """Two texts as one input, or a part of the second: its tokens stand from `start` on, at `places` (characters)."""
+
+    ids: list[int]
+    types: list[int]
+    start: int
+    places: list[tuple[int, int]]
 
 
 class Tokenizer:
@@ -146,6 +155,57 @@ class Tokenizer:
             encoding = self.backend.encode(text, add_special_tokens=False)
             encoding.truncate(max(max_length - self.backend.num_special_tokens_to_add(False), 0))
             return self._ours(self.backend.post_process(encoding))[:max_length], True
+
+    def encode_places(self, text: str, max_length: int) -> tuple[list[int], list[tuple[int, int]], bool]:
+        """`encode_cut` with the place (start, end) of every id in the text, in characters; (0, 0) of special tokens.
+
+        The pieces of one character, such as those of an emoji in bytes, all have its place.
+        """
+        backend = self.backend
+        with sound("The tokenizer cannot read a text"):
+            backend.encode_special_tokens = True
+            encoding = backend.encode(text, add_special_tokens=False)
+            room = max(max_length - backend.num_special_tokens_to_add(False), 0)
+            cut = len(encoding) > room
+            if cut:
+                encoding.truncate(room)
+            encoding = backend.post_process(encoding)
+        special = encoding.special_tokens_mask
+        places = [(0, 0) if mark else place for mark, place in zip(special, encoding.offsets, strict=True)]
+        return self._ours(encoding)[:max_length], places[:max_length], cut
+
+    def encode_windows(
+        self, first: str, second: str, max_length: int, overlap: int, separator: str | None = None
+    ) -> list[Window]:
+        """`encode_two` with as many windows on `second` as it takes to read all of it, `overlap` tokens in common.
+
+        With a separator, one stands behind the second text too. A first text that is longer than half of `max_length`
+        is cut.
+        """
+        backend = self.backend
+        if separator is None and backend.num_special_tokens_to_add(True) == backend.num_special_tokens_to_add(False):
+            separator = "\n"
+        with sound("The tokenizer cannot read a text"):
+            backend.encode_special_tokens = self._behind.encode_special_tokens = True
+            one = backend.encode(first, add_special_tokens=False)
+            one.truncate(max(max_length // 2, 1))
+            two = (backend if separator is None else self._behind).encode(second, add_special_tokens=False)
+            marks = backend.num_special_tokens_to_add(separator is None)
+            between = None if separator is None else self._behind.encode(separator, add_special_tokens=False)
+            room = max(max_length - marks - len(one) - (0 if between is None else 2 * len(between)), 1)
+            if len(two) > room:
+                two.truncate(room, stride=min(overlap, room // 2))
+            found = []
+            for part in (two, *two.overflowing):
+                if between is None:
+                    encoding = backend.post_process(one, part)
+                    start = encoding.sequence_ids.index(1) if len(part) else len(encoding)
+                else:
+                    encoding = backend.post_process(tokenizers.Encoding.merge([one, between, part, between]))
+                    begin = next((i for i, mark in enumerate(encoding.special_tokens_mask) if not mark), 0)
+                    start = begin + len(one) + len(between)
+                found.append(Window(self._ours(encoding), encoding.type_ids, start, part.offsets))
+        return found
 
     def encode_pair(self, first: str, second: str) -> tuple[list[int], list[int]]:
         """Ids and token types of two texts as one input."""

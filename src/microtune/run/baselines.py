@@ -17,6 +17,7 @@ from microtune.run.evaluate import Score, wilson
 from microtune.run.folder import read_metrics
 from microtune.tasks.base import Encoded, Task
 from microtune.tasks.classification import Classification
+from microtune.tasks.question_answering import QuestionAnswering
 from microtune.tasks.regression import Regression
 
 SHOWN = 3  # labels that a sentence names
@@ -76,6 +77,8 @@ def baseline_notes(task: Task, scores: Mapping[str, Score], ledger: Ledger) -> l
     score = scores[split]
     if isinstance(task, Regression):
         return [_beside_the_mean(task, score, split)]
+    if isinstance(task, QuestionAnswering):
+        return _beside_the_passage(task, score, split)
     if not isinstance(task, Classification):
         return []
     ledger.passed("never-answered")
@@ -93,6 +96,19 @@ def _beside_the_mean(task: Regression, score: Score, split: str) -> str:
         "" if high < trivial["rmse"] else f"; the model's interval reaches {high:.4g}, so it is not clearly better"
     )
     return f"Always answering the mean of the training rows, {task.mean:.4g}, gives on {split} {figures}{verdict}."
+
+
+def _beside_the_passage(task: QuestionAnswering, score: Score, split: str) -> list[str]:
+    found = task.details(score.predictions)
+    if not found:
+        return []
+    low = score.intervals.get("f1", (0.0, 1.0))[0]
+    best = max(found["whole_passage_f1"], found["best_sentence_f1"])
+    verdict = "" if low > best else f"; the model's interval begins at {low:.3f}, so it is not clearly better"
+    return [
+        f"Always answering the whole passage gives on {split} F1 {found['whole_passage_f1']:.3f}, always its sentence "
+        f"{found['best_sentence']} {found['best_sentence_f1']:.3f} (the model {score.values['f1']:.3f}){verdict}."
+    ]
 
 
 def _never_answered(task: Classification, score: Score, split: str) -> str | None:

@@ -15,6 +15,7 @@ from microtune.run.evaluate import Score
 from microtune.run.summary import Summary
 from microtune.tasks.base import Task
 from microtune.tasks.classification import Classification
+from microtune.tasks.token_labelling import TokenLabelling
 from microtune.version import __version__
 
 LEARNT_FROM = {
@@ -61,11 +62,12 @@ def write_card(
         for name, value in score.values.items():
             low, high = score.intervals.get(name, (float("nan"), float("nan")))
             lines.append(f"| {split} | {name} | {value:.4f} | {low:.4f} to {high:.4f} |")
-    if isinstance(task, Classification) and "test" in scores:
+    if isinstance(task, (Classification, TokenLabelling)) and "test" in scores:
         lines += ["", "| label | precision | recall | F1 | rows |", "|---|---|---|---|---|"]
         for label, row in task.per_class(scores["test"].predictions).items():
             cells = f"{row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['support']:.0f}"
             lines.append(f"| {_plain(str(label))} | {cells} |")
+    if isinstance(task, Classification) and "test" in scores:
         lines += _coverage(task, scores["test"])
     lines += _course(course)
     if notes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from microtune.data.batches import Batch, collate, in_order, item_sizes
+from microtune.data.batches import Batch, apart, collate, in_order, item_sizes
 from microtune.nn.transformer import Transformer
 from microtune.run.precision import Precision, autocast
 from microtune.run.trunk import TrunkCache
@@ -38,6 +38,11 @@ class Score:
     intervals: dict[str, tuple[float, float]]
     predictions: Outcomes
     settled: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many rows were scored, whatever number of items was made of each."""
+        return len(np.unique(_alone(self.predictions.columns["row"])))
 
 
 def predict_items(
@@ -85,7 +90,10 @@ def _hidden(
     device = next(model.parameters()).device
     model.eval()
     items = encoded.items
-    for piece in in_order(item_sizes(items), EVALUATION_TOKENS):
+    pieces = in_order(item_sizes(items), EVALUATION_TOKENS)
+    if trunk is None and model.is_causal and len(items) and len(items[0].pieces):
+        pieces = apart(pieces, items)
+    for piece in pieces:
         chosen = [items[i] for i in piece]
         batch = (collate(chosen, share=model.is_causal) if trunk is None else trunk.collate(chosen)).to(device)
         states = None if trunk is None else trunk.states(batch, piece)
@@ -99,8 +107,7 @@ def confidence_intervals(task: Task, outcomes: Outcomes, values: dict[str, float
     A draw of rows is how often each one was drawn: the same metrics as of a list with repetitions, without making it.
     """
     rows = outcomes.columns["row"]
-    alone = np.where(rows < 0, np.arange(len(rows)) + rows.max(initial=0) + 1, rows)  # an item of no row is its own
-    _, group = np.unique(alone, return_inverse=True)
+    _, group = np.unique(_alone(rows), return_inverse=True)
     count = int(group.max(initial=-1)) + 1
     result = {name: wilson(values[name], count) for name in WILSON if name in values}
     rest = [name for name in values if name not in result]
@@ -118,6 +125,11 @@ def confidence_intervals(task: Task, outcomes: Outcomes, values: dict[str, float
             low, high = np.percentile(known, [2.5, 97.5])
             result[name] = (float(low), float(high))
     return result
+
+
+def _alone(rows: Column) -> Column:
+    """Rows with an own number for each item that comes of none."""
+    return np.where(rows < 0, np.arange(len(rows)) + rows.max(initial=0) + 1, rows)
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:

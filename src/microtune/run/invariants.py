@@ -147,7 +147,7 @@ def report_lengths(name: str, encoded: Encoded, rows: Sequence[Row], limit: int,
             f"ends, as generation will part them; read as one text, a token would reach over it. First: {where}."
         )
         notes.append(ledger.warned("prompt-ids", sentence))
-    return notes
+    return [*notes, *(f"Of the {name} split {sentence}" for sentence in report.remarks)]
 
 
 def _where(rows: Sequence[Row], index: int) -> str:

@@ -20,6 +20,7 @@ from microtune.errors import InputError
 from microtune.families.base import load_folder
 from microtune.nn.added import New
 from microtune.nn.heads import LabelHead, VocabularyHead, pool_mean
+from microtune.nn.own_heads import VectorHead
 from microtune.nn.parameters import count_parameters, initialize
 from microtune.nn.shapes import shapes_only
 from microtune.nn.spec import LONGEST, ModelSpec
@@ -137,7 +138,10 @@ class Model:
             ragged = Ragged.from_lists([rows[i] for i in piece]).to(device)
             hidden = self.network.encode(ragged) if self.is_encoder_decoder else self.network(ragged)
             pooled = pool_mean(hidden, ragged.lengths).float()
-            result[piece] = (F.normalize(pooled, dim=-1) if self.normalize else pooled).cpu()
+            head, unit = self.network.head, self.normalize
+            if isinstance(head, VectorHead):  # tuned for this
+                pooled, unit = head.scores(pooled.to(hidden.dtype)).float(), True
+            result[piece] = (F.normalize(pooled, dim=-1) if unit else pooled).cpu()
         return result
 
     @overload

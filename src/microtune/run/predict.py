@@ -21,6 +21,7 @@ from microtune.tasks.base import Prediction, Task
 from microtune.tasks.classification import Classification
 from microtune.tasks.conversation import chat_prompt, messages_of, tools_of
 from microtune.tasks.instruction import Instruction
+from microtune.tasks.language_modelling import LanguageModelling
 from microtune.tasks.regression import Regression, number_of
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
 from microtune.tasks.texts import TextTask
@@ -39,6 +40,9 @@ def task_of(model: Model) -> Task:
 
 def text_rows(task: Task, texts: Sequence[str | tuple[str, str]]) -> list[Row]:
     """Bare texts as rows of the task's own form; a model of pairs takes pairs, or single texts two by two."""
+    own = task.text_rows(texts)
+    if own is not None:
+        return own
     if isinstance(task, TextTask) and task.pair_field:
         return _pair_rows(task, texts)
     if not all(isinstance(text, str) for text in texts):
@@ -72,15 +76,15 @@ def predict(
     if isinstance(task, SequenceToSequence):
         yield from _written(model, task, rows, max_new_tokens or task.max_new_tokens)
         return
-    if not isinstance(task, TextTask):
+    if isinstance(task, (Instruction, LanguageModelling)):
         yield from _generated(model, task, rows, max_new_tokens or LONGEST_ANSWER)
         return
-    unlabelled = task.model_copy(update={"label_field": None})
+    unlabelled = task.unlabelled()
     limit = items_limit(model, None, model.network.virtual_tokens)
     for first in range(0, len(rows), ROWS_AT_ONCE):
         encoded = unlabelled.encode_all(rows[first : first + ROWS_AT_ONCE], model.text, limit, training=False)
         found = sorted(predict_items(model.network, unlabelled, encoded), key=lambda p: p.row)
-        for prediction in found:
+        for prediction in unlabelled.together(found):
             sure = not min_confidence or prediction.confidence >= min_confidence
             yield replace(prediction, row=first + prediction.row, answer=prediction.answer if sure else UNSURE)
 
@@ -131,6 +135,7 @@ def evaluate(model: Model, rows: Sequence[Row]) -> Score:
     elif isinstance(task, Regression):
         for row in rows:
             number_of(row, task.label_field or "score")
+    task.check_rows(rows)
     limit = items_limit(model, None, model.network.virtual_tokens)
     encoded = task.encode_all(rows, model.text, limit, training=False)
     answers = Answers(model, task, encoded, rows)

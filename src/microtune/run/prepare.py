@@ -142,12 +142,15 @@ def _parts(
     if not wanted:
         return {"train": rows, **given}
     whole = task.prepare({"train": rows}, **fields)
-    key, label = text_key(whole), whole.stratum(rows)
+    key, label = whole.group_key() or text_key(whole), whole.stratum(rows)
     return {**split_rows(rows, split=wanted, label=label, group=key, seed=split_seed(recipe)), **given}
 
 
 def text_key(task: Task) -> Any:
     """Row -> the text by which copies are recognised."""
+    own = task.copy_key()
+    if own is not None:
+        return own
     name = (
         getattr(task, "text_field", None)
         or getattr(task, "source_field", None)

@@ -114,7 +114,7 @@ def trunk_key(cache: TrunkCache) -> str:
     tokens = hashlib.sha256()
     for index in range(len(cache.items)):
         item = cache.items[index]
-        for ids in (item.ids, item.sources, item.types, item.readout if cache.whole else ()):
+        for ids in (item.ids, item.sources, item.types, item.readout if cache.whole else (), item.pieces):
             tokens.update(np.asarray([len(ids), *ids], dtype=np.int64).tobytes())
     form = [first, cut.encoder, cache.whole, cache.pooled, str(cache.dtype), cache.precision, sorted(cache.stored)]
     form.append(model.virtual_tokens)  # by which positions are shifted

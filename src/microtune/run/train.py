@@ -17,15 +17,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from microtune.adapt.base import Attachment, Method
 from microtune.data.batches import Batch, Items, collate, epoch_plan, item_sizes, joined
 from microtune.data.sources import Row
-from microtune.errors import RunError
+from microtune.errors import InputError, RunError
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Cut, Transformer
 from microtune.recipe import Train
+from microtune.run.coupled import joint_gradients
 from microtune.run.diverged import not_finite
 from microtune.run.memory import available, keep_freed
 from microtune.run.movement import Movement
@@ -73,6 +74,8 @@ class Training:
         trunk: TrunkCache | None = None,
     ) -> None:
         keep_freed()
+        if task.coupled and settings.batch_size < 2:
+            raise InputError("train.batch_size: this task learns by comparing the rows of a batch; take 2 or more.")
         self.model, self.task, self.attachment = model, task, attachment
         self.items, self.settings, self.seed, self.precision = items, settings, seed, precision
         self.sizes = item_sizes(items)
@@ -179,6 +182,9 @@ class Training:
         if self.shares:
             micro_batches = joined(micro_batches, self.items, self.sizes, self.micro_tokens)
         with self.unfreezing.at_rest():
+            if self.task.coupled:
+                total, tokens = joint_gradients(self, micro_batches, weight)
+                micro_batches = []
             for piece in micro_batches:
                 loss = self.loss(self.collate(piece), piece) / weight
                 loss.backward()
@@ -195,12 +201,20 @@ class Training:
     def loss(self, batch: Batch, piece: list[int]) -> Tensor:
         """The summed loss of one micro-batch, whose items have the indexes `piece`."""
         with autocast(self.device, self.precision):
-            trunk = None if self.trunk is None else self.trunk.states(batch, piece)
-            every = len(batch.readout) == len(batch.inputs.values)  # each token is read: nothing to select
-            readout = None if every and trunk is None else batch.readout
-            hidden = self.model(batch.inputs, readout=readout, sources=batch.sources, types=batch.types, trunk=trunk)
-            loss, _ = self.task.loss(self.model.head, hidden, batch)
+            loss, _ = self.task.loss(self.model.head, self.hidden(batch, piece), batch)
         return loss
+
+    @property
+    def head(self) -> nn.Module:
+        """The network's head."""
+        return self.model.head
+
+    def hidden(self, batch: Batch, piece: list[int]) -> Tensor:
+        """What the network says at the positions that are read."""
+        trunk = None if self.trunk is None else self.trunk.states(batch, piece)
+        every = len(batch.readout) == len(batch.inputs.values)  # each token is read: nothing to select
+        readout = None if every and trunk is None else batch.readout
+        return self.model(batch.inputs, readout=readout, sources=batch.sources, types=batch.types, trunk=trunk)
 
     def state(self, *, copies: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and plain values from which `load_state` continues bit for bit.

@@ -99,7 +99,9 @@ class TrunkCache:
 
     def _lengths(self) -> list[int]:
         each = (self.items[j] for j in range(len(self.items)))
-        return [1 if self.pooled else len(item.readout) if self.whole else len(item.ids) for item in each]
+        if self.pooled:
+            return [max(len(item.pieces), 1) for item in each]
+        return [len(item.readout) if self.whole else len(item.ids) for item in each]
 
     def fill(self) -> Iterator[int]:
         """Compute every item's states; yields how many items are done."""

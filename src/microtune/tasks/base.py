@@ -48,6 +48,7 @@ class EncodingReport:
     whole: list[int] = field(default_factory=list)
     parted: int = 0
     apart: list[int] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # sentences of the task itself
 
     def add(self, item: Item) -> None:
         """Count one item."""
@@ -125,6 +126,29 @@ class Task(Section):
         """Row -> what each part of a split of `rows` must have its share of; None where it is parted at random."""
         return None
 
+    def copy_key(self) -> Callable[[Row], str] | None:
+        """Row -> the text by which copies are recognised; None: that of its text field."""
+        return None
+
+    def group_key(self) -> Callable[[Row], str] | None:
+        """Row -> what keeps rows in the same part of a split; None: equal texts stay together."""
+        return None
+
+    def text_rows(self, texts: Sequence[Any]) -> list[Row] | None:
+        """Bare texts as rows of this task; None: one row each, or each pair."""
+        return None
+
+    def unlabelled(self) -> Self:
+        """A copy that reads rows without targets, and answers one row at a time without generating text."""
+        return self.model_copy(update={"label_field": None})
+
+    def check_rows(self, rows: Sequence[Row]) -> None:
+        """Refuse rows that cannot be scored, with the first one's place."""
+
+    def together(self, found: Sequence[Prediction]) -> Sequence[Prediction]:
+        """One Prediction for each row where several items were made of it."""
+        return found
+
     def chosen_by(self) -> tuple[str, bool]:
         """The metric by which weights are chosen, and whether more of it is better."""
         return self.primary, self.greater_is_better
@@ -150,6 +174,19 @@ class Task(Section):
 
     def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, int]:
         """Summed loss and its weight, so that accumulation and sharding divide once."""
+        raise NotImplementedError
+
+    @property
+    def coupled(self) -> bool:
+        """Whether the loss of a row depends on the other rows of its optimizer batch."""
+        return False
+
+    def vectors(self, head: nn.Module, hidden: Tensor, batch: Batch) -> Tensor:
+        """`[sequences, D]`: what `joint_loss` compares; of coupled tasks only."""
+        raise NotImplementedError
+
+    def joint_loss(self, vectors: Tensor, items: Sequence[Item]) -> Tensor:
+        """Summed loss of the items of an optimizer batch from the vectors of their sequences; of coupled tasks only."""
         raise NotImplementedError
 
     def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:

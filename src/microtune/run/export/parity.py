@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from microtune.data.objects import read_object
-from microtune.errors import CheckError, MicrotuneError
+from microtune.errors import CheckError, InputError, MicrotuneError
 from microtune.nn.heads import LabelHead, pool_mean
+from microtune.nn.own_heads import OwnHead
 from microtune.ragged import Ragged
 from microtune.recipe import build
 from microtune.recipe import load as load_recipe
@@ -89,6 +90,9 @@ class Parity:
 
 def kind_of(model: Model) -> Kind:
     """What the model gives: label scores, logits of a vocabulary, one vector per text, or hidden states."""
+    if isinstance(model.network.head, OwnHead):
+        name = "This task" if model.task is None else f"The task {model.task.name}"
+        raise InputError(f"{name} has a head of its own, which no exported form has yet; the run itself can be loaded.")
     if isinstance(model.network.head, LabelHead):
         return "label"
     if model.network.decoder is None and model.spec.pooling == "mean":

@@ -20,6 +20,7 @@ from microtune.families.rules import Rule
 from microtune.nn.heads import LabelHead
 from microtune.nn.hidden_layer import HiddenLayer
 from microtune.nn.ordinal import OrdinalHead
+from microtune.nn.own_heads import OwnHead
 from microtune.nn.transformer import Transformer
 from microtune.run.digest import header
 from microtune.run.disk import read_tensors, write_json, write_tensors
@@ -102,6 +103,8 @@ def their_head(model: Model) -> dict[str, Tensor]:
         return {}
     if isinstance(head.out, HiddenLayer):
         raise InputError("transformers has no classifier with a hidden layer under its scores; save in our own form.")
+    if isinstance(head, OwnHead):
+        raise InputError("A head of this task has no form of transformers here; save in our own form.")
     if isinstance(head, OrdinalHead):
         raise InputError("transformers has no classifier of an ordered scale; save in our own form.")
     family = families[model.family]
