@@ -153,7 +153,9 @@ def test_honest_text_is_not_damaged() -> None:
         ("call +44 20 7946 0958 or", "phone"),
         ("身份证11010519491231002X已登记", "identity-number"),
         ("card 4111 1111 1111 1111 was", "bank-card"),
-        ("from 8.8.4.4 came", "ip-address"),
+        ("or 3782 822463 10005, valid", "bank-card"),
+        ("it came from 8.8.4.4.", "ip-address"),
+        ("ends 4111111111111111.", "bank-card"),
         ("see https://a.example/x?token=abcd1234efgh", "secret-url"),
     ],
 )
@@ -166,6 +168,7 @@ def test_personal_data(text: str, kind: str) -> None:
     [
         "order 4111111111111112 and 11010519491231002 and 110105194912310021",
         "version 10.0.0.1 and 1.2.3.4567, pi is 3.14159265358979",
+        "the numbers 41 11 11 11 11 11 11 11 and 40 50 60 70 80 90 95 10",
         "in 1998-2004 about 13,812,345,678 people; a@b, 12-34",
         "https://a.example/page?id=5",
     ],

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from microtune.data.lint.base import EXCERPT, Base, Finding, Place, Seen, Tally
 
 EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,12}(?![\w-])", re.ASCII)
-MOBILE = re.compile(r"(?<![\d.])(?:(?:\+|00)?86[- ]?)?(1[3-9]\d[- ]?\d{4}[- ]?\d{4})(?![\d.])", re.ASCII)
+MOBILE = re.compile(r"(?<![\d.])(?:(?:\+|00)?86[- ]?)?(1[3-9]\d[- ]?\d{4}[- ]?\d{4})(?!\d|\.\d)", re.ASCII)
 PHONE = re.compile(
     r"(?<![\w.])(?:\+\d{1,3}[ .-]?(?:\(?\d{2,4}\)?[ .-]?){2,4}\d{2,4}|\(\d{3}\) ?\d{3}-\d{4}|\d{3}-\d{3}-\d{4})(?!\w)",
     re.ASCII,
@@ -17,8 +17,12 @@ PHONE = re.compile(
 IDENTITY = re.compile(
     r"(?<!\d)[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?!\d)", re.ASCII
 )
-CARD = re.compile(r"(?<![\d.])(?:62|4\d|5[1-5]|3[47]|6011)[\d -]{11,21}\d(?![\d.])", re.ASCII)
-ADDRESS = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])", re.ASCII)
+CARD = re.compile(  # groups of four, or 4-6-5, with one sign between or none
+    r"(?<![\d.-])(?:(?:(?:62|4\d|5[1-5])\d\d|6011)([ -]?)\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|3[47]\d\d([ -]?)\d{6}\2\d{5})"
+    r"(?!\d|\.\d)",
+    re.ASCII,
+)
+ADDRESS = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?!\d|\.\d)", re.ASCII)
 SECRET = re.compile(
     r"https?://\S{1,300}[?&](?:\w{0,20}token|key|api_?key|secret|password|sig(?:nature)?)=[\w%.~-]{8,}", re.I
 )
@@ -62,7 +66,7 @@ def personal(text: str) -> Iterator[tuple[str, str]]:
         return
     taken = [m for m in IDENTITY.findall(text) if is_identity(m)]
     yield from (("identity-number", m) for m in taken)
-    cards = [m for m in CARD.findall(text) if is_card(m) and m not in taken]
+    cards = [m[0] for m in CARD.finditer(text) if is_card(m[0]) and m[0] not in taken]
     yield from (("bank-card", m) for m in cards)
     mobiles = MOBILE.findall(text)
     yield from (("phone", m) for m in mobiles)

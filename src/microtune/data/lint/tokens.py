@@ -18,7 +18,7 @@ BATCH = 500
 DENSE = {"zh", "ja", "th"}  # languages counted by the character
 COSTLY = {True: 1.6, False: 3.0}  # tokens per character, per word
 WHOLE = {"instruction", "sequence-to-sequence", "preference"}  # an answer is never cut: its row is left out
-BLOCKS = {"language-modelling"}
+BLOCKS = {"language-modelling", "question-answering"}  # long texts are read in parts
 _WORD = re.compile(r"\w+")
 LEAST = 20  # rows of a language before anything is said about it
 
