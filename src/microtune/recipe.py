@@ -339,6 +339,9 @@ def _widened(values: dict[str, Any]) -> dict[str, Any]:
     result = dict(values)
     if isinstance(result.get("task"), str):
         result["task"] = parse_short(result["task"])
+    task = result.get("task")
+    if isinstance(task, dict) and "kind" in task and "name" not in task:
+        result["task"] = {"name": task["kind"], **{key: value for key, value in task.items() if key != "kind"}}
     if isinstance(result.get("method"), (str, list)):
         result["method"] = _methods(result["method"])
     if isinstance(result.get("model"), str):

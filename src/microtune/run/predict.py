@@ -67,6 +67,7 @@ def predict(
 ) -> Iterator[Prediction]:
     """One Prediction per row, in the order of the rows; `row` is the row's index."""
     task = task_of(model)
+    rows = task.ready(rows, answers=False)
     if min_confidence and not isinstance(task, Classification):
         raise InputError(f"--min-confidence is for classifiers; the task {task.name} has no confidence.")
     if isinstance(task, SequenceToSequence):
@@ -132,6 +133,7 @@ def evaluate(model: Model, rows: Sequence[Row]) -> Score:
         for row in rows:
             number_of(row, task.label_field or "score")
     limit = items_limit(model, None, model.network.virtual_tokens)
+    rows = task.ready(rows)
     encoded = task.encode_all(rows, model.text, limit, training=False)
     answers = Answers(model, task, encoded, rows)
     for _ in answers.fill():

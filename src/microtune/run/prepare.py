@@ -29,6 +29,7 @@ from microtune.tasks.classification import Classification
 from microtune.tasks.instruction import Instruction
 from microtune.tasks.language_modelling import LanguageModelling
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
+from microtune.tasks.wording import ANSWERS
 
 DATASETS = ("tickets",)
 NEAR_DUPLICATE_ROWS = 20_000  # above, the look for near-duplicates is left to `microtune lint`
@@ -68,7 +69,12 @@ def make_task(recipe: Recipe) -> Task:
     values = {"name": recipe.task.name, **recipe.task.options}
     if kind is LanguageModelling:
         values.setdefault("block_size", recipe.data.block_size)
-    return validated(kind, values, "task")
+    task = validated(kind, values, "task").naming_fields()
+    for option, _ in task.wordings:
+        flag = "label_field" if option in ANSWERS else "text_field"
+        if getattr(recipe.data, flag) is not None:
+            raise InputError(f"task.{option} and data.{flag} both say where the text stands; leave one of them out.")
+    return task
 
 
 def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Task, Splits]:
@@ -78,8 +84,10 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
             "There is no training data; name a file, for instance: microtune tune data.csv --task classification."
         )
     data = {**data, **split_files(data)}
-    rows = read(data["train"], recipe)
-    given = {name: read(data[name], recipe) for name in ("validation", "test") if data.get(name) is not None}
+    rows = task.ready(read(data["train"], recipe))
+    given = {
+        name: task.ready(read(data[name], recipe)) for name in ("validation", "test") if data.get(name) is not None
+    }
     fields = {"text_field": recipe.data.text_field, "label_field": recipe.data.label_field}
     parts = _parts(recipe, task, rows, given, data, fields)
     prepared = task.prepare(parts, **fields)

@@ -23,6 +23,7 @@ from microtune.recipe import Section
 from microtune.registry import Registry
 from microtune.tasks.outcomes import Column, Columns, Outcomes
 from microtune.tasks.outcomes import Prediction as Prediction
+from microtune.tasks.wording import name_of, worded
 
 NAMED_ROWS = 3  # rows that a report keeps by name
 
@@ -95,6 +96,32 @@ class Task(Section):
     primary: ClassVar[str]  # the metric by which weights are chosen
     greater_is_better: ClassVar[bool] = True
     truncates: ClassVar[bool] = True
+    templates: ClassVar[Mapping[str, str]] = {}  # option with a template -> the option that names its field
+    with_templates: ClassVar[Mapping[str, Any]] = {}  # options that follow from a template, where they are not said
+
+    @property
+    def wordings(self) -> list[tuple[str, str]]:
+        """The templates that were given, by option."""
+        return [(option, text) for option in self.templates if (text := getattr(self, option)) is not None]
+
+    def naming_fields(self) -> Self:
+        """With the fields that its templates make in place of fields that would be looked for."""
+        update: dict[str, Any] = {}
+        for option, _ in self.wordings:
+            field = self.templates[option]
+            if getattr(self, field) not in (None, name_of(option)):
+                raise InputError(
+                    f"task.{option} and task.{field} both say where the text stands; leave one of them out."
+                )
+            update[field] = name_of(option)
+        if update:
+            own = {k: v for k, v in self.with_templates.items() if k not in self.model_fields_set and k not in update}
+            update |= own
+        return self.model_copy(update=update)
+
+    def ready(self, rows: Sequence[Row], *, answers: bool = True) -> list[Row]:
+        """Rows as this task reads them, with what its templates make; answers: those of the targets too."""
+        return worded(rows, self.wordings, answers=answers)
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """A copy that knows the fields and labels of this data; refuses data that cannot be learnt from."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from microtune.data.batches import Batch, Item
@@ -22,6 +22,7 @@ from microtune.errors import CheckError, InputError
 from microtune.nn.heads import VocabularyHead
 from microtune.tasks.base import Encoded, EncodingReport, Prediction, Task, rows_of, tasks
 from microtune.tasks.outcomes import Column, Columns, Outcomes
+from microtune.tasks.wording import is_template
 
 SUMS = ("loss", "tokens", "correct", "bytes")  # of one item; scores are quotients of their totals
 
@@ -88,7 +89,12 @@ class LanguageModelling(LikelihoodTask):
 
     name: Literal["language-modelling"] = "language-modelling"
     text_field: str | None = None
+    text: str | None = Field(default=None, description='template of the text, such as "{title}\\n{body}"')
     block_size: int = Field(default=256, ge=1)
+
+    templates: ClassVar[Mapping[str, str]] = {"text": "text_field"}
+
+    _templates = field_validator("text")(is_template)
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the text field."""
