@@ -26,7 +26,7 @@ from microtune.run.report import write_report
 from microtune.run.report.charts import thinned, ticks_of
 from microtune.run.report.facts import histogram
 from microtune.run.report.html import el, visible
-from microtune.run.report.languages import languages_of
+from microtune.data.languages import languages_of
 from microtune.run.report.outcomes import by_length, judged
 from microtune.run.report.words import TABLES
 from microtune.tasks.base import Encoded, EncodingReport

@@ -154,14 +154,14 @@ def conversation_ids(model: Model, messages: Sequence[dict[str, Any]]) -> list[i
     """Ids of a conversation up to the assistant's next turn; a model without a chat template reads the last text."""
     task = model.task
     if isinstance(task, SequenceToSequence):
-        row = Row({task.source_field or "source": messages[-1]["content"]}, "<chat>", 1)
+        row = task.ready([Row({task.source_field or "source": messages[-1]["content"]}, "<chat>", 1)], answers=False)[0]
         sources, opening, _ = task.question(row, model.text, items_limit(model, None, model.network.virtual_tokens))
         return sources or opening
     plain_prompts = isinstance(task, Instruction) and task.form == "prompt" and not task.template
     if model.text.chat_template is None or plain_prompts:
         if isinstance(task, Instruction) and task.form == "prompt":
             row = Row({task.prompt_field or "prompt": messages[-1]["content"]}, "<chat>", 1)
-            return prompt_ids(model, task, row)
+            return prompt_ids(model, task, task.ready([row], answers=False)[0])
         bos = model.text.id("bos")
         first = [bos] if bos is not None and bos != model.text.id("eos") else []  # as in training and `generate`
         return [*first, *model.text.encode(messages[-1]["content"], special=False)]

@@ -15,12 +15,12 @@ from typing import Any
 import yaml
 
 from microtune.data.batches import item_sizes
+from microtune.data.languages import languages_of
 from microtune.data.sources import Row
 from microtune.run.disk import write_json
 from microtune.run.evaluate import Score
 from microtune.run.load import Model
 from microtune.run.prepare import Splits
-from microtune.run.report.languages import languages_of
 from microtune.run.report.outcomes import judged
 from microtune.run.report.read import FILE
 from microtune.run.summary import Summary
@@ -50,6 +50,7 @@ def write_facts(
         "task": {"name": task.name, "primary": primary, "greater_is_better": greater},
         "model": {**asdict(summary), "license": license_of(model), "family": model.family},
         "splits": {n: split_facts(task, part, splits.rows[n]) for n, part in encoded.items()},
+        "steps": [asdict(report) for report in splits.steps],
         "languages": languages_of(text_in(row) for row in rows[:: max(1, len(rows) // SAMPLE)]),
     }
     if name is not None:

@@ -194,6 +194,8 @@ class StepCounts(Part):
     dropped: int = 0
     added: int = 0
     characters: int = 0
+    examples: list[list[str]] = []
+    place: str = ""
 
 
 class Facts(Part):

@@ -11,6 +11,7 @@ from microtune.run.report.words import Words
 
 LABELS = 30  # shown at once; more are folded away
 FINDINGS = 100
+PAIR = 2  # a text before a step and after it
 
 
 def data(run: RunFiles, say: Words) -> Markup | None:
@@ -73,7 +74,10 @@ def _steps(run: RunFiles, say: Words) -> Markup | None:
         return None
     heads = [say(f"steps_{key}") for key in ("name", "touched", "dropped", "added", "characters")]
     rows = [(s.name, f"{s.touched:,}", f"{s.dropped:,}", f"{s.added:,}", f"{s.characters:,}") for s in run.facts.steps]
-    return el("div", el("h3", say("steps")), table(heads, rows, numbers=range(1, 5)))
+    pairs = [(s.name, *pair) for s in run.facts.steps for pair in s.examples if len(pair) == PAIR]
+    heads_of_pairs = [say("steps_name"), say("steps_before"), say("steps_after")]
+    shown = folded(say("steps_examples"), table(heads_of_pairs, pairs)) if pairs else None
+    return el("div", el("h3", say("steps")), table(heads, rows, numbers=range(1, 5)), shown)
 
 
 def _lint(run: RunFiles, say: Words) -> Markup | None:

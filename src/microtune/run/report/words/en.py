@@ -57,6 +57,9 @@ EN: dict[str, str] = {
     "steps_dropped": "rows dropped",
     "steps_added": "rows added",
     "steps_characters": "characters removed",
+    "steps_before": "before",
+    "steps_after": "after",
+    "steps_examples": "Examples",
     # model
     "model": "Model",
     "model_share": "{trainable} of {parameters} parameters were trained ({share}); the rest stayed as the base has it.",

@@ -57,6 +57,9 @@ ZH: dict[str, str] = {
     "steps_dropped": "删除的行",
     "steps_added": "增加的行",
     "steps_characters": "删去的字符",
+    "steps_before": "之前",
+    "steps_after": "之后",
+    "steps_examples": "示例",
     # model
     "model": "模型",
     "model_share": "共 {parameters} 个参数，训练了其中 {trainable} 个（{share}）；其余与基础模型相同。",
