@@ -51,6 +51,12 @@ def test_prompt_and_answer() -> None:
     assert task.ready(ROWS)[0].data["(answer)"] == "declined!"
 
 
+def test_a_list_of_lines_is_a_text() -> None:
+    task = task_for({"name": "language-modelling", "text": "{title}\n{lines}"})
+    rows = rows_of([{"title": "静夜思", "lines": ["床前明月光，", "疑是地上霜。"]}])
+    assert task.ready(rows)[0].data["(text)"] == "静夜思\n床前明月光，\n疑是地上霜。"
+
+
 def test_source_and_target_and_plain_text() -> None:
     task = task_for({"name": "sequence-to-sequence", "source": "{subject} / {body}", "target": "{kind}"})
     prepared = task.prepare({"train": task.ready(ROWS)}, text_field=None, label_field=None)
@@ -63,7 +69,7 @@ def test_source_and_target_and_plain_text() -> None:
     ("values", "message"),
     [
         ({"subject": "a"}, 'data.jsonl, line 1: task.text asks for the field "body", which this row does not have.'),
-        ({"subject": "a", "body": ["b"]}, 'data.jsonl, line 1: task.text: the field "body" is a list, not a text.'),
+        ({"subject": "a", "body": [1]}, 'data.jsonl, line 1: task.text: the field "body" is a list, not a text.'),
         ({"subject": "a", "body": float("nan")}, 'the field "body" is nan, not a text.'),
         ({"subject": " ", "body": None}, "line 1: task.text makes an empty text: all its fields are empty"),
     ],

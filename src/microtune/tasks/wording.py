@@ -76,6 +76,8 @@ def rendered(option: str, template: str, row: Row, limits: Limits | None = None)
 def _text(value: Any, where: str) -> str:
     if value is None:
         return ""
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        return "\n".join(value)
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         kind = {dict: "an object", list: "a list", bool: "true or false"}.get(type(value), type(value).__name__)
         raise InputError(f"{where} is {kind}, not a text.")
