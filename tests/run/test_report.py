@@ -20,13 +20,13 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from tiny_runs import make_base, run, tune_recipe
 
 from microtune.data.sources import Row
+from microtune.data.steps.languages import languages_of
 from microtune.errors import InputError, RunError
 from microtune.run.folder import read_metrics
 from microtune.run.report import write_report
 from microtune.run.report.charts import thinned, ticks_of
 from microtune.run.report.facts import histogram
 from microtune.run.report.html import el, visible
-from microtune.data.languages import languages_of
 from microtune.run.report.outcomes import by_length, judged
 from microtune.run.report.words import TABLES
 from microtune.tasks.base import Encoded, EncodingReport
@@ -188,10 +188,13 @@ def test_a_run_of_an_older_version_has_a_report_too(tmp_path: Path) -> None:
 
 
 def test_findings_about_the_data_are_shown(finished: Path) -> None:
-    finding = {"name": "duplicates", "sentence": "12 rows <b>twice</b>", "rows": 12}
+    finding = {"kind": "copies", "severity": "warning", "message": "12 rows <b>twice</b>", "advice": "<i>", "count": 12}
     (finished / "lint.json").write_text(json.dumps({"findings": [finding]}), encoding="utf-8")
     try:
-        assert "12 rows &lt;b&gt;twice&lt;/b&gt;" in write_report(finished).read_text(encoding="utf-8")
+        text = write_report(finished).read_text(encoding="utf-8")
+        assert "12 rows &lt;b&gt;twice&lt;/b&gt;" in text
+        assert '<span class="mark warn">warning</span>' in text
+        assert '<td class="n">12</td>' in text
     finally:
         (finished / "lint.json").unlink()
 

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from microtune.data.languages import language_of
 from microtune.data.sources import Row
 from microtune.data.steps.base import RowStep, View, steps
+from microtune.data.steps.languages import language_of
 
 GRAM = 5
 BANDS, BAND = 16, 5  # sets that share 80 % of their grams meet in a band with a chance of 99.9 %; 50 %: 40 %

@@ -11,6 +11,7 @@ from microtune.run.report.words import Words
 
 LABELS = 30  # shown at once; more are folded away
 FINDINGS = 100
+MARKS = {"error": "warn", "warning": "warn"}
 PAIR = 2  # a text before a step and after it
 
 
@@ -87,13 +88,18 @@ def _lint(run: RunFiles, say: Words) -> Markup | None:
     findings = [f for f in found if isinstance(f, dict)] if isinstance(found, list) else []
     if not findings:
         return el("div", el("h3", say("lint")), el("p", say("lint_none")))
-    rows = [(_first(f, "name", "check", "kind"), _sentence(f), _first(f, "rows", "count")) for f in findings[:FINDINGS]]
+    rows = []
+    for finding in findings[:FINDINGS]:
+        severity = str(finding.get("severity", ""))
+        mark = el("span", say.maybe(f"severity.{severity}", severity), class_=f"mark {MARKS.get(severity, '')}")
+        advice = el("span", str(finding.get("advice", ""))[:1000], class_="hint")
+        rows.append((mark, el("span", _sentence(finding), advice), _first(finding, "count", "rows")))
     shown = table(["", say("lint_what"), say("lint_count")], rows, numbers=(2,))
     return el("div", el("h3", say("lint")), shown)
 
 
 def _sentence(finding: dict[str, Any]) -> str:
-    return str(_first(finding, "sentence", "message", "text"))[:1000]
+    return str(_first(finding, "message", "sentence", "kind"))[:1000]
 
 
 def _first(finding: dict[str, Any], *keys: str) -> Any:
