@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "nn": {"errors", "ragged"},
     "data": {"errors", "recipe"},
     "data.batches": {"ragged"},
+    "data.steps.base": {"registry"},
     "families": {"errors", "registry", "nn", "data"},
     "adapt": {"errors", "recipe", "registry", "nn"},
     "tasks": PARTS,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from microtune.errors import InputError, LimitError, suggest
 from microtune.plain import MAX_DEPTH, check_plain, parsed, yaml_reason
@@ -49,6 +49,14 @@ class Choice(BaseModel):
 
     name: str = Field(description="short name; `microtune list` shows what there is")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        """A name alone; `kind` in place of `name`."""
+        if isinstance(value, dict) and "kind" in value and "name" not in value:
+            return {"name": value["kind"], **{key: inner for key, inner in value.items() if key != "kind"}}
+        return {"name": value} if isinstance(value, str) else value
+
     @property
     def options(self) -> dict[str, Any]:
         """The options without the name."""
@@ -68,15 +76,11 @@ class Source(Section):
     path: str = Field(description="file, glob or folder; relative to `data.folder`")
     fields: list[str] = Field(default=["text"], description="fields that make up the text, in order")
     join: str = Field(default="\n", description="what stands between the fields, and between the parts of a list field")
-    where: dict[str, list[str]] = Field(
-        default_factory=dict, description="keep rows whose field has one of these values"
-    )
+    where: dict[str, list[str]] = Field(default_factory=dict, description="field -> values of rows that are kept")
     epochs: float = Field(default=1.0, gt=0, description="how often its blocks are seen per pass over the corpus")
     language: str = Field(default="", description="for the report: scores are given per language")
     name: str = Field(default="", description="for the report; default: the folder of the path")
-    held_out: str = Field(
-        default="", description="file of the same form whose text is scored at the end, never trained on"
-    )
+    held_out: str = Field(default="", description="file whose text is scored at the end, never trained on")
 
 
 class Data(Section):
@@ -99,6 +103,7 @@ class Data(Section):
         default=None, ge=1, description="at most so many training rows of each label (or in all); default: all"
     )
     split_seed: int | None = Field(default=None, ge=0, description="of the split alone; default: `seed`")
+    steps: list[Choice] = Field(default_factory=list, description="preparation of texts: unicode, {name: html} ...")
     folder: str | None = Field(default=None, description="folder that relative paths of `sources` start from")
     sources: list[Source] = Field(default_factory=list, description="a pretraining corpus")
     block_size: int = Field(default=256, ge=8, description="tokens of one row in language modelling")

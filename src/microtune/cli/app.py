@@ -11,7 +11,18 @@ from typing import Annotated, Any
 
 import typer
 
-from microtune.cli import ask, combining, comparing, demo, exporting, learn, linting, listing, planning
+from microtune.cli import (
+    ask,
+    combining,
+    comparing,
+    demo,
+    exporting,
+    learn,
+    linting,
+    listing,
+    planning,
+    reporting,
+)
 from microtune.cli.console import err, plain
 from microtune.errors import MicrotuneError
 from microtune.version import __version__
@@ -52,6 +63,7 @@ app.command("lint")(linting.lint)
 app.command("evaluate")(ask.evaluate)
 app.command("predict")(ask.predict)
 app.command("chat")(ask.chat)
+app.command("report")(reporting.report)
 app.command("export")(exporting.export)
 app.command("merge")(exporting.merge)
 app.command("combine")(combining.combine)

@@ -26,6 +26,7 @@ from microtune.cli.words import (
     Epochs,
     Header,
     LabelField,
+    Lang,
     MethodName,
     ModelName,
     RunFolder,
@@ -67,6 +68,7 @@ def tune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show memory and time, then stop")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="the scores as JSON on stdout")] = False,
+    lang: Lang = "en",
 ) -> None:
     """Adapt a model to a task on your data, evaluate it, save it. The same command resumes an unfinished run."""
     flags = {"task": task, "model": model, "method": method, "seed": seed, "out": run_folder, "epochs": epochs}
@@ -77,10 +79,15 @@ def tune(
     if dry_run:
         show_plan(recipe, as_json=as_json)
         return
+    from microtune.run.report import write_report
+    from microtune.run.report.words import Words
     from microtune.run.verbs import tune_recipe
 
+    Words(lang)  # refuses an unknown language before anything is trained
     with EventPrinter(quiet=quiet, silent=as_json) as printer:
         run = tune_recipe(recipe, overwrite=overwrite, on_event=printer)
+    if lang != "en":
+        write_report(run.path, lang=lang)
     _finish(run, as_json=as_json)
 
 
@@ -106,7 +113,7 @@ def _finish(run: Any, *, as_json: bool, base: bool = False) -> None:
         return
     for note in run.notes:
         err.print(f"note: {plain(note)}", style="yellow", soft_wrap=True)
-    out.print(f"saved: {plain(run.path)}", soft_wrap=True)
+    out.print(f"saved: {plain(run.path)} (report: {plain(Path(run.path) / 'report.html')})", soft_wrap=True)
     path = Path(run.path) / "model" if base else run.path
     nexts = (
         [f"microtune tune DATA --task classification --model {path}"]

@@ -9,11 +9,11 @@ import typer
 from microtune.cli.console import cell, out, table
 from microtune.errors import InputError, suggest
 
-KINDS = ("models", "families", "methods", "tasks", "checks")
+KINDS = ("models", "families", "methods", "tasks", "steps", "checks")
 
 
 def list_things(kind: Annotated[str | None, typer.Argument(help=", ".join(KINDS))] = None) -> None:
-    """List models, families, methods, tasks or the checks that every run makes."""
+    """List models, families, methods, tasks, steps that prepare texts, or the checks that every run makes."""
     if kind is not None and kind not in KINDS:
         raise InputError(f'There is no list of "{kind}". {suggest(kind, KINDS)}')
     for name in [kind] if kind else KINDS:
@@ -43,6 +43,10 @@ def _entries(kind: str) -> list[tuple[str, str]]:
         from microtune.run.checks import checks
 
         return [(n, f"{', '.join(c.when)}: {c.about} ({c.does})") for n, c in checks.items()]
+    if kind == "steps":
+        from microtune.data.steps import steps
+
+        return [(n, _first_line(s.__doc__)) for n, s in steps.items()]
     from microtune.tasks import tasks
 
     return [(n, _first_line(t.__doc__)) for n, t in tasks.items()]

@@ -9,6 +9,7 @@ from typing import Any
 
 from microtune.recipe import Recipe
 from microtune.run.adjust import Decision
+from microtune.run.card_header import header
 from microtune.run.diagnosis import Diagnosis
 from microtune.run.disk import write_text
 from microtune.run.evaluate import Score
@@ -45,9 +46,15 @@ def write_card(
     notes: Sequence[str],
     course: Course,
     made: Sequence[Mapping[str, str]] = (),
+    *,
+    languages: Sequence[str] = (),
+    license_name: str = "unknown",
 ) -> None:
     """Write `README.md` into the run's folder; `made`: the checks that it made, with their results."""
+    top = header(folder.name, recipe, summary.base, scores, languages=languages, license_name=license_name)
     lines = [
+        *top.splitlines(),
+        "",
         f"# {_plain(folder.name)}",
         "",
         f"{recipe.task.name} on {_plain(str(recipe.data.train))}, base {_plain(summary.base)}, method "
@@ -70,6 +77,7 @@ def write_card(
     if isinstance(task, Classification) and "test" in scores:
         lines += _coverage(task, scores["test"])
     lines += _course(course)
+    lines += _training(recipe)
     if notes:
         lines += ["", "What to know:", ""]
         lines += [f"- {_plain(note)}" for note in notes]
@@ -77,7 +85,8 @@ def write_card(
         passed, warned = ([c["name"] for c in made if c["result"] == result] for result in ("passed", "warned"))
         lines += ["", f"Checks that this run made of itself: {', '.join(passed)} passed"]
         lines[-1] += f"; {', '.join(warned)} warned (see above)." if warned else "."
-    lines += ["", "```python", "import microtune as mt", f'run = mt.load("{_plain(folder.as_posix())}")', "```", ""]
+    lines += _use(folder, task)
+    lines += [f"Licence: {license_name} (that of the base model; the data may add conditions of its own).", ""]
     write_text(folder / "README.md", "\n".join(lines))
 
 
@@ -86,6 +95,32 @@ def _coverage(task: Classification, score: Score) -> list[str]:
     rows = task.details(score.predictions).get("coverage", [])
     lines = ["", "| unsure below | answered | accuracy |", "|---|---|---|"] if rows else []
     return lines + [f"| {r['min_confidence']:g} | {r['answered']:.1%} | {r['accuracy']:.4f} |" for r in rows]
+
+
+def _training(recipe: Recipe) -> list[str]:
+    """The choices that somebody needs to repeat it, in words."""
+    train = recipe.train
+    rate = "the method's own" if train.lr is None else f"{train.lr:g}"
+    said = (
+        f"Trained for at most {train.epochs:g} epochs, {train.batch_size} rows per step, {train.optimizer}, learning "
+        f"rate {rate}, schedule {train.schedule}, seed {recipe.seed}; kept: the {train.keep} weights. recipe.yaml "
+        "repeats it, environment.json says with which versions, report.html shows curves, errors and examples."
+    )
+    return ["", "## Training", "", said]
+
+
+def _use(folder: Path, task: Task | None) -> list[str]:
+    """How to load the model, and what it is not for."""
+    path = _plain(folder.as_posix())
+    lines = ["", "## Use", "", "```python", "import microtune as mt", f'run = mt.Run("{path}")']
+    lines += ['run.predict(["a text"])', "```", ""]
+    kind = "a label" if isinstance(task, Classification) else "an answer"
+    lines += [
+        f"The model gives {kind} to every text, also to texts unlike those it has learnt from. The scores hold for "
+        "data of the same source; look at the examples in report.html before relying on them.",
+        "",
+    ]
+    return lines
 
 
 def _course(course: Course) -> list[str]:

@@ -142,7 +142,8 @@ class Mixed:
         """The texts of one adapter as items of its task, numbered as in the whole batch."""
         model, task = adapter.model, task_of(adapter.model).model_copy(update={"label_field": None})
         limit = items_limit(model, None, 0)
-        encoded = task.encode_all(text_rows(task, [texts[i] for i in rows]), model.text, limit, training=False)
+        given = task.ready(text_rows(task, [texts[i] for i in rows]), answers=False)
+        encoded = task.encode_all(given, model.text, limit, training=False)
         items = [encoded.items[i] for i in range(len(encoded.items))]
         return [replace(item, row=rows[item.row]) for item in items]
 
@@ -172,7 +173,8 @@ class Mixed:
         for i in rows:
             model = self.adapters[owners[i]].model
             task = task_of(model)
-            prompts.append(asked_ids(model, task, text_rows(task, [texts[i]])[0]))
+            given = task.ready(text_rows(task, [texts[i]]), answers=False)
+            prompts.append(asked_ids(model, task, given[0]))
         found = self.continued(prompts, [owners[i] for i in rows], max_new_tokens)
         return {i: Prediction(text, 1.0, row=i) for i, text in zip(rows, found, strict=True)}
 

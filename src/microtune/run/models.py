@@ -17,6 +17,7 @@ from microtune.run.card import write_base_card
 from microtune.run.checks import Ledger
 from microtune.run.disk import write_folder
 from microtune.run.folder import RunFolder, read_metrics
+from microtune.run.report import write_report
 
 SAVED = torch.bfloat16
 
@@ -50,4 +51,6 @@ def save_base(
         raise CheckError(f"{folder.path / 'model'}: the saved weights are not those that were scored.", check="reload")
     made = Ledger()
     made.passed(*checks, "reload")
-    folder.finish({"scores": scores, "facts": facts, "checks": made.record()})
+    record = {"scores": scores, "facts": facts, "checks": made.record()}
+    write_report(folder.path, record=record)
+    folder.finish(record)

@@ -71,6 +71,7 @@ def predict(
 ) -> Iterator[Prediction]:
     """One Prediction per row, in the order of the rows; `row` is the row's index."""
     task = task_of(model)
+    rows = task.ready(rows, answers=False)
     if min_confidence and not isinstance(task, Classification):
         raise InputError(f"--min-confidence is for classifiers; the task {task.name} has no confidence.")
     if isinstance(task, SequenceToSequence):
@@ -137,6 +138,7 @@ def evaluate(model: Model, rows: Sequence[Row]) -> Score:
             number_of(row, task.label_field or "score")
     task.check_rows(rows)
     limit = items_limit(model, None, model.network.virtual_tokens)
+    rows = task.ready(rows)
     encoded = task.encode_all(rows, model.text, limit, training=False)
     answers = Answers(model, task, encoded, rows)
     for _ in answers.fill():
@@ -157,14 +159,14 @@ def conversation_ids(model: Model, messages: Sequence[dict[str, Any]]) -> list[i
     """Ids of a conversation up to the assistant's next turn; a model without a chat template reads the last text."""
     task = model.task
     if isinstance(task, SequenceToSequence):
-        row = Row({task.source_field or "source": messages[-1]["content"]}, "<chat>", 1)
+        row = task.ready([Row({task.source_field or "source": messages[-1]["content"]}, "<chat>", 1)], answers=False)[0]
         sources, opening, _ = task.question(row, model.text, items_limit(model, None, model.network.virtual_tokens))
         return sources or opening
     plain_prompts = isinstance(task, Instruction) and task.form == "prompt" and not task.template
     if model.text.chat_template is None or plain_prompts:
         if isinstance(task, Instruction) and task.form == "prompt":
             row = Row({task.prompt_field or "prompt": messages[-1]["content"]}, "<chat>", 1)
-            return prompt_ids(model, task, row)
+            return prompt_ids(model, task, task.ready([row], answers=False)[0])
         bos = model.text.id("bos")
         first = [bos] if bos is not None and bos != model.text.id("eos") else []  # as in training and `generate`
         return [*first, *model.text.encode(messages[-1]["content"], special=False)]

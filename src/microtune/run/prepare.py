@@ -12,6 +12,7 @@ from microtune.data.pair_folders import pair_parts
 from microtune.data.parallel import is_pair
 from microtune.data.sources import Row, files_of, read_rows
 from microtune.data.splits import few, near_duplicates, part_name, remove_overlap, split_by_field, split_rows
+from microtune.data.steps import Step, StepReport, TextStep, make_step, run_steps, step_warnings, text_changer
 from microtune.errors import CheckError, InputError, at
 from microtune.recipe import Data, Recipe, validated
 from microtune.run.checks import Ledger, places
@@ -30,6 +31,7 @@ from microtune.tasks.classification import Classification
 from microtune.tasks.instruction import Instruction
 from microtune.tasks.language_modelling import LanguageModelling
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
+from microtune.tasks.wording import ANSWERS
 
 DATASETS = ("tickets",)
 NEAR_DUPLICATE_ROWS = 20_000  # above, the look for near-duplicates is left to `microtune lint`
@@ -43,6 +45,7 @@ class Splits:
     notes: list[str] = field(default_factory=list)
     removed: list[Row] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
+    steps: list[StepReport] = field(default_factory=list)
 
 
 def embedded_data(name: str) -> str:
@@ -69,7 +72,12 @@ def make_task(recipe: Recipe) -> Task:
     values = {"name": recipe.task.name, **recipe.task.options}
     if kind is LanguageModelling:
         values.setdefault("block_size", recipe.data.block_size)
-    return validated(kind, values, "task")
+    task = validated(kind, values, "task").naming_fields()
+    for option, _ in task.wordings:
+        flag = "label_field" if option in ANSWERS else "text_field"
+        if getattr(recipe.data, flag) is not None:
+            raise InputError(f"task.{option} and data.{flag} both say where the text stands; leave one of them out.")
+    return task
 
 
 def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Task, Splits]:
@@ -79,17 +87,35 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
             "There is no training data; name a file, for instance: microtune tune data.csv --task classification."
         )
     data = {**data, **split_files(data)}
-    rows = read(data["train"], recipe)
-    given = {name: read(data[name], recipe) for name in ("validation", "test") if data.get(name) is not None}
+    rows = task.ready(read(data["train"], recipe))
+    given = {
+        name: task.ready(read(data[name], recipe)) for name in ("validation", "test") if data.get(name) is not None
+    }
     fields = {"text_field": recipe.data.text_field, "label_field": recipe.data.label_field}
     parts = _parts(recipe, task, rows, given, data, fields)
     prepared = task.prepare(parts, **fields)
-    splits = Splits(parts)
+    prepared, splits = _with_steps(recipe, prepared, parts)
+    parts = splits.rows
     _remove_copies(recipe.data, prepared, splits)
     if recipe.data.examples is not None:
         seed = split_seed(recipe)
         parts["train"] = few(parts["train"], recipe.data.examples, label=label_reader(prepared), seed=seed)
     return prepared, splits
+
+
+def _with_steps(recipe: Recipe, task: Task, parts: dict[str, list[Row]]) -> tuple[Task, Splits]:
+    """The splits after the recipe's steps; the task keeps those that prediction has to repeat."""
+    found = _steps(recipe)
+    if not found:
+        return task, Splits(parts)
+    rows, reports = run_steps(found, parts, task.text_fields, label=label_reader(task), seed=recipe.seed)
+    repeated = tuple(step.model_dump(mode="json") for step in found if isinstance(step, TextStep))
+    notes = [report.sentence() for report in reports]
+    return task.model_copy(update={"steps": repeated}), Splits(rows, notes, steps=reports)
+
+
+def _steps(recipe: Recipe) -> list[Step]:
+    return [make_step(choice.model_dump()) for choice in recipe.data.steps]
 
 
 def split_seed(recipe: Recipe) -> int:
@@ -142,7 +168,9 @@ def _parts(
     if not wanted:
         return {"train": rows, **given}
     whole = task.prepare({"train": rows}, **fields)
-    key, label = whole.group_key() or text_key(whole), whole.stratum(rows)
+    own, label = whole.group_key() or text_key(whole), whole.stratum(rows)
+    change = text_changer(_steps(recipe), whole.text_fields)
+    key = (lambda row: own(change(row))) if recipe.data.steps else own  # copies after the steps stay together
     return {**split_rows(rows, split=wanted, label=label, group=key, seed=split_seed(recipe)), **given}
 
 
@@ -207,6 +235,7 @@ def encode_splits(
     """Items of every split, with the checks that come before the first step; taken: positions of virtual tokens."""
     limit = items_limit(model, max_length, taken)
     encoded: dict[str, Encoded] = {}
+    splits.notes += step_warnings([report.name for report in splits.steps], cased=is_cased(model))
     answers = isinstance(task, (Instruction, SequenceToSequence))
     for name, rows in splits.rows.items():
         encoded[name] = task.encode_all(rows, model.text, limit, training=name == "train")
@@ -228,6 +257,12 @@ def encode_splits(
     if not len(encoded["train"].items):
         raise InputError("No row of the training split is left to learn from.")
     return encoded
+
+
+def is_cased(model: Model) -> bool:
+    """Whether the tokenizer tells upper from lower case."""
+    upper, lower = (model.text.encode(text, special=False) for text in ("Text", "text"))
+    return upper != lower
 
 
 def items_limit(model: Model, asked: int | None, taken: int) -> int:

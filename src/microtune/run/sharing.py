@@ -135,7 +135,7 @@ def _make_room(folder: Path, room: int) -> None:
 
 def _copied(splits: Splits) -> Splits:
     """The same rows with notes and a ledger of their own."""
-    return Splits(copy(splits.rows), list(splits.notes), list(splits.removed), deepcopy(splits.ledger))
+    return Splits(copy(splits.rows), list(splits.notes), list(splits.removed), deepcopy(splits.ledger), splits.steps)
 
 
 def _rows_key(recipe: Recipe) -> str:

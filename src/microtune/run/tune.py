@@ -40,6 +40,8 @@ from microtune.run.plan import fitted
 from microtune.run.precision import HeldBase
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
 from microtune.run.prompts import check_prompts
+from microtune.run.report import write_report
+from microtune.run.report.facts import score_record, write_facts
 from microtune.run.rows import narrow, widen
 from microtune.run.saved import save_run
 from microtune.run.session import Choice, Scored, Sitting, Stage, run_training
@@ -121,7 +123,8 @@ def tune(
     lines = read_metrics(folder.path / "metrics.jsonl")
     course = Course(diagnose(*points(lines), new_head=task.reads == "hidden"), decisions(lines))
     yield course.diagnosis
-    _finish(recipe, folder, task, summary, scores, splits, course)
+    facts = write_facts(folder.path, task, model, summary, splits, encoded, scores)
+    _finish(recipe, folder, task, summary, scores, splits, course, facts)
 
 
 @dataclass(frozen=True)
@@ -370,23 +373,20 @@ def _finish(
     scores: Mapping[str, Score],
     splits: Splits,
     course: Course,
+    facts: Mapping[str, Any],
 ) -> None:
-    plain = {name: _plain(task, score) for name, score in scores.items()}
+    plain = {name: score_record(task, score) for name, score in scores.items()}
     for name, score in scores.items():
         folder.write_metric("score", {"split": name, "final": True, **score.values})
     notes = [*splits.notes, *folder.notes]
     removed = [{"path": row.path, "line": row.line} for row in splits.removed]
     made = splits.ledger.record()
-    write_card(folder.path, recipe, summary, scores, task, notes, course, made)
+    known = {"languages": facts["languages"], "license_name": facts["model"]["license"]}
+    write_card(folder.path, recipe, summary, scores, task, notes, course, made, **known)
     said = {"diagnosis": course.diagnosis.plain(), "decisions": [asdict(decision) for decision in course.decisions]}
-    folder.finish({"scores": plain, "notes": notes, "removed": removed, "checks": made, **said})
-
-
-def _plain(task: Task, score: Score) -> dict[str, Any]:
-    """What scores.json says of a split."""
-    found = {"values": score.values, "intervals": {k: list(v) for k, v in score.intervals.items()}}
-    details = task.details(score.predictions)
-    return {**found, "details": details} if details else found
+    record = {"scores": plain, "notes": notes, "removed": removed, "checks": made, **said}
+    write_report(folder.path, record=record)
+    folder.finish(record)
 
 
 def without_memory(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:

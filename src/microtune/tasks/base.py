@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from microtune.data.batches import Batch, Item, Items
 from microtune.data.sources import Row
+from microtune.data.steps import prepared_rows
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError
 from microtune.nn.spec import ModelSpec
@@ -23,7 +24,9 @@ from microtune.recipe import Section
 from microtune.registry import Registry
 from microtune.tasks.outcomes import Column, Columns, Outcomes
 from microtune.tasks.outcomes import Prediction as Prediction
+from microtune.tasks.wording import name_of, worded
 
+READ = ("text_field", "pair_field", "source_field", "prompt_field", "input_field", "messages_field")
 NAMED_ROWS = 3  # rows that a report keeps by name
 
 
@@ -92,10 +95,44 @@ class Task(Section):
 
     # generation: the likelihood chooses weights during training, and written answers are scored at the end.
     name: str
+    steps: tuple[dict[str, Any], ...] = ()  # changes of texts that belong to what was learnt; set by `data.steps`
     reads: ClassVar[Literal["hidden", "likelihood", "generation"]]
     primary: ClassVar[str]  # the metric by which weights are chosen
     greater_is_better: ClassVar[bool] = True
     truncates: ClassVar[bool] = True
+    templates: ClassVar[Mapping[str, str]] = {}  # option with a template -> the option that names its field
+    with_templates: ClassVar[Mapping[str, Any]] = {}  # options that follow from a template, where they are not said
+
+    @property
+    def wordings(self) -> list[tuple[str, str]]:
+        """The templates that were given, by option."""
+        return [(option, text) for option in self.templates if (text := getattr(self, option)) is not None]
+
+    def naming_fields(self) -> Self:
+        """With the fields that its templates make in place of fields that would be looked for."""
+        update: dict[str, Any] = {}
+        for option, _ in self.wordings:
+            field = self.templates[option]
+            if getattr(self, field) not in (None, name_of(option)):
+                raise InputError(
+                    f"task.{option} and task.{field} both say where the text stands; leave one of them out."
+                )
+            update[field] = name_of(option)
+        if update:
+            own = {k: v for k, v in self.with_templates.items() if k not in self.model_fields_set and k not in update}
+            update |= own
+        return self.model_copy(update=update)
+
+    def ready(self, rows: Sequence[Row], *, answers: bool = True) -> list[Row]:
+        """Rows as this task reads them, with what its templates make; answers: those of the targets too."""
+        found = worded(rows, self.wordings, answers=answers)
+        return prepared_rows(self.steps, found, self.text_fields) if self.steps else found
+
+    @property
+    def text_fields(self) -> tuple[str, ...]:
+        """The fields with the texts that it reads, once they are known."""
+        names = (getattr(self, option, None) for option in READ)
+        return tuple(name for name in names if isinstance(name, str) and name)
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """A copy that knows the fields and labels of this data; refuses data that cannot be learnt from."""

@@ -8,10 +8,10 @@ model would never learn to stop.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from microtune.data.batches import Item
 from microtune.data.fields import find_field, text_of
@@ -24,6 +24,7 @@ from microtune.tasks.conversation import chat_prompt as chat_prompt
 from microtune.tasks.conversation import chat_segments, tools_of
 from microtune.tasks.conversation import messages_of as messages_of
 from microtune.tasks.language_modelling import LikelihoodTask
+from microtune.tasks.wording import is_template
 
 
 class Instruction(LikelihoodTask):
@@ -36,9 +37,15 @@ class Instruction(LikelihoodTask):
     input_field: str | None = Field(default=None, description="a second part of the prompt, such as Alpaca's `input`")
     completion_field: str | None = None
     messages_field: str | None = None
+    prompt: str | None = Field(default=None, description='template of the prompt, such as "Translate: {en}"')
+    answer: str | None = Field(default=None, description="template of what is learnt")
     separator: str = Field(default="\n", description="what stands between prompt, input and completion")
 
     truncates: ClassVar[bool] = False
+    templates: ClassVar[Mapping[str, str]] = {"prompt": "prompt_field", "answer": "completion_field"}
+    with_templates: ClassVar[Mapping[str, Any]] = {"form": "prompt"}
+
+    _templates = field_validator("prompt", "answer")(is_template)
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields; `messages` wins where rows have both forms."""
@@ -50,7 +57,8 @@ class Instruction(LikelihoodTask):
         prompt = find_field(rows, "prompt", text_field or self.prompt_field)
         taken = [name for name in (prompt, self.input_field) if name]
         completion = find_field(rows, "completion", label_field or self.completion_field, exclude=taken)
-        extra = self.input_field or ("input" if "input" in names - {prompt, completion} else None)
+        own = self.prompt is None  # a template says all that stands in the prompt
+        extra = self.input_field or ("input" if own and "input" in names - {prompt, completion} else None)
         update = {"form": "prompt", "prompt_field": prompt, "completion_field": completion, "input_field": extra}
         return self.model_copy(update=update)
 

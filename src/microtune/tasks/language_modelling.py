@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from microtune.data.batches import Batch, Item
@@ -24,6 +24,7 @@ from microtune.nn.heads import VocabularyHead
 from microtune.tasks.base import Encoded, EncodingReport, Prediction, Task, rows_of, tasks
 from microtune.tasks.objectives import Hiding, Objective, check_options, encode_hidden, hidden_metrics
 from microtune.tasks.outcomes import Column, Columns, Outcomes
+from microtune.tasks.wording import is_template
 
 SUMS = ("loss", "tokens", "correct", "bytes")  # of one item; scores are quotients of their totals
 
@@ -90,6 +91,7 @@ class LanguageModelling(LikelihoodTask, Hiding):
 
     name: Literal["language-modelling"] = "language-modelling"
     text_field: str | None = None
+    text: str | None = Field(default=None, description='template of the text, such as "{title}\\n{body}"')
     block_size: int = Field(default=256, ge=1)
     objective: Objective = "causal"
 
@@ -97,6 +99,10 @@ class LanguageModelling(LikelihoodTask, Hiding):
     def _options_of_the_objective(self) -> Self:
         check_options(self, self.objective)
         return self
+
+    templates: ClassVar[Mapping[str, str]] = {"text": "text_field"}
+
+    _templates = field_validator("text")(is_template)
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the text field."""

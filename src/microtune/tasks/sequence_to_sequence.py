@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from microtune.data.batches import Item
 from microtune.data.fields import find_field, text_of
@@ -24,6 +24,7 @@ from microtune.tasks.base import EncodingReport, Prediction, tasks
 from microtune.tasks.language_modelling import LikelihoodTask
 from microtune.tasks.outcomes import Column, Columns
 from microtune.tasks.text_scores import TextScores, Words, words_of
+from microtune.tasks.wording import is_template
 
 SAMPLE = 1000  # targets that are looked at for their script
 
@@ -34,6 +35,8 @@ class SequenceToSequence(LikelihoodTask):
     name: Literal["sequence-to-sequence"] = "sequence-to-sequence"
     source_field: str | None = Field(default=None, description="field with the text to read; default: detected")
     target_field: str | None = Field(default=None, description="field with the text to write; default: detected")
+    source: str | None = Field(default=None, description='template of the text to read, such as "{title}: {text}"')
+    target: str | None = Field(default=None, description="template of the text to write")
     prefix: str = Field(default="", description='put before every source, such as "summarize: " for T5')
     mark: str = Field(default="\n=>\n", description="what stands between source and target for a model of one stack")
     max_new_tokens: int = Field(default=128, ge=1, description="tokens that a written answer may have")
@@ -45,6 +48,9 @@ class SequenceToSequence(LikelihoodTask):
     first: int | None = Field(default=None, ge=0, description="id that every target begins with; found from the model")
 
     reads: ClassVar[Literal["hidden", "likelihood", "generation"]] = "generation"
+    templates: ClassVar[Mapping[str, str]] = {"source": "source_field", "target": "target_field"}
+
+    _templates = field_validator("source", "target")(is_template)
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields, and the script of the targets."""

@@ -7,11 +7,11 @@ loses tokens of its longer text first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import nn
 
 from microtune.data.fields import find_field, find_pair, text_of
@@ -21,6 +21,7 @@ from microtune.errors import InputError, at
 from microtune.nn.heads import LabelHead
 from microtune.nn.spec import ModelSpec
 from microtune.tasks.base import EncodingReport, Task
+from microtune.tasks.wording import is_template
 
 
 class TextTask(Task):
@@ -31,6 +32,8 @@ class TextTask(Task):
     pair_field: str | None = Field(
         default=None, description='field with the second text of a pair; "": one text alone; default: found by its name'
     )
+    text: str | None = Field(default=None, description='template of the text, such as "{subject}\\n{body}"')
+    pair: str | None = Field(default=None, description="template of the second text of a pair")
     joined: Literal["auto", "types", "template", "separator"] = Field(
         default="auto",
         description="how two texts become one: as the tokenizer joins them (types: with token types), or a separator",
@@ -39,6 +42,10 @@ class TextTask(Task):
     pooling: Literal["auto", "first", "last", "mean"] = Field(default="auto", description="which positions are read")
 
     reads: ClassVar[Literal["hidden"]] = "hidden"
+    templates: ClassVar[Mapping[str, str]] = {"text": "text_field", "pair": "pair_field"}
+    with_templates: ClassVar[Mapping[str, Any]] = {"pair_field": ""}
+
+    _templates = field_validator("text", "pair")(is_template)
 
     def find_texts(self, rows: Sequence[Row], text_field: str | None, taken: Sequence[str]) -> dict[str, str | None]:
         """The names of the text field and, where rows are pairs, of the field of the second text."""

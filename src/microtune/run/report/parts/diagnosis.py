@@ -1,0 +1,63 @@
+"""How the training went, what was decided on the way, and what the run noted for its reader."""
+
+from __future__ import annotations
+
+import math
+
+from microtune.run.report.html import Markup, el, folded, section, table
+from microtune.run.report.read import RunFiles
+from microtune.run.report.words import Words
+
+DECISIONS = 20
+EVIDENCE = (
+    *("first_train_loss", "train_loss", "largest_train_loss", "validation_loss", "best_validation_loss", "best_step"),
+    *("gap", "slope", "spikes", "median_grad_norm", "largest_grad_norm"),
+)
+
+
+def diagnosis(run: RunFiles, say: Words) -> Markup | None:
+    """The sentence, its numbers, decisions and notes."""
+    pieces = [_sentence(run, say), _evidence(run, say), _decisions(run, say), _notes(run, say)]
+    there = [piece for piece in pieces if piece]
+    return section(say("diagnosis"), *there, name="diagnosis") if there else None
+
+
+def _sentence(run: RunFiles, say: Words) -> Markup | None:
+    """In Chinese made from the verdict and its numbers, where they are all there; else what the run said."""
+    found = run.record.diagnosis
+    if not found.sentence:
+        return None
+    sentence = found.sentence
+    template = say.maybe(f"said.{found.verdict}", "")
+    if template:
+        values = {key: f"{value:.4g}" for key, value in found.evidence.items() if math.isfinite(value)}
+        try:
+            sentence = template.format(**{"step": found.step, **values})
+        except KeyError:  # a run of another version has other numbers
+            sentence = found.sentence
+    return el("p", sentence, class_="verdict")
+
+
+def _evidence(run: RunFiles, say: Words) -> Markup | None:
+    found = run.record.diagnosis.evidence
+    rows = [(say(f"evidence.{key}"), f"{found[key]:.4g}") for key in EVIDENCE if key in found]
+    return folded(say("evidence"), table(["", ""], rows, numbers=(1,))) if rows else None
+
+
+def _decisions(run: RunFiles, say: Words) -> Markup | None:
+    texts = [decision.text for decision in run.record.decisions if decision.text]
+    if not texts:
+        return None
+    items = [el("li", text) for text in texts[:DECISIONS]]
+    if len(texts) > DECISIONS:
+        items.append(el("li", say("decisions_more", count=len(texts) - DECISIONS)))
+    return el("div", el("h3", say("decisions")), el("ul", *items))
+
+
+def _notes(run: RunFiles, say: Words) -> Markup | None:
+    notes = run.record.notes
+    if not notes:
+        return None
+    about = say("notes_language")
+    items = [el("li", note) for note in notes[:100]]
+    return el("div", el("h3", say("notes")), el("p", about, class_="small") if about else None, el("ul", *items))
