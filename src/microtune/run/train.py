@@ -177,14 +177,14 @@ class Training:
         """Gradients of one optimizer step -> (loss, gradient norm, tokens, supervised)."""
         self.optimizers.zero_grad()
         weight = sum(self.task.weight(self.items[i]) for piece in micro_batches for i in piece)
-        losses: list[Tensor] = []
+        losses: list[Tensor | float] = []
         tokens = 0
         if self.shares:
             micro_batches = joined(micro_batches, self.items, self.sizes, self.micro_tokens)
         with self.unfreezing.at_rest():
             if self.task.coupled:
                 total, tokens = joint_gradients(self, micro_batches, weight)
-                micro_batches = []
+                losses, micro_batches = [total], []
             for piece in micro_batches:
                 loss = self.loss(self.collate(piece), piece) / weight
                 loss.backward()
