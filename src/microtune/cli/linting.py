@@ -17,6 +17,18 @@ WIDTH = 80
 PIECE = 200  # characters of a piece in the terminal
 
 
+def _pair(data: str | None, source: str | None, target: str | None) -> dict[str, str] | None:
+    """Two parallel files, in the folder DATA where that is named too; None where DATA alone is."""
+    files = pair(source, target)
+    if data is None and files is None:
+        raise InputError("Name the data: one file, folder or glob, or two files with --source and --target.")
+    if data is None or files is None:
+        return files
+    if not Path(data).is_dir():
+        raise InputError(f"{data}: beside --source and --target, DATA is a folder with parallel files.")
+    return {"folder": data, **files}
+
+
 def lint(
     data: Annotated[str | None, typer.Argument(help="data (file, glob, folder, or `tickets`)")] = None,
     test: Annotated[str | None, typer.Option("--test", help="rows whose copies are looked for in the data")] = None,
@@ -38,13 +50,7 @@ def lint(
     as_json: Annotated[bool, typer.Option("--json", help="the report as JSON on stdout")] = False,
 ) -> None:
     """Guess the task of a file, measure what is wrong with it, and print a recipe; nothing is trained."""
-    files = pair(source, target)
-    if data is None and files is None:
-        raise InputError("Name the data: one file, folder or glob, or two files with --source and --target.")
-    if data is not None and files is not None:
-        if not Path(data).is_dir():
-            raise InputError(f"{data}: beside --source and --target, DATA is a folder with parallel files.")
-        files = {"folder": data, **files}
+    files = _pair(data, source, target)
     from microtune.run.lint import lint as run_lint
 
     with EventPrinter(quiet=quiet, silent=as_json) as printer:

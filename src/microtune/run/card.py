@@ -37,6 +37,16 @@ class Course:
     decisions: list[Decision]
 
 
+def _scores(scores: Mapping[str, Score]) -> list[str]:
+    """A line of the table for every figure of every split."""
+    lines = []
+    for split, score in scores.items():
+        for name, value in score.values.items():
+            low, high = score.intervals.get(name, (float("nan"), float("nan")))
+            lines.append(f"| {split} | {name} | {value:.4f} | {low:.4f} to {high:.4f} |")
+    return lines
+
+
 def write_card(
     folder: Path,
     recipe: Recipe,
@@ -65,10 +75,7 @@ def write_card(
         "| split | metric | value | 95 % interval |",
         "|---|---|---|---|",
     ]
-    for split, score in scores.items():
-        for name, value in score.values.items():
-            low, high = score.intervals.get(name, (float("nan"), float("nan")))
-            lines.append(f"| {split} | {name} | {value:.4f} | {low:.4f} to {high:.4f} |")
+    lines += _scores(scores)
     if isinstance(task, (Classification, TokenLabelling)) and "test" in scores:
         lines += ["", "| label | precision | recall | F1 | rows |", "|---|---|---|---|---|"]
         for label, row in task.per_class(scores["test"].predictions).items():
