@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_objectives import ENCODER, PAIRS, objective_recipe, sentences
@@ -13,6 +15,8 @@ from tiny_runs import picture, run
 import microtune as mt
 from microtune.errors import InputError
 from microtune.recipe import Choice
+from microtune.run import objective
+from microtune.run import pretrain as pretraining
 from microtune.run.train import Step
 
 MODEL = {"family": "modernbert", "spec": ENCODER}
@@ -79,3 +83,30 @@ def test_objective_and_network_must_fit(tmp_path: Path) -> None:
     other = recipe.model_copy(update={"task": Choice(name="regression")})
     with pytest.raises(InputError, match="task is regression, but a model is pretrained by language-modelling"):
         run(other, tmp_path / "x")
+
+
+def test_chinese_words_of_a_segmenter_are_hidden_as_wholes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = objective_recipe(tmp_path, "masked", MODEL | {"tokenizer": {"vocab_size": 312}}, max_steps=2)
+    (tmp_path / "corpus.txt").write_text("我们喜欢猫\n他们喜欢狗\n" * 40, encoding="utf-8")
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"documents": "separate"})})
+
+    def cut(text: str) -> list[str]:
+        return [part for part in re.split("(喜欢|我们|他们)", text) if part]
+
+    monkeypatch.setattr(objective, "segmenter", lambda: ("fake 1", cut))
+    found: list[tuple[int, ...]] = []
+    made = objective.make_items
+
+    def spying(*arguments: Any) -> Any:
+        items = made(*arguments)
+        assert set(items.sizes) == {17}  # without merges a character is three tokens, between two marks
+        found.extend(tuple(int(place) for place in items[i].readout) for i in range(len(items)))
+        return items
+
+    monkeypatch.setattr(pretraining, "make_items", spying)
+    run(recipe, tmp_path / "run")
+    assert set(found) == {tuple(range(1, 7)), tuple(range(7, 13)), (13, 14, 15)}  # 我们, 喜欢, 猫: one each
+
+    monkeypatch.setattr(objective, "segmenter", lambda: ("characters", None))
+    plain = run(recipe, tmp_path / "other")
+    assert objective.BY_CHARACTER in plain.notes
