@@ -17,18 +17,6 @@ WIDTH = 80
 PIECE = 200  # characters of a piece in the terminal
 
 
-def _pair(data: str | None, source: str | None, target: str | None) -> dict[str, str] | None:
-    """Two parallel files, in the folder DATA where that is named too; None where DATA alone is."""
-    files = pair(source, target)
-    if data is None and files is None:
-        raise InputError("Name the data: one file, folder or glob, or two files with --source and --target.")
-    if data is None or files is None:
-        return files
-    if not Path(data).is_dir():
-        raise InputError(f"{data}: beside --source and --target, DATA is a folder with parallel files.")
-    return {"folder": data, **files}
-
-
 def lint(
     data: Annotated[str | None, typer.Argument(help="data (file, glob, folder, or `tickets`)")] = None,
     test: Annotated[str | None, typer.Option("--test", help="rows whose copies are looked for in the data")] = None,
@@ -50,12 +38,12 @@ def lint(
     as_json: Annotated[bool, typer.Option("--json", help="the report as JSON on stdout")] = False,
 ) -> None:
     """Guess the task of a file, measure what is wrong with it, and print a recipe; nothing is trained."""
-    files = _pair(data, source, target)
+    rows = _source(data, pair(source, target))
     from microtune.run.lint import lint as run_lint
 
     with EventPrinter(quiet=quiet, silent=as_json) as printer:
         report = run_lint(
-            files or data,
+            rows,
             test=pair(test_source, test_target, "test-") or test,
             task=task,
             model=None if model == "none" else model or "sprout",
@@ -67,16 +55,32 @@ def lint(
             lang=lang,  # type: ignore[arg-type]
             on_event=printer,
         )
+    _give(report, folder, as_json=as_json)
+    if strict and report.strict_failure:
+        raise typer.Exit(1)
+
+
+def _source(data: str | None, files: dict[str, str] | None) -> Any:
+    """What is read: DATA, two files, or a folder with pairs of files."""
+    if data is None and files is None:
+        raise InputError("Name the data: one file, folder or glob, or two files with --source and --target.")
+    if data is None or files is None:
+        return files or data
+    if not Path(data).is_dir():
+        raise InputError(f"{data}: beside --source and --target, DATA is a folder with parallel files.")
+    return {"folder": data, **files}
+
+
+def _give(report: Any, folder: str | None, *, as_json: bool) -> None:
+    """Write and print the report."""
     if folder is not None:
         report.save(folder)
     if as_json:
         print(json.dumps(report.record(), ensure_ascii=False))
-    else:
-        _show(report)
-        if folder is not None:
-            out.print(cell(f"saved: {folder}/lint.html, {folder}/lint.json"), soft_wrap=True)
-    if strict and report.strict_failure:
-        raise typer.Exit(1)
+        return
+    _show(report)
+    if folder is not None:
+        out.print(cell(f"saved: {folder}/lint.html, {folder}/lint.json"), soft_wrap=True)
 
 
 def _line(text: str, style: str = "") -> None:
@@ -118,7 +122,7 @@ def _show(report: Any) -> None:
     if report.recipe is None:
         _line(w["no_recipe"])
     else:
-        out.print(cell("") if not report.recipe else _code(recipe_text(report.recipe)), soft_wrap=True)
+        out.print(_code(recipe_text(report.recipe)), soft_wrap=True)
 
 
 def _code(text: str) -> Any:
