@@ -93,6 +93,7 @@ SIGNATURES = {
         "max_new_tokens: 'int | None' = None) -> 'list[Prediction]'"
     ),
     "Run.evaluate": "(self, data: 'Any') -> 'Score'",
+    "Run.report": "(self, lang: 'str' = 'en') -> 'Path'",
 }
 
 
