@@ -101,6 +101,7 @@ SIGNATURES = {
         "max_new_tokens: 'int | None' = None) -> 'list[Prediction]'"
     ),
     "Run.evaluate": "(self, data: 'Any') -> 'Score'",
+    "Run.report": "(self, lang: 'str' = 'en') -> 'Path'",
 }
 
 

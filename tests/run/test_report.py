@@ -29,6 +29,7 @@ from microtune.run.report.facts import histogram
 from microtune.run.report.html import el, visible
 from microtune.run.report.outcomes import by_length, judged
 from microtune.run.report.words import TABLES
+from microtune.run.verbs import Run
 from microtune.tasks.base import Encoded, EncodingReport
 from microtune.tasks.outcomes import Outcomes
 from microtune.tasks.regression import Regression
@@ -171,7 +172,7 @@ def test_both_languages_have_the_same_texts() -> None:
 
 def test_other_folders_are_refused(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match='no report in the language "fr"'):
-        write_report(finished, lang="fr")
+        Run(finished).report("fr")
     with pytest.raises(RunError, match="not a finished run; there is no scores"):
         write_report(tmp_path)
     (tmp_path / "scores.json").write_text('{"scores": {"test": {"values": {"accuracy": "high"}}}}', encoding="utf-8")

@@ -29,6 +29,7 @@ from microtune.run.folder import RunFolder, default_name
 from microtune.run.hub.revisions import pin
 from microtune.run.load import Model, load
 from microtune.run.prepare import hashes
+from microtune.run.report import write_report
 from microtune.run.session import stoppable
 from microtune.run.sources import locate
 from microtune.run.track import Trackers
@@ -102,6 +103,10 @@ class Run:
     def evaluate(self, data: Any) -> Score:
         """Score the model on a file, a folder or rows in memory."""
         return prediction.evaluate(self.model, read_rows(data))
+
+    def report(self, lang: str = "en") -> Path:
+        """Write report.html again, in English ("en") or Chinese ("zh"); the path of the page."""
+        return write_report(self.path, lang=lang)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, scores={self.scores})"

@@ -141,7 +141,7 @@ def by_field(task: Task, name: str, values: Column, owners: Column, rows: Sequen
     names = [field for field in dict.fromkeys(f for row in rows[:100] for f in row.data) if field not in used]
     keyed: list[tuple[str, list[Any]]] = [("", [str(row.path) for row in own])]
     keyed += [(field, [row.data.get(field) for row in own]) for field in names]
-    groups = []
+    groups: list[dict[str, Any]] = []
     for field, keys in keyed:
         if not all(isinstance(key, (str, int)) for key in keys) or not 1 < len(set(keys)) <= VALUES:
             continue
@@ -149,7 +149,9 @@ def by_field(task: Task, name: str, values: Column, owners: Column, rows: Sequen
         there, counts = np.unique(texts, return_counts=True)
         if counts.min() >= LEAST:
             means = [mean(name, str(value), values[inside][texts == value]) for value in there]
-            groups.append({"by": "field" if field else "file", "name": field, "rows": means})
+            known = [[(one["rows"], one["value"]) for one in group["rows"]] for group in groups]
+            if [(one["rows"], one["value"]) for one in means] not in known:  # the same groups by another name
+                groups.append({"by": "field" if field else "file", "name": field, "rows": means})
     return groups[:GROUPINGS]
 
 

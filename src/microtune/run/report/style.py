@@ -26,16 +26,17 @@ p { margin: 8px 0; }
 .card { background: var(--card); border-radius: 8px; padding: 10px 14px; }
 .card p { margin: 0; font-size: .85em; color: var(--soft); }
 .card .big { font-size: 1.45em; color: var(--ink); font-weight: 600; line-height: 1.3; }
-nav { font-size: .9em; padding-bottom: 8px; }
-nav a { margin-right: 14px; color: var(--a); white-space: nowrap; }
+nav { font-size: .9em; padding-bottom: 8px; display: flex; flex-wrap: wrap; gap: 2px 14px; }
+nav a { color: var(--a); white-space: nowrap; }
 section { border-top: 1px solid var(--rule); padding: 20px 0 14px; }
 .wide { overflow-x: auto; margin: 8px 0; }
 table { border-collapse: collapse; font-size: .9em; }
 th, td { text-align: left; padding: 4px 14px 4px 0; vertical-align: top; border-bottom: 1px solid var(--rule); }
 thead th { color: var(--soft); font-weight: 600; }
-td { overflow-wrap: anywhere; min-width: 3.2em; }
+td { overflow-wrap: break-word; min-width: 3.2em; }
 td svg { display: block; margin-top: 2px; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th.n { white-space: normal; vertical-align: bottom; }
 .hint { display: block; }
 code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .9em; }
 code { white-space: nowrap; }

@@ -22,7 +22,7 @@ def cost(run: RunFiles, say: Words) -> Markup | None:
         (say("cost_steps"), f"{found.steps:,}"),
         (say("cost_tokens"), f"{found.speed:,.0f}"),
         (say("cost_energy"), f"≈ {energy(found.watt_hours)}"),
-        (say("cost_machine"), f"{machine or '-'}; {found.threads} {say('cost_threads')}"),
+        (say("cost_machine"), f"{machine or '-'}; {say('cost_threads')} {found.threads}"),
         (say("cost_versions"), versions or "-"),
         (say("cost_seed"), str(about.get("seed", "-"))),
     ]

@@ -34,7 +34,7 @@ EN: dict[str, str] = {
     "data_split": "split",
     "data_rows": "rows",
     "data_tokens": "tokens",
-    "data_supervised": "of these learnt or scored",
+    "data_supervised": "learnt or scored",
     "data_longest": "longest",
     "data_cut": "cut",
     "data_dropped": "left out",
@@ -173,7 +173,7 @@ EN: dict[str, str] = {
     "cost_assumed_cpu": "{threads} busy CPU threads at {each} W each",
     "cost_assumed_gpu": "one GPU at its usual full load, and {threads} CPU threads at {each} W each",
     "cost_machine": "machine",
-    "cost_threads": "threads",
+    "cost_threads": "threads used",
     "cost_versions": "versions",
     "cost_seed": "seed",
     # diagnosis

@@ -173,7 +173,7 @@ ZH: dict[str, str] = {
     "cost_assumed_cpu": "{threads} 个 CPU 线程，每个 {each} W",
     "cost_assumed_gpu": "一块通常满载的 GPU，另加 {threads} 个 CPU 线程，每个 {each} W",
     "cost_machine": "机器",
-    "cost_threads": "线程",
+    "cost_threads": "使用线程数",
     "cost_versions": "版本",
     "cost_seed": "随机种子",
     # diagnosis
