@@ -125,9 +125,14 @@ class Train(Section):
     optimizer: Literal["adamw", "muon"] = Field(
         default="adamw", description="muon: for matrices inside blocks, adamw for the rest"
     )
-    schedule: Literal["cosine", "linear", "constant", "wsd"] = Field(default="linear", description="after the warm-up")
+    schedule: Literal["cosine", "linear", "constant", "wsd", "inverse-sqrt"] = Field(
+        default="linear", description="after the warm-up"
+    )
     warmup: float = Field(default=0.06, ge=0, lt=1, description="share of the steps in which the rate rises")
     weight_decay: float = Field(default=0.01, ge=0, description="on matrices, not on biases and norms")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="share of each target's probability that training spreads over all tokens"
+    )
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW's moments")
     clip: float = Field(default=1.0, ge=0, description="largest gradient norm; 0: no clipping")
     precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
