@@ -196,7 +196,7 @@ class ModelChoice(Section):
     added_tokens: list[str] = Field(
         default_factory=list, description="texts that become one token each; the embedding grows by a row for each"
     )
-    spec: dict[str, Any] | None = Field(default=None, description="a ModelSpec, for pretraining")
+    spec: dict[str, Any] | None = Field(default=None, description="a ModelSpec, for a new network; with source: null")
     family: str = Field(default="llama", description="how a pretrained model is written: its Hugging Face model_type")
     tokenizer: dict[str, Any] | str | None = Field(
         default=None, description="folder, or {kind: bpe | wordpiece | unigram, vocab_size: n} to train one"
