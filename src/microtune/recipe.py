@@ -130,9 +130,14 @@ class Train(Section):
     optimizer: Literal["adamw", "muon"] = Field(
         default="adamw", description="muon: for matrices inside blocks, adamw for the rest"
     )
-    schedule: Literal["cosine", "linear", "constant", "wsd"] = Field(default="linear", description="after the warm-up")
+    schedule: Literal["cosine", "linear", "constant", "wsd", "inverse-sqrt"] = Field(
+        default="linear", description="after the warm-up"
+    )
     warmup: float = Field(default=0.06, ge=0, lt=1, description="share of the steps in which the rate rises")
     weight_decay: float = Field(default=0.01, ge=0, description="on matrices, not on biases and norms")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="share of each target's probability that training spreads over all tokens"
+    )
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW's moments")
     clip: float = Field(default=1.0, ge=0, description="largest gradient norm; 0: no clipping")
     precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
@@ -196,7 +201,7 @@ class ModelChoice(Section):
     added_tokens: list[str] = Field(
         default_factory=list, description="texts that become one token each; the embedding grows by a row for each"
     )
-    spec: dict[str, Any] | None = Field(default=None, description="a ModelSpec, for pretraining")
+    spec: dict[str, Any] | None = Field(default=None, description="a ModelSpec, for a new network; with source: null")
     family: str = Field(default="llama", description="how a pretrained model is written: its Hugging Face model_type")
     tokenizer: dict[str, Any] | str | None = Field(
         default=None, description="folder, or {kind: bpe | wordpiece | unigram, vocab_size: n} to train one"

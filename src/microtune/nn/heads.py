@@ -47,6 +47,7 @@ class VocabularyHead(nn.Module):
             self.out.weight = tokens.weight
         self.logit_scale = spec.logit_scale
         self.softcap = spec.logit_softcap
+        self.label_smoothing = 0.0  # of `loss` alone; set by who trains
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[R, D] -> logits [R, V]."""
@@ -59,7 +60,10 @@ class VocabularyHead(nn.Module):
         return rows[1] if rows is not None and torch.is_grad_enabled() and rows[1].requires_grad else None
 
     def loss(self, hidden: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Sum of the cross-entropies of `targets [R]` (times `weights [R]`), without ever holding [R, V]."""
+        """Sum of the cross-entropies of `targets [R]` (times `weights [R]`), without ever holding [R, V].
+
+        With `label_smoothing` x (Szegedy et al., 2016) a target has probability 1 - x, and x is spread over all ids.
+        """
         parameters = (self.out.weight, self.out.bias, self._added)
         return _ChunkedLoss.apply(self, self._prepared(hidden), targets, weights, *parameters)  # type: ignore[no-untyped-call]
 
@@ -129,12 +133,15 @@ class VocabularyHead(nn.Module):
         """The id of the first row of those that train alone."""
         return int(self.out.added[0])  # type: ignore[index]
 
-    def losses(self, prepared: Tensor, targets: Tensor, parameters: Sequence[Tensor | None] | None) -> Tensor:
+    def losses(
+        self, prepared: Tensor, targets: Tensor, parameters: Sequence[Tensor | None] | None, smoothing: float = 0.0
+    ) -> Tensor:
         """Cross-entropy of each target [R], with the given weight, bias and added rows in place of the head's own."""
         weight, bias, added = (self.out.weight, self.out.bias, None) if parameters is None else parameters
         assert weight is not None
         logits = self._logits(prepared, weight, bias, added)
-        return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets, reduction="none")
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return F.cross_entropy(wide, targets, reduction="none", label_smoothing=smoothing)
 
     def chunks(self, prepared: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Hidden states and targets, `chunk_rows` at a time."""
@@ -182,7 +189,7 @@ def _plain_gradients(
     own, _, added = params
     assert own is not None
     weight, h = own.to(dtype), hidden.to(dtype)
-    rows = min(head.chunk_rows(), max(len(h), 1))
+    rows, smoothing = min(head.chunk_rows(), max(len(h), 1)), head.label_smoothing
     logits = torch.empty(rows, len(weight), dtype=dtype, device=h.device)
     scores = torch.empty(rows, len(weight), dtype=wide, device=h.device)
     total = torch.zeros((), dtype=wide, device=h.device)
@@ -193,12 +200,14 @@ def _plain_gradients(
         part = slice(first, min(first + rows, len(h)))
         n = part.stop - part.start
         torch.mm(h[part], weight.t(), out=logits[:n])
-        losses = _softmax_in_place(scores[:n].copy_(logits[:n]), targets[part])
+        losses = _softmax_in_place(scores[:n].copy_(logits[:n]), targets[part], smoothing)
         total += losses.sum() if weights is None else (losses * weights[part]).sum()
         if not any(needed):
             continue
         delta = scores[:n]
-        delta[torch.arange(n, device=h.device), targets[part]] -= 1
+        delta[torch.arange(n, device=h.device), targets[part]] -= 1 - smoothing
+        if smoothing:
+            delta -= smoothing / len(weight)
         if weights is not None:
             delta *= weights[part, None]
         logits[:n].copy_(delta)
@@ -211,9 +220,11 @@ def _plain_gradients(
     return total, [grad_h, grad_w, None, grad_a]
 
 
-def _softmax_in_place(scores: Tensor, targets: Tensor) -> Tensor:
-    """Scores `[n, V]` become probabilities; returns the cross-entropy of each target `[n]`."""
+def _softmax_in_place(scores: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """Scores `[n, V]` become probabilities; returns the cross-entropy of each (smoothed) target `[n]`."""
     known = scores.gather(1, targets[:, None])
+    if smoothing:
+        known = torch.lerp(known, scores.mean(-1, keepdim=True), smoothing)
     most = scores.amax(-1, keepdim=True)
     total = scores.sub_(most).exp_().sum(-1, keepdim=True)
     scores.div_(total)
@@ -240,7 +251,7 @@ def _capped_gradients(
         done = rows.stop
         with torch.enable_grad():
             leaf = chunk.detach().requires_grad_(needed[0])
-            losses = head.losses(leaf, chunk_targets, leaves)
+            losses = head.losses(leaf, chunk_targets, leaves, head.label_smoothing)
             loss = (losses if weights is None else losses * weights[rows]).sum()
         total += loss.detach()
         wanted = [t for t, need in zip((leaf, *leaves), needed, strict=True) if t is not None and need]

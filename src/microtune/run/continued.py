@@ -15,7 +15,7 @@ from microtune.data.vectors import token_vectors
 from microtune.errors import InputError
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.transformer import Transformer
-from microtune.recipe import Limits, Recipe
+from microtune.recipe import Limits, ModelChoice, Recipe
 from microtune.run.load import Model, load
 from microtune.run.objective import check_network
 from microtune.tasks.language_modelling import LanguageModelling
@@ -31,9 +31,7 @@ def base_of(recipe: Recipe) -> Model | None:
             "recipe: model.spec is missing: the shape of the model to pretrain; or name a model to go on from as "
             "model.source."
         )
-    for name in ("tokenizer", "vectors"):
-        if getattr(choice, name) is not None:
-            raise InputError(f"recipe: model.{name} is for a new model; {choice.source} keeps what it has.")
+    check_kept(choice)
     model = load(choice.source, weights=choice.weights, seed=recipe.seed)
     if not isinstance(model.network.head, VocabularyHead) or model.missing_head:
         raise InputError(f"{choice.source}: it has no vocabulary head, by which language modelling could go on.")
@@ -42,6 +40,13 @@ def base_of(recipe: Recipe) -> Model | None:
     if model.tokenizer is None:
         raise InputError(f"{choice.source}: it has no tokenizer, so no text can be read for it.")
     return model
+
+
+def check_kept(choice: ModelChoice) -> None:
+    """Refuse, beside a model that is loaded, what only a new one can be given."""
+    for name in ("tokenizer", "vectors"):
+        if getattr(choice, name) is not None:
+            raise InputError(f"recipe: model.{name} is for a new model; {choice.source} keeps what it has.")
 
 
 def goes_on(recipe: Recipe, task: LanguageModelling, base: Model) -> Transformer:

@@ -27,6 +27,7 @@ from microtune.run.continued import base_of, goes_on
 from microtune.run.objective import fitting, make_items, pretraining_task
 from microtune.run.pace import Pace, plan_pace
 from microtune.run.plan import MemoryPlan, limit_of, plan_memory
+from microtune.run.scratch import build_network, named_tokenizer
 from microtune.run.train import Training
 
 Result = TypeVar("Result")
@@ -73,11 +74,11 @@ def _plan_pretraining(recipe: Recipe) -> Forecast:
         torch.set_num_threads(recipe.train.threads)
     samples = [_sample(recipe, number) for number in range(len(recipe.data.sources))]
     task, base = pretraining_task(recipe), base_of(recipe)
-    ready, wanted = (base.text, Vocabulary()) if base is not None else pretraining.named_tokenizer(recipe)
+    ready, wanted = (base.text, Vocabulary()) if base is not None else named_tokenizer(recipe)
     tokenizer = fitting(train_tokenizer([text for text, _ in samples], wanted) if ready is None else ready, task)
     stores: list[Any] = [_Estimated.of(tokenizer, text, share) for text, share in samples]
     blocks = Blocks(stores, [s.epochs for s in recipe.data.sources], recipe.data.block_size, recipe.seed)
-    network = pretraining.build_network(recipe, tokenizer) if base is None else goes_on(recipe, task, base)
+    network = build_network(recipe, tokenizer) if base is None else goes_on(recipe, task, base)
     training = pretraining.make_training(recipe, network, make_items(recipe, task, blocks, tokenizer), _decide)
     memory = plan_memory(training, {}, [], limit_of(training))
     training.compute_at_once(memory.micro_tokens)

@@ -65,11 +65,16 @@ def fitting(tokenizer: Tokenizer, task: LanguageModelling) -> Tokenizer:
 
 def token_ids(tokenizer: Tokenizer, task: LanguageModelling) -> dict[str, int | None]:
     """What config.json says of special tokens, by which transformers begins and ends a text."""
-    ids = {f"{name}_token_id": tokenizer.id(name) for name in ("bos", "eos", "pad", "cls", "sep")}
     starts = {"span-denoising": "pad", "infilling": "eos"}
-    if task.objective in starts:
-        ids |= {"decoder_start_token_id": tokenizer.id(starts[task.objective])}
-        ids |= {"forced_bos_token_id": None, "forced_eos_token_id": ids["eos_token_id"]}
+    ids = special_ids(tokenizer, starts.get(task.objective))
+    return ids | {"forced_eos_token_id": ids["eos_token_id"]} if task.objective in starts else ids
+
+
+def special_ids(tokenizer: Tokenizer, start: str | None) -> dict[str, int | None]:
+    """Ids of the special tokens; start: the one with which the decoder begins, where an encoder reads the text."""
+    ids = {f"{name}_token_id": tokenizer.id(name) for name in ("bos", "eos", "pad", "cls", "sep")}
+    if start is not None:
+        ids |= {"decoder_start_token_id": tokenizer.id(start), "forced_bos_token_id": None, "forced_eos_token_id": None}
     return {name: i for name, i in ids.items() if i is not None or name.startswith("forced")}
 
 

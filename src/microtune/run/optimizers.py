@@ -158,4 +158,6 @@ def schedule(settings: Train, step: int, total: int) -> float:
         return 1.0 - done
     if settings.schedule == "wsd":  # warm-up, stable, decay over the last fifth (Hu et al., 2024)
         return 1.0 if done < 0.8 else max((1.0 - done) / 0.2, 0.02)
+    if settings.schedule == "inverse-sqrt":  # Vaswani et al., 2017
+        return math.sqrt(max(warmup, 1) / (step + 1))
     return 1.0

@@ -19,19 +19,16 @@ from microtune.data.batches import Items
 from microtune.data.corpus import documents, is_chat, sample_texts, source_key, tokenise
 from microtune.data.store import RaggedStore, content_key
 from microtune.data.text import Tokenizer
-from microtune.data.tokenizer_training import Vocabulary, train_tokenizer
 from microtune.errors import InputError
-from microtune.families import families
 from microtune.nn.compiled import compiled
-from microtune.nn.parameters import count_parameters, initialize
-from microtune.nn.spec import ModelSpec
+from microtune.nn.parameters import count_parameters
 from microtune.nn.transformer import Transformer
-from microtune.recipe import Recipe, Source, validated
+from microtune.recipe import Recipe, Source
 from microtune.run import precision as number_format
 from microtune.run.adjust import Decision
 from microtune.run.averaging import Snapshots, put, rounded
-from microtune.run.continued import as_written, base_of, begin_with_vectors, goes_on
-from microtune.run.disk import explained, verify_folder, write_folder
+from microtune.run.continued import as_written, base_of, goes_on
+from microtune.run.disk import explained
 from microtune.run.diverged import good_checkpoints
 from microtune.run.folder import RunFolder
 from microtune.run.hashes import file_hash
@@ -40,11 +37,10 @@ from microtune.run.invariants import check_rates, check_tied
 from microtune.run.models import save_base
 from microtune.run.objective import fitting, make_blocks, make_items, pretraining_task, token_ids
 from microtune.run.plan import fitted
+from microtune.run.scratch import TOKENIZER_CHARACTERS, build_network, kept_tokenizer, named_tokenizer, size_notes
 from microtune.run.session import Choice, Scored, Stage, run_training
 from microtune.run.tokenizer_report import tokenizer_report
 from microtune.run.train import Step, Training, micro_tokens
-
-TOKENIZER_CHARACTERS = 30_000_000
 
 
 def source_hashes(recipe: Recipe) -> dict[str, str]:
@@ -62,7 +58,7 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
     yield Stage("tokenizer")
     tokenizer = fitting(_tokenizer(recipe, cache) if base is None else base.text, task)
     if base is None:
-        _note_size(recipe, tokenizer, folder)
+        folder.notes.extend(size_notes(recipe, tokenizer))
     stores = []
     for number, source in enumerate(recipe.data.sources):
         yield Stage("tokenise", number, len(recipe.data.sources), "sources")
@@ -125,24 +121,6 @@ def _final(training: Training, held_out: HeldOut, kept: Snapshots, folder: RunFo
     return again if better else scores
 
 
-def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
-    """The network that `model.spec` describes, with random weights drawn from the recipe's seed."""
-    if recipe.model.spec is None:
-        raise InputError("recipe: model.spec is missing: the shape of the model to pretrain.")
-    if recipe.model.added_tokens:
-        raise InputError("recipe: model.added_tokens belongs to tuning; a pretrained model gets its tokens from text.")
-    spec = ModelSpec.from_dict({"vocab_size": len(tokenizer), **recipe.model.spec})
-    if spec.vocab_size < len(tokenizer):
-        raise InputError(f"recipe: model.spec.vocab_size {spec.vocab_size} is less than the {len(tokenizer)} tokens.")
-    families[recipe.model.family].to_config(spec)  # what could not be saved is refused before it is trained
-    torch.manual_seed(recipe.seed)
-    network = Transformer(spec)
-    initialize(network, spec.initializer_range, num_layers=spec.output_stack.num_layers)
-    if recipe.model.vectors is not None:
-        begin_with_vectors(network, Path(recipe.model.vectors), tokenizer, recipe.limits)
-    return network
-
-
 def make_training(
     recipe: Recipe, network: Transformer, items: Items, remembered: Callable[[str, Callable[[], Any]], Any]
 ) -> Training:
@@ -178,17 +156,6 @@ def _compiled(recipe: Recipe, training: Training) -> AbstractContextManager[None
     return compiled(training.model) if gains else nullcontext()
 
 
-def named_tokenizer(recipe: Recipe) -> tuple[Tokenizer | None, Vocabulary]:
-    """The tokenizer of the folder that the recipe names, or None; and which one is to be trained."""
-    choice = recipe.model.tokenizer
-    if not isinstance(choice, str):
-        return None, validated(Vocabulary, choice or {}, "recipe: model.tokenizer")
-    loaded = Tokenizer.load(choice)
-    if loaded is None:
-        raise InputError(f"{choice}: there is no tokenizer.json in this folder, and no vocabulary.")
-    return loaded, Vocabulary()
-
-
 def _tokenizer(recipe: Recipe, cache: Path) -> Tokenizer:
     ready, wanted = named_tokenizer(recipe)
     if ready is not None:
@@ -200,23 +167,11 @@ def _tokenizer(recipe: Recipe, cache: Path) -> Tokenizer:
         [_hash(recipe, s) for s in recipe.data.sources],
         *kind,
     )
-    folder = cache / f"tokenizer-{key}"
-    done = Tokenizer.load(folder) if verify_folder(folder) is None else None
-    if done is None:
-        sample = sample_texts(recipe.data.sources, lambda s: _read(recipe, s), TOKENIZER_CHARACTERS)
-        done = train_tokenizer(sample, wanted)
-        write_folder(folder, done.save)
-    return done
-
-
-def _note_size(recipe: Recipe, tokenizer: Tokenizer, folder: RunFolder) -> None:
-    """Say that a text was too short for the vocabulary that was asked for; the model has the smaller one."""
-    ready, wanted = named_tokenizer(recipe)
-    if ready is None and len(tokenizer) < wanted.vocab_size:
-        folder.notes.append(
-            f"model.tokenizer: the text supports a vocabulary of {len(tokenizer):,}, fewer than the "
-            f"{wanted.vocab_size:,} asked for; the model has {len(tokenizer):,}."
-        )
+    return kept_tokenizer(
+        wanted,
+        lambda: sample_texts(recipe.data.sources, lambda s: _read(recipe, s), TOKENIZER_CHARACTERS),
+        cache / f"tokenizer-{key}",
+    )
 
 
 def _store(recipe: Recipe, source: Source, tokenizer: Tokenizer, cache: Path) -> RaggedStore:

@@ -23,6 +23,7 @@ from microtune.adapt.base import Attachment, Method
 from microtune.data.batches import Batch, Items, collate, epoch_plan, item_sizes, joined
 from microtune.data.sources import Row
 from microtune.errors import InputError, RunError
+from microtune.nn.heads import VocabularyHead
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Cut, Transformer
 from microtune.recipe import Train
@@ -89,6 +90,7 @@ class Training:
         self.optimizers = Optimizers(attachment, settings, method, self.total_steps)
         self.movement = Movement(model, attachment)
         self.unfreezing = Unfreezing(model, attachment, self.steps_per_epoch)
+        _smooth(model, task, settings.label_smoothing)
         self.rows: Sequence[Row] = ()  # where items come from, for what has to be said about one of them
 
     def fit(self) -> Iterator[Step]:
@@ -241,6 +243,14 @@ class Training:
         self.optimizers.load_state(moments, plain["optimizers"])
         self.step = self.movement.steps = int(plain["step"])
         self.seconds = float(plain.get("seconds", 0.0))
+
+
+def _smooth(model: Transformer, task: Task, share: float) -> None:
+    """Let the vocabulary head smooth the targets of training; a head of labels has none to smooth."""
+    if isinstance(model.head, VocabularyHead):
+        model.head.label_smoothing = share
+    elif share:
+        raise InputError(f"train.label_smoothing is for tasks that learn tokens, not for {task.name}; leave it out.")
 
 
 def step_counts(settings: Train, rows: int) -> tuple[int, int]:

@@ -15,7 +15,6 @@ import torch
 
 from microtune.adapt.added import attach
 from microtune.adapt.base import Attachment, Method, make_method
-from microtune.data.added_tokens import check_added
 from microtune.data.parallel import is_pair
 from microtune.errors import InputError
 from microtune.nn.heads import LabelHead
@@ -26,6 +25,7 @@ from microtune.run import precision as number_format
 from microtune.run.adjust import Decision, decisions
 from microtune.run.answers import Answers, settled
 from microtune.run.baselines import baseline_notes, below_chance, has_chance
+from microtune.run.beginning import beginning, check_beginning
 from microtune.run.card import Course, write_card
 from microtune.run.checks import Warned
 from microtune.run.diagnosis import Diagnosis, diagnose, points
@@ -34,7 +34,7 @@ from microtune.run.evaluate import Score, evaluate_items
 from microtune.run.final import Probe
 from microtune.run.folder import RunFolder, read_metrics
 from microtune.run.invariants import check_rates, check_tied
-from microtune.run.load import Model, load
+from microtune.run.load import Model
 from microtune.run.memory import give_back
 from microtune.run.plan import fitted
 from microtune.run.precision import HeldBase
@@ -91,7 +91,7 @@ def tune(
     sharing: what other runs on the same data hand on. sitting: how far it goes this time; default: to the end.
     """
     sitting = sitting or Sitting()
-    ready = yield from get_ready(recipe, data, folder.remembered, sharing)
+    ready = yield from get_ready(recipe, data, folder.remembered, sharing, folder.path / "cache")
     model, task, encoded, splits, training = ready.model, ready.task, ready.encoded, ready.splits, ready.training
     _check_before(training, model, encoded["train"], splits)
     choice = Choice(*task.chosen_by())
@@ -147,15 +147,17 @@ def get_ready(
     data: Mapping[str, Any],
     remembered: Callable[[str, Callable[[], Any]], Any],
     sharing: Sharing | None = None,
+    cache: Path | None = None,
 ) -> Generator[Stage | Prepared, None, Ready]:
     """Read, load, encode, attach.
 
     remembered: (name, decide) -> what the run decided about this machine before, or `decide()` where it has not yet.
+    cache: folder in which the run keeps a tokenizer of its own.
     """
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     method = make_method(recipe.method)
-    model, (task, splits, encoded) = yield from get_rows(recipe, data, sharing, method.virtual_tokens)
+    model, (task, splits, encoded) = yield from get_rows(recipe, data, sharing, method.virtual_tokens, cache)
     attachment = _attach(recipe, method, model, task)
     splits.notes.extend([*virtual.begin(method, model), *virtual.notes_on(method, model, encoded)])
     splits.notes.extend(added.notes_on(model, attachment, encoded["train"].items))
@@ -163,7 +165,7 @@ def get_ready(
     yield _prepared(model, attachment, encoded, splits, task)
     probe = Probe(model.network, attachment, encoded["train"].items)
     precision = remembered("precision", lambda: _precision(recipe, model, encoded["train"]))
-    held = HeldBase(model.network, precision, lambda: _model(recipe)[0].network)
+    held = HeldBase(model.network, precision, lambda: beginning(recipe, task, splits.rows["train"], cache)[0].network)
     items = encoded["train"].items
     narrowed = narrow(model.network, attachment, items)
     training = Training(
@@ -173,19 +175,26 @@ def get_ready(
 
 
 def get_rows(
-    recipe: Recipe, data: Mapping[str, Any], sharing: Sharing | None, taken: int = 0
+    recipe: Recipe,
+    data: Mapping[str, Any],
+    sharing: Sharing | None,
+    taken: int = 0,
+    cache: Path | None = None,
 ) -> Generator[Stage, None, tuple[Model, Rows]]:
     """The base, and rows in its ids; what another run has read already is not read again.
 
     taken: positions that the method has taken, so that less is left for a row than under other methods.
     """
+    check_beginning(recipe)
     sharing = None if taken else sharing
     known = None if sharing is None else sharing.rows(recipe)
     if known is None:
         yield Stage("reading data")
         task, splits = make_splits(recipe, make_task(recipe), data)
+    else:
+        task, splits, _ = known
     yield Stage("loading the model")
-    model, notes = _model(recipe)
+    model, notes = beginning(recipe, task, splits.rows["train"], cache)
     if known is None:
         splits.notes.extend([*model.notes, *notes])
         task = settled(task.fitted(model.spec), model)
@@ -194,23 +203,6 @@ def get_rows(
         if sharing is not None:
             sharing.keep(recipe, *known)
     return model, known
-
-
-def _model(recipe: Recipe) -> tuple[Model, list[str]]:
-    """The base with the recipe's added tokens, and notes about these."""
-    if recipe.model.source is None:
-        raise InputError('recipe: model.source is missing; name a base, for instance "sprout".')
-    check_added(recipe.model.added_tokens)
-    model = load(recipe.model.source, weights=recipe.model.weights, seed=recipe.seed)
-    if model.tokenizer is not None:
-        model.tokenizer.limits = recipe.limits
-    if model.place is not None and model.place.kind == "adapter":
-        raise InputError(f"{recipe.model.source}: an adapter; tuning it further is not supported yet. Name its base.")
-    if model.task is not None:
-        raise InputError(
-            f"{recipe.model.source}: already tuned; tuning a run further is not supported yet. Name its base."
-        )
-    return model, added.add_to_model(model, recipe.model.added_tokens)
 
 
 def _attach(recipe: Recipe, method: Method, model: Model, task: Task) -> Attachment:

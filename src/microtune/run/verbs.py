@@ -26,6 +26,7 @@ from microtune.run.compare import Comparison, Question, compare_recipe
 from microtune.run.digest import weights_digest
 from microtune.run.evaluate import Score
 from microtune.run.folder import RunFolder, default_name
+from microtune.run.hashes import file_hash
 from microtune.run.hub.revisions import pin
 from microtune.run.load import Model, load
 from microtune.run.prepare import hashes
@@ -213,6 +214,8 @@ def stem_of(data: Any) -> str:
 
 def base_hash(recipe: Recipe) -> dict[str, str]:
     """Hash of the base's weights, by which a run notices that its base has changed."""
+    if recipe.model.vectors is not None:
+        return {"word vectors": file_hash(Path(recipe.model.vectors))}
     if recipe.model.source is None or recipe.model.weights == "random":
         return {}
     return {"base model": weights_digest(locate(recipe.model.source))}
