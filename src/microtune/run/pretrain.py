@@ -18,8 +18,7 @@ from microtune.data.sources import Row
 from microtune.data.store import RaggedStore, content_key
 from microtune.data.text import Tokenizer, train_bpe
 from microtune.errors import InputError
-from microtune.nn.parameters import count_parameters, initialize
-from microtune.nn.spec import ModelSpec
+from microtune.nn.parameters import count_parameters
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Recipe, Source
 from microtune.run import precision as number_format
@@ -31,6 +30,7 @@ from microtune.run.folder import RunFolder
 from microtune.run.hashes import file_hash
 from microtune.run.invariants import check_rates, check_tied
 from microtune.run.models import SAVED, save_base
+from microtune.run.networks import random_network, spec_of
 from microtune.run.plan import fitted
 from microtune.run.session import Choice, Scored, Stage, run_training
 from microtune.run.train import Step, Training, micro_tokens
@@ -86,13 +86,10 @@ def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
         raise InputError("recipe: model.spec is missing: the shape of the model to pretrain.")
     if recipe.model.added_tokens:
         raise InputError("recipe: model.added_tokens belongs to tuning; a pretrained model gets its tokens from text.")
-    spec = ModelSpec.from_dict({"vocab_size": len(tokenizer), **recipe.model.spec})
+    spec = spec_of(recipe.model.family, {"vocab_size": len(tokenizer), **recipe.model.spec})
     if spec.vocab_size < len(tokenizer):
         raise InputError(f"recipe: model.spec.vocab_size {spec.vocab_size} is less than the {len(tokenizer)} tokens.")
-    torch.manual_seed(recipe.seed)
-    network = Transformer(spec)
-    initialize(network, spec.initializer_range, num_layers=spec.output_stack.num_layers)
-    return network
+    return random_network(spec, recipe.seed)
 
 
 def make_training(

@@ -15,7 +15,6 @@ import torch
 
 from microtune.adapt.added import attach
 from microtune.adapt.base import Attachment, Method, make_method
-from microtune.data.added_tokens import check_added
 from microtune.data.parallel import is_pair
 from microtune.errors import InputError
 from microtune.nn.heads import LabelHead
@@ -34,7 +33,7 @@ from microtune.run.evaluate import Score, evaluate_items
 from microtune.run.final import Probe
 from microtune.run.folder import RunFolder, read_metrics
 from microtune.run.invariants import check_rates, check_tied
-from microtune.run.load import Model, load
+from microtune.run.load import Model
 from microtune.run.memory import give_back
 from microtune.run.plan import fitted
 from microtune.run.precision import HeldBase
@@ -42,8 +41,10 @@ from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
 from microtune.run.prompts import check_prompts
 from microtune.run.rows import narrow, widen
 from microtune.run.saved import save_run
+from microtune.run.scratch import check_scratch
 from microtune.run.session import Choice, Scored, Sitting, Stage, run_training
 from microtune.run.sharing import Rows, Sharing
+from microtune.run.start import check_method, starting_model
 from microtune.run.summary import Summary, summarize
 from microtune.run.train import Step, Training, micro_tokens, step_counts
 from microtune.run.trunk import TrunkCache
@@ -160,7 +161,7 @@ def get_ready(
     yield _prepared(model, attachment, encoded, splits, task)
     probe = Probe(model.network, attachment, encoded["train"].items)
     precision = remembered("precision", lambda: _precision(recipe, model, encoded["train"]))
-    held = HeldBase(model.network, precision, lambda: _model(recipe)[0].network)
+    held = HeldBase(model.network, precision, lambda: starting_model(recipe, task, splits)[0].network)
     items = encoded["train"].items
     narrowed = narrow(model.network, attachment, items)
     training = Training(
@@ -178,11 +179,12 @@ def get_rows(
     """
     sharing = None if taken else sharing
     known = None if sharing is None else sharing.rows(recipe)
+    check_scratch(recipe)
     if known is None:
         yield Stage("reading data")
         task, splits = make_splits(recipe, make_task(recipe), data)
     yield Stage("loading the model")
-    model, notes = _model(recipe)
+    model, notes = starting_model(recipe, *(known or (task, splits))[:2])
     if known is None:
         splits.notes.extend([*model.notes, *notes])
         task = settled(task.fitted(model.spec), model)
@@ -191,23 +193,6 @@ def get_rows(
         if sharing is not None:
             sharing.keep(recipe, *known)
     return model, known
-
-
-def _model(recipe: Recipe) -> tuple[Model, list[str]]:
-    """The base with the recipe's added tokens, and notes about these."""
-    if recipe.model.source is None:
-        raise InputError('recipe: model.source is missing; name a base, for instance "sprout".')
-    check_added(recipe.model.added_tokens)
-    model = load(recipe.model.source, weights=recipe.model.weights, seed=recipe.seed)
-    if model.tokenizer is not None:
-        model.tokenizer.limits = recipe.limits
-    if model.place is not None and model.place.kind == "adapter":
-        raise InputError(f"{recipe.model.source}: an adapter; tuning it further is not supported yet. Name its base.")
-    if model.task is not None:
-        raise InputError(
-            f"{recipe.model.source}: already tuned; tuning a run further is not supported yet. Name its base."
-        )
-    return model, added.add_to_model(model, recipe.model.added_tokens)
 
 
 def _attach(recipe: Recipe, method: Method, model: Model, task: Task) -> Attachment:
@@ -219,6 +204,7 @@ def _attach(recipe: Recipe, method: Method, model: Model, task: Task) -> Attachm
             head.take(model.spare)
     elif model.missing_head:
         raise InputError(f"The files of this model hold no vocabulary head, which the task {task.name} needs.")
+    check_method(method, model.network)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.network.to(device)
     return attach(method, model.network, model.added)
