@@ -101,6 +101,11 @@ class Recurrent(Transformer):
         return False
 
     @property
+    def attends(self) -> bool:
+        """Whether its decoder looks at the states of an encoder."""
+        return self.encoder is not None and self._output.attends
+
+    @property
     def _encoder(self) -> RecurrentStack:
         return cast(RecurrentStack, self.encoder)
 
@@ -153,7 +158,7 @@ class Recurrent(Transformer):
     @torch.inference_mode()
     def attention_weights(self, inputs: Ragged, sources: Ragged) -> list[Tensor]:
         """For each row `[T, S]`: how much each token of `inputs` looks at each one of the source."""
-        if not self._output.attends or self.encoder is None:
+        if not self.attends:
             raise ValueError("this network has no attention")
         self.eval()
         kept = self._begun(len(inputs), sources, None, None)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microtune.cli import ask, combining, comparing, demo, exporting, learn, listing, planning
+from microtune.cli import ask, attending, combining, comparing, demo, exporting, learn, listing, planning
 from microtune.cli.console import err, plain
 from microtune.errors import MicrotuneError
 from microtune.version import __version__
@@ -51,6 +51,7 @@ app.command("plan")(planning.plan)
 app.command("evaluate")(ask.evaluate)
 app.command("predict")(ask.predict)
 app.command("chat")(ask.chat)
+app.command("attention")(attending.attention)
 app.command("export")(exporting.export)
 app.command("merge")(exporting.merge)
 app.command("combine")(combining.combine)
