@@ -51,7 +51,8 @@ class RecurrentStackSpec(StackSpec):
 class RecurrentSpec(ModelSpec):
     """An encoder and a decoder, a decoder alone (a language model), or an encoder alone."""
 
-    initializer_range: float = 0.05  # of embeddings and linear layers; recurrent ones begin within 1 / sqrt(width)
+    tied: bool = False  # a tied embedding of a few hundred tokens and more is slow to leave where it begins
+    initializer_range: float = 0.1  # of embeddings and linear layers; recurrent ones begin within 1 / sqrt(width)
 
     def __post_init__(self) -> None:
         super().__post_init__()
