@@ -20,7 +20,8 @@ ALLOWED: dict[str, set[str]] = {
     "version": set(),
     "ragged": set(),
     "registry": {"errors"},
-    "recipe": {"errors"},
+    "plain": {"errors"},
+    "recipe": {"errors", "plain"},
     "nn": {"errors", "ragged"},
     "data": {"errors", "recipe"},
     "data.batches": {"ragged"},
@@ -193,7 +194,7 @@ def test_nothing_in_a_file_can_become_code(name: str) -> None:
 def test_the_loader_of_yaml_is_a_safe_one() -> None:
     import yaml
 
-    from microtune.recipe import _Loader
+    from microtune.plain import _Loader
 
     assert issubclass(_Loader, yaml.SafeLoader)
     assert not issubclass(_Loader, (yaml.FullLoader, yaml.UnsafeLoader))

@@ -28,6 +28,8 @@ class Ragged:
     shared: int = 0
 
     def __post_init__(self) -> None:
+        if self.lengths.is_cuda:  # looked at where it was made; looking again would wait for the device
+            return
         if int(self.lengths.sum()) != len(self.values):
             raise ValueError(f"lengths add up to {int(self.lengths.sum())}, but there are {len(self.values)} values")
         if self.shared and int(self.lengths[0]) != self.shared:
@@ -51,7 +53,8 @@ class Ragged:
     @cached_property
     def rows(self) -> Tensor:
         """[N]: the sequence that each element belongs to."""
-        return torch.repeat_interleave(torch.arange(len(self), device=self.lengths.device), self.lengths)
+        numbers = torch.arange(len(self), device=self.lengths.device)
+        return torch.repeat_interleave(numbers, self.lengths, output_size=len(self.values))
 
     @cached_property
     def positions(self) -> Tensor:

@@ -16,10 +16,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from microtune.errors import InputError, LimitError, suggest
+from microtune.plain import MAX_DEPTH, check_plain, parsed, yaml_reason
 
 SectionType = TypeVar("SectionType", bound=BaseModel)
 MAX_RECIPE_BYTES = 1_000_000
-MAX_DEPTH = 32
 
 
 class Section(BaseModel):
@@ -102,6 +102,12 @@ class Data(Section):
     folder: str | None = Field(default=None, description="folder that relative paths of `sources` start from")
     sources: list[Source] = Field(default_factory=list, description="a pretraining corpus")
     block_size: int = Field(default=256, ge=8, description="tokens of one row in language modelling")
+    documents: Literal["join", "separate"] = Field(
+        default="join", description="of a corpus: end to end in blocks, or each for itself, so that none sees another"
+    )
+    cache: str | None = Field(
+        default=None, description="folder for the tokens of a corpus, which several runs share; default: in the run"
+    )
 
 
 class Train(Section):
@@ -119,9 +125,14 @@ class Train(Section):
     optimizer: Literal["adamw", "muon"] = Field(
         default="adamw", description="muon: for matrices inside blocks, adamw for the rest"
     )
-    schedule: Literal["cosine", "linear", "constant", "wsd"] = Field(default="linear", description="after the warm-up")
+    schedule: Literal["cosine", "linear", "constant", "wsd", "inverse-sqrt"] = Field(
+        default="linear", description="after the warm-up"
+    )
     warmup: float = Field(default=0.06, ge=0, lt=1, description="share of the steps in which the rate rises")
     weight_decay: float = Field(default=0.01, ge=0, description="on matrices, not on biases and norms")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="share of each target's probability that training spreads over all tokens"
+    )
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW's moments")
     clip: float = Field(default=1.0, ge=0, description="largest gradient norm; 0: no clipping")
     precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
@@ -145,6 +156,18 @@ class Train(Section):
     checkpoint_steps: int = Field(default=0, ge=0, description="checkpoint every so many steps; 0: once per epoch")
     cache: bool = Field(
         default=True, description="keep the outputs of a frozen trunk from the first epoch for the others"
+    )
+    evaluate_tokens: int = Field(
+        default=0, ge=0, description="in pretraining: score held-out text every so many tokens; 0: at the end alone"
+    )
+    average: int = Field(
+        default=0, ge=0, description="in pretraining: mean of the last so many checkpoints, if better on held-out text"
+    )
+    compile: bool = Field(
+        default=False, description="compile the blocks of a model that is pretrained on a GPU; takes half a minute"
+    )
+    minutes: float | None = Field(
+        default=None, gt=0, description="end after so many minutes of steps; the schedule then follows the clock"
     )
     max_steps: int = Field(default=0, ge=0, description="stop early, for trying things out; 0: no")
     threads: int = Field(default=0, ge=0, description="CPU threads; 0: as torch decides")
@@ -173,9 +196,15 @@ class ModelChoice(Section):
     added_tokens: list[str] = Field(
         default_factory=list, description="texts that become one token each; the embedding grows by a row for each"
     )
-    spec: dict[str, Any] | None = Field(default=None, description="a ModelSpec, for pretraining")
+    spec: dict[str, Any] | None = Field(default=None, description="a ModelSpec, for a new network; with source: null")
     family: str = Field(default="llama", description="how a pretrained model is written: its Hugging Face model_type")
-    tokenizer: dict[str, Any] | str | None = Field(default=None, description="folder, or {vocab_size: n} to train one")
+    tokenizer: dict[str, Any] | str | None = Field(
+        default=None, description="folder, or {kind: bpe | wordpiece | unigram, vocab_size: n} to train one"
+    )
+    vectors: str | None = Field(
+        default=None,
+        description="word vectors (word2vec's text format) that a pretrained model's embedding begins with",
+    )
 
 
 class Recipe(Section):
@@ -213,16 +242,16 @@ def load(path: str | Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_RECIPE_BYTES:
         raise LimitError(f"{path}: larger than {MAX_RECIPE_BYTES} bytes; a recipe is a short file.")
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        values = parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}).") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"{path}: not valid YAML: {_yaml_reason(error)}") from error
+        raise InputError(f"{path}: not valid YAML: {yaml_reason(error)}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: a recipe is a mapping of keys to values.")
-    _check_plain(values, str(path))
+    check_plain(values, str(path))
     return values
 
 
@@ -243,7 +272,7 @@ def override(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, An
                 raise InputError(f'"{assignment}": {key} holds a value, not keys.')
             place = inner
         place[keys[-1]] = _scalar(text)
-        _check_plain(place[keys[-1]], f'"{assignment}"')
+        check_plain(place[keys[-1]], f'"{assignment}"')
     return result
 
 
@@ -274,62 +303,9 @@ def parse_size(text: str) -> int:
     return int(size)
 
 
-def _check_plain(value: Any, where: str, depth: int = 0) -> None:
-    """Only what JSON could hold too: YAML also makes bytes, sets, dates and keys of every kind."""
-    if depth > MAX_DEPTH:
-        raise InputError(f"{where}: nested deeper than {MAX_DEPTH} levels.")
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                raise InputError(f"{where}: a key is a {type(key).__name__}, not a text; write it in quotes.")
-            _check_plain(key, where, depth)
-            _check_plain(inner, where, depth + 1)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_plain(inner, where, depth + 1)
-    else:
-        _check_scalar(value, where)
-
-
-def _check_scalar(value: Any, where: str) -> None:
-    if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
-            raise InputError(f"{where}: a text holds a NUL, or half of a surrogate pair; neither is a character.")
-    elif isinstance(value, int):
-        if abs(value) > 2**63:  # it may be too long to be written out
-            raise InputError(f"{where}: a whole number beyond 64 bits.")
-    elif value is not None and not isinstance(value, float):
-        raise InputError(f"{where}: {str(value)[:60]} is a {type(value).__name__}, which a recipe cannot hold.")
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases (no "billion laughs"), without repeated keys, and with 3e-4 as a number."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not allowed in a recipe")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise yaml.YAMLError(f'key "{twice}" stands twice (line {node.start_mark.line + 1})')
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {  # 2024-01-02 is a name, not a date
-    first: [(tag, pattern) for tag, pattern in found if not tag.endswith(":timestamp")]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
 def _scalar(text: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader) if text else None
+        return parsed(text) if text else None
     except (yaml.YAMLError, RecursionError, ValueError):
         return text
 
@@ -386,10 +362,3 @@ def _known_keys(kind: type[BaseModel], path: list[str]) -> list[str]:
         if inner is not None:
             kind = inner
     return list(kind.model_fields)
-
-
-def _yaml_reason(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error) or type(error).__name__
-    line = f" (line {mark.line + 1})" if mark is not None else ""
-    return f"{str(problem).splitlines()[0][:200]}{line}."

@@ -252,6 +252,19 @@ def test_several_members(tmp_path: Path) -> None:
         assert [row.data["text"] for row in iter_rows(tmp_path / f"a.txt.{ending}")] == ["one", "two"]
 
 
+@pytest.mark.parametrize("ending", ["gz", "xz"])
+def test_large_members(ending: str, tmp_path: Path) -> None:
+    """Members that unpack to several chunks, as parallel compressors write them, cut in the middle of a character."""
+    text = "".join(f"{number * number % 7919} 的文\n" for number in range(90_000))
+    raw = text.encode()
+    pack = gzip.compress if ending == "gz" else lzma.compress
+    (tmp_path / f"a.txt.{ending}").write_bytes(
+        b"".join(pack(raw[i : i + 700_000]) for i in range(0, len(raw), 700_000))
+    )
+    rows = iter_rows(tmp_path / f"a.txt.{ending}")
+    assert [row.data["text"] for row in rows] == text.splitlines()
+
+
 def test_workbook_shapes(tmp_path: Path) -> None:
     import openpyxl
 

@@ -72,7 +72,7 @@ def growth(mode: str, tokens: int) -> float:
     return float(done.stdout)
 
 
-@pytest.mark.parametrize("mode", ["train", "evaluate"])
+@pytest.mark.parametrize("mode", ["train", pytest.param("evaluate", marks=pytest.mark.slow)])
 def test_four_thousand_supervised_tokens_need_no_full_logits(mode: str) -> None:
     assert growth(mode, 4_000) < BOUND_MB
 

@@ -137,8 +137,11 @@ COMPARED = {
 }
 
 
+QUICK = ("llama", "sentences", "run")  # a decoder, an encoder, a label head
+
+
 @needs_packages
-@pytest.mark.parametrize("kind", COMPARED)
+@pytest.mark.parametrize("kind", [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in COMPARED])
 def test_onnxruntime_gives_the_same(kind: str, made: dict[str, Path], tmp_path: Path) -> None:
     import onnxruntime
 

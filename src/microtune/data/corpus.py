@@ -1,11 +1,13 @@
 """A pretraining corpus: several sources, tokenised once, cut into blocks, mixed by how often each is seen.
 
 Each source becomes one memory-mapped array of token ids, documents end to end. A block is T + 1 consecutive tokens of
-one source; `epochs` of a source says how often its blocks stand in one pass over the corpus.
+one source, whatever documents they belong to (`Blocks`), or a piece of one document, so that no token sees another
+document (`Pieces`); `epochs` of a source says how often its blocks stand in one pass over the corpus.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -94,22 +96,25 @@ def source_key(source: Source, tokenizer: Tokenizer, file_hash: str) -> str:
 
 
 class Blocks:
-    """Blocks of several token arrays as items; source i stands `epochs[i]` times in one pass."""
+    """Blocks of several token arrays as items; source i stands `epochs[i]` times in one pass.
+
+    places: [blocks, 3], of each the number of its array, its first token there, and how many tokens it has.
+    """
 
     def __init__(self, stores: Sequence[RaggedStore], epochs: Sequence[float], size: int, seed: int) -> None:
         self.stores, self.size = list(stores), size
         generator = np.random.default_rng([seed, 4])
         places = []
         for number, (store, times) in enumerate(zip(stores, epochs, strict=True)):
-            count = max(len(store.values) - 1, 0) // size
+            found = self._cut(store)
             whole, part = int(times), times - int(times)
-            chosen = [np.arange(count)] * whole
+            chosen = [np.arange(len(found))] * whole
             if part:
-                chosen.append(np.sort(generator.permutation(count)[: round(part * count)]))
-            starts = np.concatenate(chosen) * size if chosen else np.zeros(0, dtype=np.int64)
-            places.append(np.stack([np.full(len(starts), number), starts], axis=1))
+                chosen.append(np.sort(generator.permutation(len(found))[: round(part * len(found))]))
+            taken = found[np.concatenate(chosen)] if chosen else found[:0]
+            places.append(np.concatenate([np.full((len(taken), 1), number), taken], axis=1))
         self.places = np.concatenate(places).astype(np.int64)
-        self.sizes = [size] * len(self.places)
+        self.sizes: list[int] = self.places[:, 2].tolist()
         if not len(self.places):
             raise InputError(
                 f"The corpus is shorter than one block of {size} tokens; add text or lower data.block_size."
@@ -119,18 +124,51 @@ class Blocks:
         return len(self.places)
 
     def __getitem__(self, index: int) -> Item:
-        number, start = self.places[index]
-        values = np.asarray(self.stores[number].values[start : start + self.size + 1], dtype=np.int64)
-        return Item(values[:-1], np.arange(self.size), values[1:])  # type: ignore[arg-type]
+        values = self.tokens(index, 1)
+        return Item(values[:-1], np.arange(len(values) - 1), values[1:])  # type: ignore[arg-type]
+
+    def tokens(self, index: int, more: int = 0) -> npt.NDArray[np.int64]:
+        """The tokens of one block, and `more` that follow."""
+        number, start, length = self.places[index]
+        return np.asarray(self.stores[number].values[start : start + length + more], dtype=np.int64)
+
+    def _cut(self, store: RaggedStore) -> npt.NDArray[np.int64]:
+        """First token and length of every block of one array."""
+        starts = np.arange(max(len(store.values) - 1, 0) // self.size, dtype=np.int64) * self.size
+        return np.stack([starts, np.full(len(starts), self.size)], axis=1)
+
+
+class Pieces(Blocks):
+    """Documents, each in pieces of at most `size` tokens; no piece holds tokens of two documents.
+
+    ahead: 1 where every token is asked for its successor, which the last of a document has not; 0 where not.
+    """
+
+    def __init__(
+        self, stores: Sequence[RaggedStore], epochs: Sequence[float], size: int, seed: int, *, ahead: int = 1
+    ) -> None:
+        self.ahead = ahead
+        super().__init__(stores, epochs, size, seed)
+
+    def _cut(self, store: RaggedStore) -> npt.NDArray[np.int64]:
+        lengths = np.maximum(store.lengths - self.ahead, 0)
+        counts = -(-lengths // self.size)
+        number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # of a piece in its document
+        at = number * self.size
+        pieces = np.stack(
+            [np.repeat(store.starts, counts) + at, np.minimum(np.repeat(lengths, counts) - at, self.size)]
+        )
+        return pieces.T[pieces[1] > 1 - self.ahead]  # of one token alone nothing can be hidden and guessed
 
 
 def sample_texts(sources: Sequence[Source], read: Callable[[Source], Iterator[str]], characters: int) -> Iterator[str]:
-    """About `characters` of text for training a tokenizer, shared among the sources by how often each is seen."""
-    total = sum(source.epochs for source in sources)
+    """About `characters` of text for training a tokenizer: of every text its beginning, as much as the mix sees of it.
+
+    A source counts by its length times its epochs, as in the training itself, but no text is given twice.
+    """
+    lengths = [sum(len(text) for text in read(source)) for source in sources]
+    seen = sum(length * source.epochs for length, source in zip(lengths, sources, strict=True))
     for source in sources:
-        room = int(characters * source.epochs / total)
+        share = min(characters * source.epochs / seen, 1.0)
         for text in read(source):
-            yield text[:room]
-            room -= len(text)
-            if room <= 0:
-                break
+            yield text[: math.ceil(share * len(text))]

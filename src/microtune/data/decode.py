@@ -162,7 +162,7 @@ def _gunzip(raw: BinaryIO) -> Iterator[bytes]:
         data = engine.unconsumed_tail
         while piece:
             yield piece
-            piece = engine.decompress(data, CHUNK) if data or not engine.eof else b""
+            piece = b"" if engine.eof else engine.decompress(data, CHUNK)  # past the end it would keep `data` twice
             data = engine.unconsumed_tail
         if engine.eof:
             data, engine, begun = engine.unused_data, zlib.decompressobj(wbits=31), False

@@ -39,15 +39,26 @@ class Flow:
 
     def shortened(self, readout: Tensor) -> Flow:
         """The same flow for a block that computes the tokens `readout [R]` (ascending) only."""
-        rows = torch.repeat_interleave(torch.arange(len(self.lengths), device=self.lengths.device), self.lengths)
-        counts = torch.bincount(rows[readout], minlength=len(self.lengths))
         asked = self.positions[readout]
-        layout = self.lay(counts, asked, aligned=False)
+
+        def lay() -> Layout:
+            return self.lay(self._counts(readout), asked, aligned=False)
+
+        if self.layout.packed is None:
+            layout = lay()
+        else:  # all tokens stay where they are; only the readout asks
+            layout = Layout(lambda: lay().sorted, self.layout.causal, self.layout.repeats, self.layout.packed)
         layout.totals = self.layout.totals
         across = None
         if self.memory_lengths is not None:
-            across = make_layout(counts, asked, self.memory_lengths, causal=False, aligned=False)
+            across = make_layout(self._counts(readout), asked, self.memory_lengths, causal=False, aligned=False)
         return replace(self, layout=layout, memory_layout=across, readout=readout)
+
+    def _counts(self, readout: Tensor) -> Tensor:
+        """[B]: how many tokens of each sequence the readout names."""
+        numbers = torch.arange(len(self.lengths), device=self.lengths.device)
+        rows = torch.repeat_interleave(numbers, self.lengths, output_size=len(self.positions))
+        return torch.bincount(rows[readout], minlength=len(self.lengths))
 
     def under(self, virtual: VirtualTokens, cache: Cache | None, starts: Tensor | None) -> Flow:
         """This flow with the keys and values of a prefix, which the first pass with a cache writes into it.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from microtune.nn import packed as packing
 from microtune.nn.attention import FUSED_FROM, Attention, Group
 from microtune.nn.frozen import FrozenLinear, Parts, parts_of
 from microtune.nn.kernels import (
@@ -29,6 +30,7 @@ from microtune.nn.kernels import (
     rotated,
 )
 from microtune.nn.layers import MLP, LayerNorm, RMSNorm
+from microtune.nn.packed import Packed
 
 if TYPE_CHECKING:
     from microtune.nn.transformer import Block, Flow, Residual
@@ -38,14 +40,19 @@ ATTENTION = ("q", "k", "v", "o")
 
 def fusible(block: Block, flow: Flow, x: Tensor) -> bool:
     """Whether the fast path can compute this block here, and is worth it: something trains, or was prepared."""
-    if x.is_cuda or flow.caches is not None or flow.bias is not None:
+    if flow.caches is not None or flow.bias is not None:
         return False
     if flow.prefix is not None:  # keys and values that no token of the batch has
         return False
-    roles = fast_form(block)
-    if roles is None:
+    packed = block.attention.packed(flow.layout, compute_type(x))
+    if x.is_cuda and packed is None:
         return False
-    if any(group.query_positions.shape[1] * group.key_positions.shape[1] > FUSED_FROM for group in flow.layout.groups):
+    roles = fast_form(block)
+    if roles is None or (x.is_cuda and any(parts.scale is not None for parts in roles.values())):  # int8: see frozen.py
+        return False
+    if packed is None and any(
+        group.query_positions.shape[1] * group.key_positions.shape[1] > FUSED_FROM for group in flow.layout.groups
+    ):
         return False
     if block.training and any(update.dropout for parts in roles.values() for update in parts.updates):
         return False
@@ -98,12 +105,16 @@ def run_block(block: Block, x: Tensor, flow: Flow) -> Tensor:
     """[N, D] -> [N, D], or [R, D] where the flow has a readout; only for a block that is `fusible`."""
     roles = role_parts(block)
     assert roles is not None
-    device = x.device.type
-    mixed = torch.is_autocast_enabled(device)
-    dtype = torch.get_autocast_dtype(device) if mixed else x.dtype
-    with torch.autocast(device, enabled=False):
+    dtype = compute_type(x)
+    with torch.autocast(x.device.type, enabled=False):
         one = BlockPass(block, flow, roles, dtype)
         return _BlockFunction.apply(x, one, *trainables(block, roles))  # type: ignore[no-untyped-call]
+
+
+def compute_type(x: Tensor) -> torch.dtype:
+    """What products run in: what autocast says, else the type of the states."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 class _BlockFunction(torch.autograd.Function):
@@ -219,6 +230,8 @@ class AttentionPass:
         self.asked = None if self.readout is None else LinearPass([roles["q"]], dtype)
         self.o = LinearPass([roles["o"]], dtype)
         self.angles = self._angles(flow.positions, dtype)
+        packed = attention.packed(flow.layout, dtype)
+        self.whole = None if packed is None else PackedPass(packed, attention.scale, attention.window, self.readout)
         self.groups: list[GroupPass] = []
         self.out = torch.empty(0)
 
@@ -239,6 +252,9 @@ class AttentionPass:
             q, k, v = self.asked.forward(x[self.readout]).unflatten(-1, (-1, E)), whole[:, :K], whole[:, K:]
         if self.angles is not None:
             q, k = rotated(q, *self._own(self.angles)), rotated(k, *self.angles)
+        if self.whole is not None:
+            self.out = self.whole.forward(q, k, v).flatten(1)
+            return self.o.forward(self.out)
         q, k, v = self._sorted(q, self.layout.query_order), *(self._sorted(t, self.layout.key_order) for t in (k, v))
         self.out = torch.empty(len(q), self.heads, E, dtype=q.dtype, device=q.device)
         for index, group in enumerate(self.layout.groups):
@@ -255,15 +271,20 @@ class AttentionPass:
         assert d_out is not None
         H, K, E = self.heads, self.kv_heads, self.head_size
         layout = self.layout
-        d_out = self._sorted(d_out.unflatten(-1, (H, E)), layout.query_order)
-        dq = torch.empty_like(d_out)
-        dk = torch.empty(layout.groups[-1].keys.stop if layout.groups else 0, K, E, dtype=dq.dtype, device=dq.device)
-        dv = torch.empty_like(dk)
-        for group, one in zip(layout.groups, self.groups, strict=True):
-            one.backward(d_out[group.queries], dq[group.queries], dk[group.keys], dv[group.keys])
-        dq = self._sorted(dq, layout.query_back)
-        if layout.key_order is not None:  # sequences in which nobody asks are not among the groups
-            dk, dv = (self._keys_back(t, len(x)) for t in (dk, dv))
+        if self.whole is not None:
+            dq, dk, dv = self.whole.backward(d_out.unflatten(-1, (H, E)))
+            order = self.whole.packed.key_order
+        else:
+            d_out, order = self._sorted(d_out.unflatten(-1, (H, E)), layout.query_order), layout.key_order
+            dq = torch.empty_like(d_out)
+            keys = layout.groups[-1].keys.stop if layout.groups else 0
+            dk = torch.empty(keys, K, E, dtype=dq.dtype, device=dq.device)
+            dv = torch.empty_like(dk)
+            for group, one in zip(layout.groups, self.groups, strict=True):
+                one.backward(d_out[group.queries], dq[group.queries], dk[group.keys], dv[group.keys])
+            dq = self._sorted(dq, layout.query_back)
+        if order is not None:  # sequences in which nobody asks are not among the groups
+            dk, dv = (self._keys_back(t, len(x), order) for t in (dk, dv))
         if self.angles is not None:  # a rotation is undone by the opposite one
             (cos, sin), (own_cos, own_sin) = self.angles, self._own(self.angles)
             dq, dk = rotated(dq, own_cos, -own_sin), rotated(dk, cos, -sin)
@@ -273,10 +294,8 @@ class AttentionPass:
         asked = self.asked.backward(dq.flatten(1), x[self.readout], grads, wanted=wanted)
         return None if dx is None or asked is None else dx.index_add_(0, self.readout, asked)  # type: ignore[arg-type]
 
-    def _keys_back(self, t: Tensor, tokens: int) -> Tensor:
+    def _keys_back(self, t: Tensor, tokens: int, order: Tensor) -> Tensor:
         """Gradients of keys from the sorted order to the tokens; those of a shared beginning add up."""
-        order = self.layout.key_order
-        assert order is not None
         if not self.layout.repeats:
             return t.new_zeros(tokens, *t.shape[1:]).index_copy_(0, order, t)
         wide = torch.promote_types(t.dtype, torch.float32)
@@ -290,6 +309,30 @@ class AttentionPass:
     @staticmethod
     def _sorted(t: Tensor, order: Tensor | None) -> Tensor:
         return t if order is None else t[order]
+
+
+class PackedPass:
+    """Attention of all sequences in one kernel, there and back."""
+
+    def __init__(self, packed: Packed, scale: float, window: int | None, readout: Tensor | None) -> None:
+        self.packed, self.scale, self.window, self.readout = packed, scale, window, readout
+        self.kept: tuple[Tensor, ...] = ()
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """[N or R, H, E], [N, K, E] twice -> [N or R, H, E]."""
+        q, order = packing.spread(q, self.readout, self.packed), self.packed.key_order
+        k, v = (k, v) if order is None else (k[order], v[order])
+        found = packing.flash(q, k, v, self.packed, self.scale, self.window)
+        self.kept = (q, k, v, *found)
+        return found[0] if self.readout is None else found[0][self.readout]
+
+    def backward(self, d_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradient in the output -> those in queries, and in keys and values in the order of the kernel."""
+        (q, k, v, *found), self.kept = self.kept, ()
+        d_out = packing.spread(d_out, self.readout, self.packed)
+        kept = (found[0], found[1], found[2])
+        dq, dk, dv = packing.flash_backward(d_out, q, k, v, kept, self.packed, self.scale, self.window)
+        return dq if self.readout is None else dq[self.readout], dk, dv
 
 
 class GroupPass:

@@ -18,6 +18,7 @@ from microtune.nn.layers import ACTIVATIONS, dropout, make_norm
 from microtune.nn.spec import LabelHeadKind, ModelSpec
 
 CHUNK_ELEMENTS = 8_000_000  # logits that exist at one time, 32 MB in float32; half as many cost a fifth of the rate
+GPU_CHUNK_ELEMENTS = 64_000_000  # 0.4 GB in both types; more rows at once keep a GPU busy
 
 
 class HeadTransform(nn.Module):
@@ -46,6 +47,7 @@ class VocabularyHead(nn.Module):
             self.out.weight = tokens.weight
         self.logit_scale = spec.logit_scale
         self.softcap = spec.logit_softcap
+        self.label_smoothing = 0.0  # of `loss` alone; set by who trains
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[R, D] -> logits [R, V]."""
@@ -58,7 +60,10 @@ class VocabularyHead(nn.Module):
         return rows[1] if rows is not None and torch.is_grad_enabled() and rows[1].requires_grad else None
 
     def loss(self, hidden: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Sum of the cross-entropies of `targets [R]` (times `weights [R]`), without ever holding [R, V]."""
+        """Sum of the cross-entropies of `targets [R]` (times `weights [R]`), without ever holding [R, V].
+
+        With `label_smoothing` x (Szegedy et al., 2016) a target has probability 1 - x, and x is spread over all ids.
+        """
         parameters = (self.out.weight, self.out.bias, self._added)
         return _ChunkedLoss.apply(self, self._prepared(hidden), targets, weights, *parameters)  # type: ignore[no-untyped-call]
 
@@ -120,19 +125,23 @@ class VocabularyHead(nn.Module):
 
     def chunk_rows(self) -> int:
         """How many rows of logits exist at one time."""
-        return max(16, CHUNK_ELEMENTS // self.out.weight.shape[0])
+        elements = GPU_CHUNK_ELEMENTS if self.out.weight.is_cuda else CHUNK_ELEMENTS
+        return max(16, elements // self.out.weight.shape[0])
 
     @property
     def first_added(self) -> int:
         """The id of the first row of those that train alone."""
         return int(self.out.added[0])  # type: ignore[index]
 
-    def losses(self, prepared: Tensor, targets: Tensor, parameters: Sequence[Tensor | None] | None) -> Tensor:
+    def losses(
+        self, prepared: Tensor, targets: Tensor, parameters: Sequence[Tensor | None] | None, smoothing: float = 0.0
+    ) -> Tensor:
         """Cross-entropy of each target [R], with the given weight, bias and added rows in place of the head's own."""
         weight, bias, added = (self.out.weight, self.out.bias, None) if parameters is None else parameters
         assert weight is not None
         logits = self._logits(prepared, weight, bias, added)
-        return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets, reduction="none")
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return F.cross_entropy(wide, targets, reduction="none", label_smoothing=smoothing)
 
     def chunks(self, prepared: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Hidden states and targets, `chunk_rows` at a time."""
@@ -180,7 +189,7 @@ def _plain_gradients(
     own, _, added = params
     assert own is not None
     weight, h = own.to(dtype), hidden.to(dtype)
-    rows = min(head.chunk_rows(), max(len(h), 1))
+    rows, smoothing = min(head.chunk_rows(), max(len(h), 1)), head.label_smoothing
     logits = torch.empty(rows, len(weight), dtype=dtype, device=h.device)
     scores = torch.empty(rows, len(weight), dtype=wide, device=h.device)
     total = torch.zeros((), dtype=wide, device=h.device)
@@ -191,12 +200,14 @@ def _plain_gradients(
         part = slice(first, min(first + rows, len(h)))
         n = part.stop - part.start
         torch.mm(h[part], weight.t(), out=logits[:n])
-        losses = _softmax_in_place(scores[:n].copy_(logits[:n]), targets[part])
+        losses = _softmax_in_place(scores[:n].copy_(logits[:n]), targets[part], smoothing)
         total += losses.sum() if weights is None else (losses * weights[part]).sum()
         if not any(needed):
             continue
         delta = scores[:n]
-        delta[torch.arange(n, device=h.device), targets[part]] -= 1
+        delta[torch.arange(n, device=h.device), targets[part]] -= 1 - smoothing
+        if smoothing:
+            delta -= smoothing / len(weight)
         if weights is not None:
             delta *= weights[part, None]
         logits[:n].copy_(delta)
@@ -209,9 +220,11 @@ def _plain_gradients(
     return total, [grad_h, grad_w, None, grad_a]
 
 
-def _softmax_in_place(scores: Tensor, targets: Tensor) -> Tensor:
-    """Scores `[n, V]` become probabilities; returns the cross-entropy of each target `[n]`."""
+def _softmax_in_place(scores: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """Scores `[n, V]` become probabilities; returns the cross-entropy of each (smoothed) target `[n]`."""
     known = scores.gather(1, targets[:, None])
+    if smoothing:
+        known = torch.lerp(known, scores.mean(-1, keepdim=True), smoothing)
     most = scores.amax(-1, keepdim=True)
     total = scores.sub_(most).exp_().sum(-1, keepdim=True)
     scores.div_(total)
@@ -238,7 +251,7 @@ def _capped_gradients(
         done = rows.stop
         with torch.enable_grad():
             leaf = chunk.detach().requires_grad_(needed[0])
-            losses = head.losses(leaf, chunk_targets, leaves)
+            losses = head.losses(leaf, chunk_targets, leaves, head.label_smoothing)
             loss = (losses if weights is None else losses * weights[rows]).sum()
         total += loss.detach()
         wanted = [t for t, need in zip((leaf, *leaves), needed, strict=True) if t is not None and need]
@@ -314,6 +327,9 @@ def pool_mean(hidden: Tensor, counts: Tensor) -> Tensor:
     if len(hidden) == len(counts):  # one position each
         return hidden
     wide = torch.promote_types(hidden.dtype, torch.float32)
+    if hidden.is_cuda:  # `index_add` adds in any order there, so that no two passes would agree
+        sums = torch.segment_reduce(hidden.to(wide), "sum", lengths=counts, unsafe=True)
+        return (sums / counts[:, None].to(wide)).to(hidden.dtype)
     rows = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
     sums = torch.zeros(len(counts), hidden.shape[-1], dtype=wide, device=hidden.device)
     return (sums.index_add(0, rows, hidden.to(wide)) / counts[:, None].to(wide)).to(hidden.dtype)

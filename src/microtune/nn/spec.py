@@ -6,7 +6,7 @@ Every exclusive choice is one `Literal`, never a row of booleans. Importing this
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from microtune.errors import InputError, suggest
@@ -293,6 +293,10 @@ def _build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
     for key in values:
         if key not in known:
             raise InputError(f'{where}: unknown key "{key}". {suggest(key, known)}')
+    needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+    missing = next((name for name in needed if name not in values), None)
+    if missing is not None:
+        raise InputError(f"{where}.{missing} is missing; a network cannot be built without it.")
     try:
         return kind(**values)
     except TypeError as error:

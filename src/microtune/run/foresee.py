@@ -16,14 +16,18 @@ import numpy.typing as npt
 import torch
 
 from microtune.data.corpus import Blocks, documents
-from microtune.data.text import Tokenizer, train_bpe
+from microtune.data.text import Tokenizer
+from microtune.data.tokenizer_training import Vocabulary, train_tokenizer
 from microtune.errors import InputError
 from microtune.nn.fused import fast_form
 from microtune.recipe import Recipe
 from microtune.run import pretrain as pretraining
 from microtune.run import tune as tuning
+from microtune.run.continued import base_of, goes_on
+from microtune.run.objective import fitting, make_items, pretraining_task
 from microtune.run.pace import Pace, plan_pace
 from microtune.run.plan import MemoryPlan, limit_of, plan_memory
+from microtune.run.scratch import build_network, named_tokenizer
 from microtune.run.train import Training
 
 Result = TypeVar("Result")
@@ -69,15 +73,18 @@ def _plan_pretraining(recipe: Recipe) -> Forecast:
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     samples = [_sample(recipe, number) for number in range(len(recipe.data.sources))]
-    ready, size = pretraining.named_tokenizer(recipe)
-    tokenizer = train_bpe([text for text, _ in samples], size) if ready is None else ready
+    task, base = pretraining_task(recipe), base_of(recipe)
+    ready, wanted = (base.text, Vocabulary()) if base is not None else named_tokenizer(recipe)
+    tokenizer = fitting(train_tokenizer([text for text, _ in samples], wanted) if ready is None else ready, task)
     stores: list[Any] = [_Estimated.of(tokenizer, text, share) for text, share in samples]
     blocks = Blocks(stores, [s.epochs for s in recipe.data.sources], recipe.data.block_size, recipe.seed)
-    network = pretraining.build_network(recipe, tokenizer)
-    training = pretraining.make_training(recipe, network, blocks, _decide)
+    network = build_network(recipe, tokenizer) if base is None else goes_on(recipe, task, base)
+    training = pretraining.make_training(recipe, network, make_items(recipe, task, blocks, tokenizer), _decide)
     memory = plan_memory(training, {}, [], limit_of(training))
     training.compute_at_once(memory.micro_tokens)
     note = "The number of tokens is estimated from the beginning of every source."
+    if recipe.data.documents == "separate":
+        note += " Time is that of whole blocks, although documents are separate; short ones take a little longer."
     return _forecast(training, memory, plan_pace(training, {}, None), (note,))
 
 

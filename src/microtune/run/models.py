@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from microtune.run.checks import Ledger
 from microtune.run.disk import write_folder
 from microtune.run.folder import RunFolder, read_metrics
 from microtune.run.networks import is_recurrent, read_recurrent, write_recurrent
-from microtune.run.scratch import first_ids
 
 SAVED = torch.bfloat16
 
@@ -33,10 +32,11 @@ def save_base(
     scores: dict[str, Any],
     facts: dict[str, Any],
     checks: Sequence[str] = (),
+    config: Mapping[str, Any] | None = None,
 ) -> None:
     """Weights, config, tokenizer and card as `model/`, scores beside them; what was written is read back.
 
-    checks: those that the run has passed.
+    checks: those that the run has passed; config: fields of config.json that no spec decides.
     """
     state = {name: value.detach().cpu() for name, value in network.state_dict().items()}
     steps = [m for m in read_metrics(folder.path / "metrics.jsonl") if m.get("kind") == "step"]
@@ -44,9 +44,9 @@ def save_base(
 
     def fill(work: Path) -> None:
         if isinstance(network, Recurrent):
-            write_recurrent(work, network.spec, state, config=first_ids(tokenizer), dtype=SAVED)
+            write_recurrent(work, network.spec, state, config=dict(config or {}), dtype=SAVED)
         else:
-            save_folder(work, network.spec, state, family=recipe.model.family, dtype=SAVED)
+            save_folder(work, network.spec, state, family=recipe.model.family, config=dict(config or {}), dtype=SAVED)
         tokenizer.save(work)
         write_base_card(work / "README.md", recipe, scores, facts)
 

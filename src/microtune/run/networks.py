@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from microtune.adapt.base import Method
 from microtune.classic.recurrent import Recurrent
 from microtune.classic.recurrent_spec import FAMILY, RecurrentSpec
 from microtune.data.objects import read_object
@@ -75,3 +76,12 @@ def read_recurrent(folder: Path, dtype: torch.dtype) -> tuple[RecurrentSpec, dic
             there = f"{found.get(name, 'none')} in the file, but {CONFIG} asks for {wanted.get(name, 'none')}"
             raise InputError(f'{folder / WEIGHTS}: tensor "{name}": {there}.')
     return spec, state, config
+
+
+def check_method(method: Method, network: Transformer) -> None:
+    """Layers of a recurrent network have none of the roles that most methods look for."""
+    if not isinstance(network, Recurrent):
+        return
+    for name in (part.name for part in method.made):
+        if name not in network.methods:
+            raise InputError(f"method: a recurrent network is tuned by {', '.join(network.methods)}, not by {name}.")

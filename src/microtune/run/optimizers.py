@@ -17,6 +17,7 @@ from microtune.adapt.unfreezing import lies_above
 from microtune.errors import RunError
 from microtune.recipe import Train
 from microtune.run.adamw import AdamW
+from microtune.run.muon import Muon
 
 MUON_LR_RATIO = 20.0  # Muon's rate for a given AdamW rate: its updates have unit spectral norm
 
@@ -56,7 +57,7 @@ class Optimizers:
         if adam:
             self.members.append(AdamW(adam, settings.betas))
         if muon_groups:
-            self.members.append(torch.optim.Muon(muon_groups, momentum=0.95, nesterov=True))
+            self.members.append(Muon(muon_groups))
 
     def state_bytes(self) -> int:
         """What the moments will take once the first step is made."""
@@ -157,4 +158,6 @@ def schedule(settings: Train, step: int, total: int) -> float:
         return 1.0 - done
     if settings.schedule == "wsd":  # warm-up, stable, decay over the last fifth (Hu et al., 2024)
         return 1.0 if done < 0.8 else max((1.0 - done) / 0.2, 0.02)
+    if settings.schedule == "inverse-sqrt":  # Vaswani et al., 2017
+        return math.sqrt(max(warmup, 1) / (step + 1))
     return 1.0

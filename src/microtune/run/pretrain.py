@@ -7,95 +7,117 @@ and at the end bits per byte on held-out text for every source.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from microtune.adapt.base import make_method
-from microtune.data.corpus import Blocks, documents, sample_texts, source_key, tokenise
-from microtune.data.sources import Row
+from microtune.data.batches import Items
+from microtune.data.corpus import documents, sample_texts, source_key, tokenise
 from microtune.data.store import RaggedStore, content_key
-from microtune.data.text import Tokenizer, train_bpe
+from microtune.data.text import Tokenizer
 from microtune.errors import InputError
+from microtune.nn.compiled import compiled
 from microtune.nn.parameters import count_parameters
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Recipe, Source
 from microtune.run import precision as number_format
 from microtune.run.adjust import Decision
-from microtune.run.disk import explained, verify_folder, write_folder
+from microtune.run.averaging import Snapshots, put, rounded
+from microtune.run.continued import as_written, base_of, goes_on
+from microtune.run.disk import explained
 from microtune.run.diverged import good_checkpoints
-from microtune.run.evaluate import evaluate_items
 from microtune.run.folder import RunFolder
 from microtune.run.hashes import file_hash
+from microtune.run.held_out import HeldOut, source_name, watched
 from microtune.run.invariants import check_rates, check_tied
-from microtune.run.models import SAVED, save_base
-from microtune.run.networks import random_network, spec_of
+from microtune.run.models import save_base
+from microtune.run.objective import fitting, make_blocks, make_items, pretraining_task, token_ids
 from microtune.run.plan import fitted
+from microtune.run.scratch import TOKENIZER_CHARACTERS, build_network, kept_tokenizer, named_tokenizer, size_notes
 from microtune.run.session import Choice, Scored, Stage, run_training
+from microtune.run.tokenizer_report import tokenizer_report
 from microtune.run.train import Step, Training, micro_tokens
-from microtune.tasks.base import Encoded
-from microtune.tasks.language_modelling import LanguageModelling
-
-TOKENIZER_CHARACTERS = 30_000_000
-HELD_OUT_CHARACTERS = 200_000
 
 
 def source_hashes(recipe: Recipe) -> dict[str, str]:
     """Hash of every source, by which a run notices that its corpus has changed."""
-    return {source.path: _hash(recipe, source) for source in recipe.data.sources}
+    found = {source.path: _hash(recipe, source) for source in recipe.data.sources}
+    return found if recipe.model.vectors is None else found | {"word vectors": file_hash(Path(recipe.model.vectors))}
 
 
 def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Scored | Decision]:
     """Run a pretraining recipe in `folder` (already open); yields what happens."""
     if not recipe.data.sources:
         raise InputError("recipe: data.sources is missing: the files that the model shall learn from.")
-    cache = folder.path / "cache"
+    cache = folder.path / "cache" if recipe.data.cache is None else Path(recipe.data.cache)
+    task, base = pretraining_task(recipe), base_of(recipe)
     yield Stage("tokenizer")
-    tokenizer = _tokenizer(recipe, cache)
+    tokenizer = fitting(_tokenizer(recipe, cache) if base is None else base.text, task)
+    if base is None:
+        folder.notes.extend(size_notes(recipe, tokenizer))
     stores = []
     for number, source in enumerate(recipe.data.sources):
         yield Stage("tokenise", number, len(recipe.data.sources), "sources")
         stores.append(_store(recipe, source, tokenizer, cache))
-    blocks = Blocks(stores, [s.epochs for s in recipe.data.sources], recipe.data.block_size, recipe.seed)
-    network = build_network(recipe, tokenizer)
-    training = make_training(recipe, network, blocks, folder.remembered)
+    blocks = make_blocks(recipe, task, stores)
+    items = make_items(recipe, task, blocks, tokenizer, stores, folder)
+    network = build_network(recipe, tokenizer) if base is None else goes_on(recipe, task, base)
+    held_out = HeldOut(recipe, task, tokenizer)
+    training = make_training(recipe, network, items, folder.remembered)
     training.compute_at_once(folder.remembered("micro_tokens", lambda: fitted(training, {}, [])))
     total, _ = count_parameters(network)
     yield Stage(f"train {total / 1e6:.1f} M parameters on {len(blocks)} blocks", 0, training.total_steps, "steps")
     check_rates(training.optimizers)
     check_tied(network)
-    with good_checkpoints(training, folder):
-        yield from run_training(training, folder, Choice("loss", False), None)
+    kept = Snapshots(folder.path / "cache" / "averaged", recipe.train.average, training)
+    kept.check(held_out)
+    with good_checkpoints(training, folder), _compiled(recipe, training):
+        events = kept.taken(run_training(training, folder, Choice("loss", False), None))
+        yield from watched(events, held_out, training, folder, recipe.train.evaluate_tokens)
     training.movement.finish(training.step)
     check_tied(network)
-    network.to(SAVED).to(torch.float32)  # what is scored is what is saved
     scores: dict[str, Any] = {}
-    for scored in _held_out(recipe, network, tokenizer, training):
+    for scored in _final(training, held_out, kept, folder):
         scores[scored.split] = {"values": scored.values, "intervals": scored.intervals}
         folder.write_metric("score", {"split": scored.split, "step": scored.step, "final": True, **scored.values})
         yield scored
     facts = {"parameters": total, "tokens": _tokens_seen(training), "sources": _source_facts(recipe, stores)}
+    facts |= {"tokenizer": tokenizer_report(recipe, tokenizer, stores)}
     made = ("rate-zero", "tied", "finite", *training.movement.made)
-    save_base(folder, recipe, network, tokenizer, scores, facts, made)
+    config = token_ids(tokenizer, task) if base is None else base.config
+    save_base(folder, as_written(recipe, base), network, tokenizer, scores, facts, made, config)
 
 
-def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
-    """The network that `model.spec` describes, with random weights drawn from the recipe's seed."""
-    if recipe.model.spec is None:
-        raise InputError("recipe: model.spec is missing: the shape of the model to pretrain.")
-    if recipe.model.added_tokens:
-        raise InputError("recipe: model.added_tokens belongs to tuning; a pretrained model gets its tokens from text.")
-    spec = spec_of(recipe.model.family, {"vocab_size": len(tokenizer), **recipe.model.spec})
-    if spec.vocab_size < len(tokenizer):
-        raise InputError(f"recipe: model.spec.vocab_size {spec.vocab_size} is less than the {len(tokenizer)} tokens.")
-    return random_network(spec, recipe.seed)
+def _final(training: Training, held_out: HeldOut, kept: Snapshots, folder: RunFolder) -> list[Scored]:
+    """The scores of the weights that are saved: the last ones, or the mean of the last checkpoints if it is better."""
+    network = training.model
+    training.attachment.merge()
+    last = rounded(network)
+    scores = list(held_out.scores(network, training.step))
+    if not kept.count or len(kept) < 2:
+        return scores
+    loss = held_out.loss
+    put(network, kept.mean())
+    rounded(network)
+    again = list(held_out.scores(network, training.step))
+    better = held_out.loss < loss
+    if not better:
+        put(network, last)
+    folder.notes.append(
+        f"The mean of the last {len(kept)} checkpoints has a loss of {held_out.loss:.4f} on held-out text, the last "
+        f"weights {loss:.4f}: {'the mean is' if better else 'the last ones are'} saved."
+    )
+    return again if better else scores
 
 
 def make_training(
-    recipe: Recipe, network: Transformer, blocks: Blocks, remembered: Callable[[str, Callable[[], Any]], Any]
+    recipe: Recipe, network: Transformer, items: Items, remembered: Callable[[str, Callable[[], Any]], Any]
 ) -> Training:
-    """The training of a network on blocks; remembered: as for `tune.get_ready`."""
+    """The training of a network on blocks or what was made of them; remembered: as for `tune.get_ready`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     precision = remembered(
@@ -104,47 +126,45 @@ def make_training(
             recipe.train.precision,
             device,
             width=network.spec.hidden_size,
-            rows=recipe.train.micro_tokens or micro_tokens(network.spec),
+            rows=recipe.train.micro_tokens or micro_tokens(network.spec, device=device),
             ragged=False,
         ),
     )
     method = make_method(recipe.method)
     return Training(
         network,
-        LanguageModelling(block_size=recipe.data.block_size),
+        pretraining_task(recipe),
         method,
         method.attach(network),
-        blocks,
+        items,
         recipe.train,
         seed=recipe.seed,
         precision=precision,
     )
 
 
-def named_tokenizer(recipe: Recipe) -> tuple[Tokenizer | None, int]:
-    """The tokenizer of the folder that the recipe names, or None; and how many entries a new one shall have."""
-    choice = recipe.model.tokenizer
-    if not isinstance(choice, str):
-        return None, int((choice or {}).get("vocab_size", 16_384))
-    loaded = Tokenizer.load(choice)
-    if loaded is None:
-        raise InputError(f"{choice}: there is no tokenizer.json in this folder, and no vocabulary.")
-    return loaded, len(loaded)
+def _compiled(recipe: Recipe, training: Training) -> AbstractContextManager[None]:
+    """Blocks compiled where the recipe asks for it and there is a GPU; a CPU has its fast path in nn/fused.py."""
+    gains = recipe.train.compile and training.device.type == "cuda"
+    return compiled(training.model) if gains else nullcontext()
 
 
 def _tokenizer(recipe: Recipe, cache: Path) -> Tokenizer:
-    ready, size = named_tokenizer(recipe)
+    ready, wanted = named_tokenizer(recipe)
     if ready is not None:
         return ready
+    kind = [] if wanted.kind == "bpe" else [wanted.kind]
     key = content_key(
-        size, [s.model_dump() for s in recipe.data.sources], [_hash(recipe, s) for s in recipe.data.sources]
+        wanted.vocab_size,
+        [s.model_dump() for s in recipe.data.sources],
+        [_hash(recipe, s) for s in recipe.data.sources],
+        *kind,
     )
-    folder = cache / f"tokenizer-{key}"
-    done = Tokenizer.load(folder) if verify_folder(folder) is None else None
-    if done is None:
-        done = train_bpe(sample_texts(recipe.data.sources, lambda s: _read(recipe, s), TOKENIZER_CHARACTERS), size)
-        write_folder(folder, done.save)
-    return done
+    return kept_tokenizer(
+        wanted,
+        lambda: sample_texts(recipe.data.sources, lambda s: _read(recipe, s), TOKENIZER_CHARACTERS),
+        cache / f"tokenizer-{key}",
+    )
 
 
 def _store(recipe: Recipe, source: Source, tokenizer: Tokenizer, cache: Path) -> RaggedStore:
@@ -165,27 +185,6 @@ def _hash(recipe: Recipe, source: Source) -> str:
     return file_hash(Path(recipe.data.folder or ".") / source.path)
 
 
-def _held_out(recipe: Recipe, network: Transformer, tokenizer: Tokenizer, training: Training) -> Iterator[Scored]:
-    """Bits per byte of every source that names held-out text, on at most 200,000 characters of each."""
-    for source in recipe.data.sources:
-        if not source.held_out:
-            continue
-        rows: list[Row] = []
-        room = HELD_OUT_CHARACTERS
-        for text in documents(source, recipe.data, recipe.limits, source.held_out):
-            rows.append(Row({"text": text[:room]}, source.held_out, len(rows) + 1))
-            room -= len(text)
-            if room <= 0:
-                break
-        task = LanguageModelling(text_field="text", block_size=recipe.data.block_size)
-        encoded: Encoded = task.encode_all(rows, tokenizer, recipe.data.block_size, training=False)
-        score = evaluate_items(network, task, encoded, precision="float32")
-        name = source_name(source)
-        yield Scored(
-            f"{name} ({source.language})" if source.language else name, training.step, score.values, score.intervals
-        )
-
-
 def _source_facts(recipe: Recipe, stores: list[RaggedStore]) -> list[dict[str, Any]]:
     """What the model card says about each source."""
     return [
@@ -194,10 +193,5 @@ def _source_facts(recipe: Recipe, stores: list[RaggedStore]) -> list[dict[str, A
     ]
 
 
-def source_name(source: Source) -> str:
-    """What a source is called in reports."""
-    return source.name or Path(source.path).parent.name or Path(source.path).name.partition(".")[0]
-
-
 def _tokens_seen(training: Training) -> int:
-    return training.step * training.settings.batch_size * training.sizes[0]
+    return round(training.step * training.settings.batch_size * float(np.mean(training.sizes)))

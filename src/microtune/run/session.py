@@ -55,6 +55,7 @@ class TrainingRecord(Section):
     """What `Training.state` says beside its tensors."""
 
     step: int = Field(ge=0)
+    seconds: float = Field(default=0.0, ge=0)
     optimizers: list[dict[str, dict[str, Any]]]
     frozen: str
 

@@ -42,7 +42,7 @@ def summarize(model: Model, attachment: Attachment) -> Summary:
         entry[1] += parameter.numel() if parameter.requires_grad else 0
     lines = _merged([Line(part, _kind(part), total, moving) for part, (total, moving) in parts.items()])
     total, moving = (sum(entry[i] for entry in parts.values()) for i in (0, 1))
-    return Summary(tuple(lines), total, moving, model.place.name if model.place else "")
+    return Summary(tuple(lines), total, moving, model.place.name if model.place else f"a new {model.family}")
 
 
 def _part(name: str) -> str:

@@ -22,12 +22,13 @@ from torch import Tensor
 from microtune.adapt.base import Attachment, Method
 from microtune.data.batches import Batch, Items, collate, epoch_plan, item_sizes, joined
 from microtune.data.sources import Row
-from microtune.errors import RunError
+from microtune.errors import InputError, RunError
+from microtune.nn.heads import VocabularyHead
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Cut, Transformer
 from microtune.recipe import Train
 from microtune.run.diverged import not_finite
-from microtune.run.memory import keep_freed
+from microtune.run.memory import available, keep_freed
 from microtune.run.movement import Movement
 from microtune.run.optimizers import Optimizers
 from microtune.run.precision import Precision, autocast
@@ -37,6 +38,8 @@ from microtune.tasks.base import Task
 
 KEPT_BYTES = 384_000_000  # what the blocks keep for one micro-batch, roughly, where nothing else is said
 NO_CUT = Cut()
+CPU = torch.device("cpu")
+GPU_SHARE, GPU_MOST_TOKENS = 8, 65_536  # of free memory: the plainest path keeps about three times as much
 FEWEST_TOKENS, MOST_TOKENS = 512, 4096  # between them products run at the same rate, and kernels cost next to nothing
 
 
@@ -76,13 +79,15 @@ class Training:
         self.sizes = item_sizes(items)
         self.device = next(model.parameters()).device
         self.trunk = trunk
-        self.micro_tokens = settings.micro_tokens or micro_tokens(model.spec, attachment.cut)
+        self.micro_tokens = settings.micro_tokens or micro_tokens(model.spec, attachment.cut, self.device)
         self.skip_broken = False  # a step whose loss is no number: left out, instead of an error
         self.step = 0
+        self.seconds = 0.0  # of all steps so far
         self.steps_per_epoch, self.total_steps = step_counts(settings, len(items))
         self.optimizers = Optimizers(attachment, settings, method, self.total_steps)
         self.movement = Movement(model, attachment)
         self.unfreezing = Unfreezing(model, attachment, self.steps_per_epoch)
+        _smooth(model, task, settings.label_smoothing)
         self.rows: Sequence[Row] = ()  # where items come from, for what has to be said about one of them
 
     def fit(self) -> Iterator[Step]:
@@ -107,18 +112,36 @@ class Training:
                     raise not_finite(self, batch, loss, norm)
                 if not broken:
                     self.movement.see_gradients(max(self.sizes[i] for piece in batch for i in piece))
-                lr = 0.0 if broken else self.optimizers.step(self.step)
+                lr = 0.0 if broken else self.optimizers.step(self.place_in_schedule)
                 self.step += 1
                 self.movement.check(self.step, lr)
                 now = time.perf_counter()
                 done = self.step / self.steps_per_epoch
+                self._count(now - last)
                 yield Step(self.step, done, loss, lr, norm, tokens, supervised, now - last)
                 last = time.perf_counter()
                 if self.step >= self.total_steps:
                     break
 
+    @property
+    def place_in_schedule(self) -> int:
+        """The step that the schedule is asked for: the current one, or as far as the clock of `train.minutes` is."""
+        if self.settings.minutes is None:
+            return self.step
+        planned = self.optimizers.total_steps
+        return min(max(self.step, int(self.seconds / (60 * self.settings.minutes) * planned)), planned - 1)
+
+    def _count(self, seconds: float) -> None:
+        """Note the time of a step; where it was the last that `train.minutes` allows, the run ends with it."""
+        self.seconds += seconds
+        if self.settings.minutes is not None and self.seconds >= 60 * self.settings.minutes:
+            self.total_steps = min(self.step, self.total_steps)
+
     def _begin(self, epoch: int) -> None:
-        """What joins in this epoch; on from the middle of it after a resume, too."""
+        """What joins in this epoch, or changes; on from the middle of it after a resume, too."""
+        begin = getattr(self.items, "begin", None)  # of items that are made anew for every epoch
+        if begin is not None:
+            begin(epoch)
         if self.attachment.schedule:
             self.unfreezing.begin(epoch)
             self.movement.begin(self.unfreezing.since(epoch), self.step)
@@ -153,16 +176,17 @@ class Training:
         """Gradients of one optimizer step -> (loss, gradient norm, tokens, supervised)."""
         self.optimizers.zero_grad()
         weight = sum(self.task.weight(self.items[i]) for piece in micro_batches for i in piece)
-        total, tokens = 0.0, 0
+        losses: list[Tensor] = []
+        tokens = 0
         if self.shares:
             micro_batches = joined(micro_batches, self.items, self.sizes, self.micro_tokens)
         with self.unfreezing.at_rest():
             for piece in micro_batches:
                 loss = self.loss(self.collate(piece), piece) / weight
                 loss.backward()
-                total += float(loss.detach())
+                losses.append(loss.detach())  # read at the end: a GPU need not stop for it
                 tokens += sum(self.sizes[i] for i in piece)
-        return total, self.optimizers.clip(), tokens, weight
+        return sum(map(float, losses)), self.optimizers.clip(), tokens, weight
 
     def collate(self, piece: Sequence[int]) -> Batch:
         """The items with these indexes as one batch, on the device."""
@@ -174,9 +198,9 @@ class Training:
         """The summed loss of one micro-batch, whose items have the indexes `piece`."""
         with autocast(self.device, self.precision):
             trunk = None if self.trunk is None else self.trunk.states(batch, piece)
-            hidden = self.model(
-                batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types, trunk=trunk
-            )
+            every = len(batch.readout) == len(batch.inputs.values)  # each token is read: nothing to select
+            readout = None if every and trunk is None else batch.readout
+            hidden = self.model(batch.inputs, readout=readout, sources=batch.sources, types=batch.types, trunk=trunk)
             loss, _ = self.task.loss(self.model.head, hidden, batch)
         return loss
 
@@ -188,7 +212,8 @@ class Training:
         tensors, plain = self.optimizers.state(copies=copies)
         weights = self.attachment.state() if copies else {n: p.detach() for n, p in self.attachment.parameters()}
         tensors |= {f"weights.{name}": value for name, value in weights.items()}
-        return tensors, {"step": self.step, "optimizers": plain, "frozen": self.movement.frozen}
+        where = {"step": self.step, "seconds": self.seconds}
+        return tensors, {**where, "optimizers": plain, "frozen": self.movement.frozen}
 
     def load_state(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """Put a saved state back; refused where the frozen weights are not those it was made with."""
@@ -203,6 +228,15 @@ class Training:
         moments = {k: v for k, v in tensors.items() if not k.startswith("weights.")}
         self.optimizers.load_state(moments, plain["optimizers"])
         self.step = self.movement.steps = int(plain["step"])
+        self.seconds = float(plain.get("seconds", 0.0))
+
+
+def _smooth(model: Transformer, task: Task, share: float) -> None:
+    """Let the vocabulary head smooth the targets of training; a head of labels has none to smooth."""
+    if isinstance(model.head, VocabularyHead):
+        model.head.label_smoothing = share
+    elif share:
+        raise InputError(f"train.label_smoothing is for tasks that learn tokens, not for {task.name}; leave it out.")
 
 
 def step_counts(settings: Train, rows: int) -> tuple[int, int]:
@@ -212,8 +246,14 @@ def step_counts(settings: Train, rows: int) -> tuple[int, int]:
     return epoch, min(planned, settings.max_steps) if settings.max_steps else planned
 
 
-def micro_tokens(spec: ModelSpec, cut: Cut = NO_CUT) -> int:
-    """Tokens to compute at once: a multiple of 256 whose kept states take about KEPT_BYTES; below `cut` none are."""
+def micro_tokens(spec: ModelSpec, cut: Cut = NO_CUT, device: torch.device = CPU) -> int:
+    """Tokens to compute at once: a multiple of 256 whose kept states take about KEPT_BYTES; below `cut` none are.
+
+    On a GPU a share of its free memory takes the place of KEPT_BYTES, and larger batches keep it busy.
+    """
+    kept, most = KEPT_BYTES, MOST_TOKENS
+    if device.type == "cuda":
+        kept, most = (available(device) or 0) // GPU_SHARE, GPU_MOST_TOKENS
     each = 0
     for stack, below in ((spec.encoder, cut.encoder), (spec.decoder, cut.decoder)):
         if stack is not None:
@@ -221,7 +261,7 @@ def micro_tokens(spec: ModelSpec, cut: Cut = NO_CUT) -> int:
             heads = 2 * (stack.num_heads + stack.kv_heads) * stack.head_size
             block = 8 * stack.hidden_size + 2 * heads + 2 * gates * stack.intermediate_size
             each += max(stack.num_layers - below, 1) * block
-    return min(max(KEPT_BYTES // each // 256 * 256, FEWEST_TOKENS), MOST_TOKENS)
+    return min(max(kept // each // 256 * 256, FEWEST_TOKENS), most)
 
 
 def _mix(seed: int, step: int) -> int:

@@ -25,6 +25,7 @@ from microtune.run import precision as number_format
 from microtune.run.adjust import Decision, decisions
 from microtune.run.answers import Answers, settled
 from microtune.run.baselines import baseline_notes, below_chance, has_chance
+from microtune.run.beginning import beginning, check_beginning
 from microtune.run.card import Course, write_card
 from microtune.run.checks import Warned
 from microtune.run.diagnosis import Diagnosis, diagnose, points
@@ -35,16 +36,15 @@ from microtune.run.folder import RunFolder, read_metrics
 from microtune.run.invariants import check_rates, check_tied
 from microtune.run.load import Model
 from microtune.run.memory import give_back
+from microtune.run.networks import check_method
 from microtune.run.plan import fitted
 from microtune.run.precision import HeldBase
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
 from microtune.run.prompts import check_prompts
 from microtune.run.rows import narrow, widen
 from microtune.run.saved import save_run
-from microtune.run.scratch import check_scratch
 from microtune.run.session import Choice, Scored, Sitting, Stage, run_training
 from microtune.run.sharing import Rows, Sharing
-from microtune.run.start import check_method, starting_model
 from microtune.run.summary import Summary, summarize
 from microtune.run.train import Step, Training, micro_tokens, step_counts
 from microtune.run.trunk import TrunkCache
@@ -90,7 +90,7 @@ def tune(
     sharing: what other runs on the same data hand on. sitting: how far it goes this time; default: to the end.
     """
     sitting = sitting or Sitting()
-    ready = yield from get_ready(recipe, data, folder.remembered, sharing)
+    ready = yield from get_ready(recipe, data, folder.remembered, sharing, folder.path / "cache")
     model, task, encoded, splits, training = ready.model, ready.task, ready.encoded, ready.splits, ready.training
     _check_before(training, model, encoded["train"], splits)
     choice = Choice(*task.chosen_by())
@@ -145,15 +145,17 @@ def get_ready(
     data: Mapping[str, Any],
     remembered: Callable[[str, Callable[[], Any]], Any],
     sharing: Sharing | None = None,
+    cache: Path | None = None,
 ) -> Generator[Stage | Prepared, None, Ready]:
     """Read, load, encode, attach.
 
     remembered: (name, decide) -> what the run decided about this machine before, or `decide()` where it has not yet.
+    cache: folder in which the run keeps a tokenizer of its own.
     """
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     method = make_method(recipe.method)
-    model, (task, splits, encoded) = yield from get_rows(recipe, data, sharing, method.virtual_tokens)
+    model, (task, splits, encoded) = yield from get_rows(recipe, data, sharing, method.virtual_tokens, cache)
     attachment = _attach(recipe, method, model, task)
     splits.notes.extend([*virtual.begin(method, model), *virtual.notes_on(method, model, encoded)])
     splits.notes.extend(added.notes_on(model, attachment, encoded["train"].items))
@@ -161,7 +163,7 @@ def get_ready(
     yield _prepared(model, attachment, encoded, splits, task)
     probe = Probe(model.network, attachment, encoded["train"].items)
     precision = remembered("precision", lambda: _precision(recipe, model, encoded["train"]))
-    held = HeldBase(model.network, precision, lambda: starting_model(recipe, task, splits)[0].network)
+    held = HeldBase(model.network, precision, lambda: beginning(recipe, task, splits.rows["train"], cache)[0].network)
     items = encoded["train"].items
     narrowed = narrow(model.network, attachment, items)
     training = Training(
@@ -171,20 +173,26 @@ def get_ready(
 
 
 def get_rows(
-    recipe: Recipe, data: Mapping[str, Any], sharing: Sharing | None, taken: int = 0
+    recipe: Recipe,
+    data: Mapping[str, Any],
+    sharing: Sharing | None,
+    taken: int = 0,
+    cache: Path | None = None,
 ) -> Generator[Stage, None, tuple[Model, Rows]]:
     """The base, and rows in its ids; what another run has read already is not read again.
 
     taken: positions that the method has taken, so that less is left for a row than under other methods.
     """
+    check_beginning(recipe)
     sharing = None if taken else sharing
     known = None if sharing is None else sharing.rows(recipe)
-    check_scratch(recipe)
     if known is None:
         yield Stage("reading data")
         task, splits = make_splits(recipe, make_task(recipe), data)
+    else:
+        task, splits, _ = known
     yield Stage("loading the model")
-    model, notes = starting_model(recipe, *(known or (task, splits))[:2])
+    model, notes = beginning(recipe, task, splits.rows["train"], cache)
     if known is None:
         splits.notes.extend([*model.notes, *notes])
         task = settled(task.fitted(model.spec), model)
@@ -252,7 +260,7 @@ def _precision(recipe: Recipe, model: Model, encoded: Encoded) -> number_format.
     """What products run in."""
     device = next(model.network.parameters()).device
     per_step = encoded.report.tokens * recipe.train.batch_size // max(encoded.report.items, 1)
-    rows = max(1, min(per_step, recipe.train.micro_tokens or micro_tokens(model.spec, model.network.cut)))
+    rows = max(1, min(per_step, recipe.train.micro_tokens or micro_tokens(model.spec, model.network.cut, device)))
     return number_format.resolve(recipe.train.precision, device, width=model.spec.hidden_size, rows=rows, ragged=True)
 
 

@@ -26,6 +26,7 @@ from microtune.run.compare import Comparison, Question, compare_recipe
 from microtune.run.digest import weights_digest
 from microtune.run.evaluate import Score
 from microtune.run.folder import RunFolder, default_name
+from microtune.run.hashes import file_hash
 from microtune.run.hub.revisions import pin
 from microtune.run.load import Model, load
 from microtune.run.prepare import hashes
@@ -208,6 +209,8 @@ def stem_of(data: Any) -> str:
 
 def base_hash(recipe: Recipe) -> dict[str, str]:
     """Hash of the base's weights, by which a run notices that its base has changed."""
+    if recipe.model.vectors is not None:
+        return {"word vectors": file_hash(Path(recipe.model.vectors))}
     if recipe.model.source is None or recipe.model.weights == "random":
         return {}
     return {"base model": weights_digest(locate(recipe.model.source))}
@@ -228,11 +231,17 @@ def pretrain(
     checked = recipes.build(values, where=str(recipe) if not isinstance(recipe, dict) else "recipe")
     name = "recipe" if isinstance(recipe, dict) else Path(recipe).stem
     folder = RunFolder(checked.out or Path("runs") / default_name(checked, name))
+    pinned = checked
+    revisions: dict[str, str] = {}
+    begun: dict[str, str] = {}
+    if checked.model.spec is None and checked.data.sources:  # it goes on from a model
+        pinned, revisions = pin(checked, folder.path, fresh=overwrite and folder.finished)
+        begun = base_hash(pinned)
     created = not folder.path.exists()
     trackers = Trackers(checked.train.track, folder.notes)
-    folder.open(checked, pretraining.source_hashes(checked), overwrite=overwrite)
+    folder.open(checked, pretraining.source_hashes(checked) | begun, overwrite=overwrite, revisions=revisions)
     trackers.start(folder.path, checked)
-    return _drain(folder, pretraining.pretrain(checked, folder), trackers, on_event, created)
+    return _drain(folder, pretraining.pretrain(pinned, folder), trackers, on_event, created)
 
 
 def _drain(

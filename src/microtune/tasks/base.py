@@ -117,6 +117,10 @@ class Task(Section):
                 report.add(item)
         return Encoded(items, report)
 
+    def texts(self, row: Row) -> list[str]:
+        """The texts of a row from which the vocabulary of a new model is learnt; default: all that it holds."""
+        return [text for value in row.data.values() for text in _texts(value)]
+
     def remarks(self, splits: Mapping[str, Sequence[Row]]) -> list[str]:
         """What a reader should know about how the task understands this data; asked after `prepare`."""
         return []
@@ -195,6 +199,13 @@ class Task(Section):
 
 
 tasks: Registry[type[Task]] = Registry("task")
+
+
+def _texts(value: object) -> list[str]:
+    """A text, or all within a list or an object."""
+    if isinstance(value, (list, tuple, dict)):
+        return [text for inner in (value.values() if isinstance(value, dict) else value) for text in _texts(inner)]
+    return [value] if isinstance(value, str) else []
 
 
 def rows_of(batch: Batch) -> Column:

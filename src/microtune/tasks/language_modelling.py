@@ -1,7 +1,8 @@
-"""Language modelling: every token of a text is predicted from the ones before it.
+"""Language modelling: every token of a text is predicted from the ones before it, or hidden ones from those around.
 
 For training, documents are laid end to end with an end-of-text mark and cut into blocks; for scoring, each row stands
-alone, so that bits per byte can be compared between tokenizers and get an interval over rows.
+alone, so that bits per byte can be compared between tokenizers and get an interval over rows. Objectives that hide
+tokens (objectives.py) belong to pretraining; bits per byte are not defined for them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from microtune.data.batches import Batch, Item
@@ -21,6 +22,7 @@ from microtune.data.text import Tokenizer
 from microtune.errors import CheckError, InputError
 from microtune.nn.heads import VocabularyHead
 from microtune.tasks.base import Encoded, EncodingReport, Prediction, Task, rows_of, tasks
+from microtune.tasks.objectives import Hiding, Objective, check_options, encode_hidden, hidden_metrics
 from microtune.tasks.outcomes import Column, Columns, Outcomes
 
 SUMS = ("loss", "tokens", "correct", "bytes")  # of one item; scores are quotients of their totals
@@ -83,15 +85,23 @@ class LikelihoodTask(Task):
         return result
 
 
-class LanguageModelling(LikelihoodTask):
-    """Causal language modelling on a text field."""
+class LanguageModelling(LikelihoodTask, Hiding):
+    """Language modelling on a text field: causal, or by an objective that hides tokens."""
 
     name: Literal["language-modelling"] = "language-modelling"
     text_field: str | None = None
     block_size: int = Field(default=256, ge=1)
+    objective: Objective = "causal"
+
+    @model_validator(mode="after")
+    def _options_of_the_objective(self) -> Self:
+        check_options(self, self.objective)
+        return self
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the text field."""
+        if self.objective != "causal":
+            raise InputError(f"task.objective: {self.objective} is for microtune pretrain; tuning knows causal alone.")
         if label_field is not None:
             raise InputError("language-modelling has no labels; leave --label-field out.")
         field = find_field(list(splits["train"]), "text", text_field or self.text_field)
@@ -105,6 +115,9 @@ class LanguageModelling(LikelihoodTask):
     def encode_all(self, rows: Sequence[Row], tokenizer: Tokenizer, max_length: int, *, training: bool) -> Encoded:
         """Training: blocks across rows. Scoring: blocks inside each row."""
         assert self.text_field is not None
+        if self.objective != "causal":
+            documents = [document_ids(tokenizer, text_of(row, self.text_field)) for row in rows]
+            return encode_hidden(self, self.objective, documents, tokenizer, min(self.block_size, max_length))
         report = EncodingReport(rows=len(rows))
         size = min(self.block_size, max_length)
         items: list[Item] = []
@@ -126,6 +139,10 @@ class LanguageModelling(LikelihoodTask):
         for item in items:
             report.add(item)
         return Encoded(items, report)
+
+    def metrics(self, found: Sequence[Prediction], weights: Column | None = None) -> dict[str, float]:
+        """Those of the likelihood, under the names that fit the objective."""
+        return hidden_metrics(self.objective, super().metrics(found, weights))
 
 
 def document_ids(tokenizer: Tokenizer, text: str) -> list[int]:

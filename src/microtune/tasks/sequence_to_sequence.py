@@ -115,6 +115,10 @@ class SequenceToSequence(LikelihoodTask):
         first = [] if self.first is None else [self.first]
         return [*first, *writer.encode(text, special=False), *writer.stop_ids[:1]]
 
+    def texts(self, row: Row) -> list[str]:
+        """Source and target: one vocabulary for both."""
+        return [self.prefix + text_of(row, self.source_field or "source"), self.reference(row)]
+
     def reference(self, row: Row) -> str:
         """The target of a row as text."""
         return text_of(row, self.target_field or "target")
