@@ -13,6 +13,7 @@ import typer
 
 from microtune.cli import (
     ask,
+    attending,
     combining,
     comparing,
     demo,
@@ -64,6 +65,7 @@ app.command("evaluate")(ask.evaluate)
 app.command("predict")(ask.predict)
 app.command("chat")(ask.chat)
 app.command("report")(reporting.report)
+app.command("attention")(attending.attention)
 app.command("export")(exporting.export)
 app.command("merge")(exporting.merge)
 app.command("combine")(combining.combine)

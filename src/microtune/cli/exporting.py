@@ -17,7 +17,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="the report as JSON on stdo
 def export(
     source: Annotated[str, typer.Argument(metavar="RUN_OR_MODEL", help="run, adapter folder, model folder, name")],
     folder: Folder,
-    form: Annotated[str, typer.Option("--format", help="hf, peft, gguf or onnx")],
+    form: Annotated[str, typer.Option("--format", help="hf, peft, gguf, onnx or own")],
     dtype: Annotated[
         str | None, typer.Option(help="hf: float32, bfloat16, float16; gguf: float16, float32, q8_0")
     ] = None,

@@ -99,6 +99,7 @@ class Cache:
         self.totals = torch.full((batch,), capacity) if totals is None else totals
         self.memory: Tensor | None = None
         self.memory_lengths: Tensor | None = None
+        self.kept: Any = None  # what a recurrent network keeps in place of all this
 
     @property
     def empty(self) -> bool:

@@ -182,6 +182,8 @@ class Stack(nn.Module):
 class Transformer(nn.Module):
     """Token embedding, stacks and one head; what a family's files describe and a method adapts."""
 
+    beside_tokens = 0  # rows that the encoder's states at the cut have beside one for each token
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec

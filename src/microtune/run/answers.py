@@ -7,11 +7,13 @@ once to the counts that scores need; of a row its answer and some 150 bytes are 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from microtune.data.batches import Item
 from microtune.data.sources import Row
 from microtune.errors import InputError
 from microtune.run.batched import Question, generate_many
+from microtune.run.beam import beam_search
 from microtune.run.decoding import Decoding
 from microtune.run.load import Model
 from microtune.tasks.base import Encoded, Task
@@ -62,7 +64,7 @@ class Answers:
         answers: list[str] = []
         done = 0
         questions = [question_of(self.items[i]) for i in range(len(self.items))]
-        for place, answer in written(self.model, questions, max_new_tokens=getattr(self.task, "max_new_tokens", 128)):
+        for place, answer in written(self.model, questions, **how_to_write(self.task)):
             places.append(place)
             answers.append(answer)
             if len(places) == AT_ONCE:
@@ -83,8 +85,17 @@ def question_of(item: Item) -> Question:
     return Question(item.ids[: int(item.readout[0]) + 1], item.sources)
 
 
-def written(model: Model, questions: Sequence[Question], *, max_new_tokens: int) -> Iterator[tuple[int, str]]:
-    """(index, text) of every question, the shortest first."""
+def how_to_write(task: Task) -> dict[str, Any]:
+    """The options of `written` that a task sets."""
+    if not isinstance(task, SequenceToSequence):
+        return {"max_new_tokens": getattr(task, "max_new_tokens", 128)}
+    return {"max_new_tokens": task.max_new_tokens, "beams": task.beams, "penalty": task.length_penalty}
+
+
+def written(
+    model: Model, questions: Sequence[Question], *, max_new_tokens: int, beams: int = 1, penalty: float = 1.0
+) -> Iterator[tuple[int, str]]:
+    """(index, text) of every question, the shortest first where one beam writes; penalty: see run/beam.py."""
     model.vocabulary_head()
     writer = model.text.target
     asked = None
@@ -92,6 +103,12 @@ def written(model: Model, questions: Sequence[Question], *, max_new_tokens: int)
     if model.is_encoder_decoder:
         asked = Decoding.of(model.config, model.generation, model.spec.vocab_size)
         stops += asked.stops
+    if beams > 1:
+        options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop_ids": stops, "asked": asked}
+        for index, question in enumerate(questions):
+            best = beam_search(model.network, question, beams=beams, penalty=penalty, **options)
+            yield index, writer.decode(list(best[0].ids)) if best else ""
+        return
     found = generate_many(model.network, questions, max_new_tokens=max_new_tokens, stop_ids=stops, asked=asked)
     for index, ids in found:
         yield index, writer.decode(ids)

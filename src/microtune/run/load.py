@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from microtune.classic.recurrent_spec import FAMILY
 from microtune.data.objects import read_object
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError
@@ -21,13 +22,14 @@ from microtune.families.base import load_folder
 from microtune.nn.added import New
 from microtune.nn.heads import LabelHead, VocabularyHead, pool_mean
 from microtune.nn.own_heads import VectorHead
-from microtune.nn.parameters import count_parameters, initialize
+from microtune.nn.parameters import count_parameters
 from microtune.nn.shapes import shapes_only
 from microtune.nn.spec import LONGEST, ModelSpec
 from microtune.nn.transformer import Transformer
 from microtune.ragged import Ragged
 from microtune.run.decoding import Decoding, read_generation, strange_ids
 from microtune.run.generate import generate_ids
+from microtune.run.networks import is_recurrent, network_of, random_network, read_recurrent
 from microtune.run.sources import Place, locate
 from microtune.tasks.base import Task
 
@@ -275,6 +277,8 @@ def load(
 
 def load_base(place: Place, dtype: str | None) -> Model:
     """A folder in Hugging Face form."""
+    if is_recurrent(place.path):
+        return _recurrent(place, dtype)
     tokenizer = Tokenizer.load(place.path)  # first: what reading it takes is free again before the weights come
     single = place.weights[0] if len(place.weights) == 1 else None
     loaded = load_folder(place.path, DTYPES[dtype or "float32"], weights=single)
@@ -303,6 +307,18 @@ def load_base(place: Place, dtype: str | None) -> Model:
     )
 
 
+def _recurrent(place: Place, dtype: str | None) -> Model:
+    """A folder of a recurrent network, in our own form."""
+    tokenizer = Tokenizer.load(place.path)
+    spec, state, config = read_recurrent(place.path, DTYPES[dtype or "float32"])
+    check_ids(tokenizer, spec, place.path)
+    with shapes_only():
+        network = network_of(spec)
+    fill(network, state)
+    said = {name: value for name, value in config.items() if name not in ("spec", "model_type")}
+    return Model(network.eval(), tokenizer, place, family=FAMILY, config=said)
+
+
 def fill(network: Transformer, state: Mapping[str, Tensor], *, part: bool = False) -> None:
     """Give a network (or `part` of it) these tensors as its parameters, uncopied; tied weights stay one."""
     head = network.head
@@ -317,10 +333,8 @@ def fill(network: Transformer, state: Mapping[str, Tensor], *, part: bool = Fals
 
 def randomize(model: Model, seed: int) -> None:
     """Fresh weights by the model's own scheme, in place."""
-    torch.manual_seed(seed)
     spec = model.spec
-    model.network = Transformer(spec).to(next(model.network.parameters()).dtype)
-    initialize(model.network, spec.initializer_range, num_layers=spec.output_stack.num_layers)
+    model.network = random_network(spec, seed).to(next(model.network.parameters()).dtype)
     model.spare, model.missing_head, model.task = {}, (), None
     model.network.eval()
 

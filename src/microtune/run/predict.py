@@ -12,7 +12,7 @@ from typing import Any
 
 from microtune.data.sources import Row
 from microtune.errors import InputError, at, suggest
-from microtune.run.answers import Answers, written
+from microtune.run.answers import Answers, how_to_write, written
 from microtune.run.batched import Question
 from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.load import Model
@@ -109,7 +109,7 @@ def _written(model: Model, task: SequenceToSequence, rows: Sequence[Row], max_ne
     for first in range(0, len(rows), ROWS_AT_ONCE):
         asked = [task.question(row, model.text, limit) for row in rows[first : first + ROWS_AT_ONCE]]
         questions = [Question(opening, sources) for sources, opening, _ in asked]
-        answers = dict(written(model, questions, max_new_tokens=max_new_tokens))
+        answers = dict(written(model, questions, **{**how_to_write(task), "max_new_tokens": max_new_tokens}))
         for index in range(len(questions)):
             yield Prediction(answers[index], 1.0, row=first + index)
 

@@ -34,6 +34,7 @@ from microtune.run.added import grow_again
 from microtune.run.digest import weights_digest
 from microtune.run.disk import read_tensors, verify_folder, write_folder, write_json, write_tensors
 from microtune.run.load import DTYPES, Model, check_ids, fill, load_base
+from microtune.run.networks import network_of, spec_of
 from microtune.run.sources import READ, Place, locate
 from microtune.tasks.base import Task, tasks
 
@@ -134,7 +135,7 @@ def load_run(place: Place, dtype: str | None) -> Model:
     trained = read_tensors(folder / "trained.safetensors", number if whole else None)
     frozen = read_tensors(frozen_file, number) if frozen_file.is_file() else {}
     if whole:
-        spec = ModelSpec.from_dict(record.spec)
+        spec = spec_of(record.family, record.spec)
         with named("fits"):
             check_fits(folder, spec, task, method, new, trained, frozen)
         model = _whole(spec, task, method, new, trained | frozen)
@@ -158,7 +159,7 @@ def load_run(place: Place, dtype: str | None) -> Model:
 def _whole(spec: ModelSpec, task: Task, method: Method, new: New | None, state: dict[str, Tensor]) -> Model:
     """A network of the run's own tensors, uncopied."""
     with shapes_only():
-        network = Transformer(spec)
+        network = network_of(spec)
         network.head = task.make_head(spec) or network.head
         attach(method, network, new)
     fill(network, state)
@@ -215,7 +216,7 @@ def check_fits(
     if frozen is not None and layers > len(trained) + len(frozen):
         raise RunError(f"{folder}: promises {layers} layers, but the weights are {len(trained) + len(frozen)} tensors.")
     with shapes_only():
-        twin = Transformer(spec)
+        twin = network_of(spec)
         twin.head = task.make_head(spec) or twin.head
         begun = attach(method, twin, new).start()
     wanted = {n: p.shape for n, p in twin.named_parameters() if p.requires_grad}

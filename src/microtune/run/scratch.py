@@ -10,21 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import torch
-
+from microtune.classic.recurrent_spec import FAMILY
 from microtune.data.sources import Row
 from microtune.data.store import content_key
 from microtune.data.text import Tokenizer
 from microtune.data.tokenizer_training import Vocabulary, framing, train_tokenizer
 from microtune.errors import InputError
 from microtune.families import families
-from microtune.nn.parameters import initialize
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Recipe, validated
 from microtune.run.continued import begin_with_vectors
 from microtune.run.disk import verify_folder, write_folder
 from microtune.run.load import Model
+from microtune.run.networks import random_network, spec_of
 from microtune.run.objective import special_ids
 from microtune.tasks.base import Task
 
@@ -37,17 +36,15 @@ def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
         raise InputError("recipe: model.spec is missing: the shape of the new model.")
     if recipe.model.added_tokens:
         raise InputError("recipe: model.added_tokens belongs to tuning a base; a new model gets its tokens from text.")
-    spec = ModelSpec.from_dict({"vocab_size": len(tokenizer), **recipe.model.spec})
+    spec = spec_of(recipe.model.family, {"vocab_size": len(tokenizer), **recipe.model.spec})
     if spec.vocab_size < len(tokenizer):
         raise InputError(f"recipe: model.spec.vocab_size {spec.vocab_size} is less than the {len(tokenizer)} tokens.")
-    family = families[recipe.model.family]
     try:  # what could not be saved is refused before it is trained
-        family.to_config(spec)
+        if recipe.model.family != FAMILY:
+            families[recipe.model.family].to_config(spec)
     except InputError as error:
         raise InputError(f"recipe: model.family is {recipe.model.family}, but: {error}") from None
-    torch.manual_seed(recipe.seed)
-    network = Transformer(spec)
-    initialize(network, spec.initializer_range, num_layers=spec.output_stack.num_layers)
+    network = random_network(spec, recipe.seed)
     if recipe.model.vectors is not None:
         begin_with_vectors(network, Path(recipe.model.vectors), tokenizer, recipe.limits)
     return network
@@ -98,7 +95,8 @@ def new_model(recipe: Recipe, task: Task, rows: Sequence[Row], cache: Path | Non
     reads_only = (recipe.model.spec or {}).get("decoder") is None
     tokenizer = framing(ready) if reads_only else ready  # whose first or last token is what an encoder's head reads
     network = build_network(recipe, tokenizer)
-    config = special_ids(tokenizer, None if reads_only else "pad")
+    start = "bos" if recipe.model.family == FAMILY else "pad"  # a recurrent decoder begins with <s>
+    config = special_ids(tokenizer, None if reads_only else start)
     return Model(network.eval(), tokenizer, family=recipe.model.family, config=config)
 
 

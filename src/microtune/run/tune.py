@@ -36,6 +36,7 @@ from microtune.run.folder import RunFolder, read_metrics
 from microtune.run.invariants import check_rates, check_tied
 from microtune.run.load import Model
 from microtune.run.memory import give_back
+from microtune.run.networks import check_method
 from microtune.run.plan import fitted
 from microtune.run.precision import HeldBase
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
@@ -214,6 +215,7 @@ def _attach(recipe: Recipe, method: Method, model: Model, task: Task) -> Attachm
             head.take(model.spare)
     elif model.missing_head:
         raise InputError(f"The files of this model hold no vocabulary head, which the task {task.name} needs.")
+    check_method(method, model.network)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.network.to(device)
     return attach(method, model.network, model.added)

@@ -40,6 +40,10 @@ class SequenceToSequence(LikelihoodTask):
     prefix: str = Field(default="", description='put before every source, such as "summarize: " for T5')
     mark: str = Field(default="\n=>\n", description="what stands between source and target for a model of one stack")
     max_new_tokens: int = Field(default=128, ge=1, description="tokens that a written answer may have")
+    beams: int = Field(default=1, ge=1, le=64, description="beginnings that are kept while writing; 1: greedy")
+    length_penalty: float = Field(
+        default=1.0, ge=0, le=10, description="with beams: answers compare by log p / length ** penalty"
+    )
     words: Literal["auto", "13a", "zh", "char"] = Field(
         default="auto", description="how sacrebleu parts the texts into words; auto: by the script of the targets"
     )

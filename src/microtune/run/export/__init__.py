@@ -19,15 +19,17 @@ from microtune.adapt.virtual import refuse_virtual
 from microtune.errors import InputError, RunError, suggest
 from microtune.run.disk import write_folder, write_json
 from microtune.run.export.merging import fold, merged, refuse_slots
+from microtune.run.export.own_folder import check_own, check_read, write_own
 from microtune.run.export.parity import Parity, outputs, run_items, stored_rows
 from microtune.run.load import DTYPES, Model, load
 
-Format = Literal["hf", "peft", "gguf", "onnx"]
+Format = Literal["hf", "peft", "gguf", "onnx", "own"]
 KINDS: dict[str, tuple[str, ...]] = {  # format -> number formats of its weights, the usual one first
     "hf": ("float32", "bfloat16", "float16"),
     "peft": ("float32",),
     "gguf": ("float16", "float32", "q8_0"),
     "onnx": ("float32",),
+    "own": ("float32",),
 }
 REPORT = "parity.json"
 
@@ -51,14 +53,16 @@ def export(
 ) -> Exported:
     """Write a model, a run or an adapter for other tools, and check with one of them what was written.
 
-    format: hf (transformers, sentence-transformers), peft (the adapter alone), gguf (llama.cpp), onnx. dtype: number
-    format of the weights: hf float32 | bfloat16 | float16, gguf float16 | float32 | q8_0. overwrite: replace an earlier
-    export. InputError where the form cannot express the model, CheckError where a reader computes something else.
+    format: hf (transformers, sentence-transformers), peft (the adapter alone), gguf (llama.cpp), onnx, own (a base for
+    further tuning, of recurrent networks). dtype: number format of the weights: hf float32 | bfloat16 | float16, gguf
+    float16 | float32 | q8_0. overwrite: replace an earlier export. InputError where the form cannot express the model,
+    CheckError where a reader computes something else.
     """
     kind = _number_format(format, dtype)
     target = _target(out, overwrite)
     model = load(source, dtype="float32")
     refuse_slots(source, model.network)
+    check_own(model, format)
     if format == "peft":
         return _export_peft(model, target)
     refuse_virtual(model.network)
@@ -130,6 +134,8 @@ def _writers(
         from microtune.run.export.gguf_file import write_gguf
 
         return (lambda work: write_gguf(work, model, kind)), (lambda work: check_gguf(work, model, kind, rows))
+    if format == "own":
+        return (lambda work: write_own(work, model)), (lambda work: check_read(work, model, rows))
     if format == "onnx":
         from microtune.run.export.onnx_file import check_onnx, write_onnx
 

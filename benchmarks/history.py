@@ -1,0 +1,259 @@
+"""The history of the field as a measured table: equal training time for an n-gram model, an LSTM and a Transformer.
+
+    python benchmarks/history.py --text FOLDER --pairs FOLDER --minutes 20 --out history
+    python benchmarks/history.py --text FOLDER --pairs FOLDER --minutes 1 --out smoke       to see that it works
+
+--text: a folder with train.txt and test.txt; bits per byte of the n-gram model (where this installation has one, and
+for as long as it takes), of an LSTM and of a Transformer, of about equal size. --pairs: a folder with train.en.gz,
+train.de.gz, val.* and test.* (the first that is found): BLEU (sacreBLEU 13a) of an RNN without attention, with additive
+and with dot attention, and of the 2017 Transformer, over all sentences and by the length of the source.
+
+Each row is a run in OUT that trains for `--minutes` and is then scored; rows that are done stay, so that the same
+command goes on after an interruption. OUT/history.json has the figures, OUT/history.md the tables, OUT/history.png the
+picture (with matplotlib).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from microtune import recipe as recipes
+from microtune.recipe import Recipe
+from microtune.run.folder import RunFolder
+from microtune.run.load import Model, load
+from microtune.run.pretrain import pretrain, source_hashes
+from microtune.run.session import Sitting
+from microtune.run.tune import tune
+from microtune.run.verbs import Run
+
+BUCKETS = ((1, 9), (10, 12), (13, 15), (16, 20), (21, 10**6))  # words of the source
+WIDTH = 256
+ATTENTION = {"rnn-none": "none", "rnn-additive": "additive", "rnn-dot": "dot"}
+TRANSFORMER = {"num_layers": 3, "hidden_size": WIDTH, "num_heads": 4, "intermediate_size": 4 * WIDTH}
+POST = {"placement": "post", "final_norm": False, "activation": "relu", "dropout": 0.1}
+SINUS = {"positions": "sinusoidal", "max_positions": 512, "embedding_scale": WIDTH**0.5}
+ROTARY = {"positions": "rotary", "max_positions": 512, "causal": True}
+
+
+def text_recipe(kind: str, folder: Path, epochs: float) -> dict[str, Any]:
+    """A language model of one kind on train.txt."""
+    if kind == "lstm":
+        model: dict[str, Any] = {"family": "seq2seq-rnn", "spec": {"decoder": {"num_layers": 2, "hidden_size": 384}}}
+    else:
+        stack = {**TRANSFORMER, **ROTARY, "num_layers": 4, "norm": "rms", "mlp": "gated", "activation": "silu"}
+        stack |= {"intermediate_size": 704} | {
+            f"{part}_bias": False for part in ("query", "key", "value", "output", "mlp")
+        }
+        model = {"family": "llama", "spec": {"decoder": stack}}
+    return {
+        "task": "language-modelling",
+        "method": "full",
+        "seed": 1,
+        "model": {**model, "tokenizer": {"vocab_size": 2048}},
+        "data": {
+            "folder": str(folder),
+            "block_size": 128,
+            "sources": [{"path": "train.txt", "held_out": "test.txt", "name": "text"}],
+        },
+        "train": {"lr": 2e-3, "epochs": epochs, "batch_size": 16, "schedule": "cosine", "precision": "float32"},
+    }
+
+
+def pair_recipe(kind: str, pairs: dict[str, Any]) -> dict[str, Any]:
+    """A translator of one kind, from scratch."""
+    if kind in ATTENTION:
+        encoder = {"num_layers": 1, "hidden_size": 384, "cell": "gru", "bidirectional": True, "dropout": 0.2}
+        decoder = {**encoder, "bidirectional": False, "attention": ATTENTION[kind]}
+        model: dict[str, Any] = {"family": "seq2seq-rnn", "spec": {"encoder": encoder, "decoder": decoder}}
+    else:
+        stack = {**TRANSFORMER, **POST, **SINUS}
+        sides = {"encoder": stack, "decoder": {**stack, "causal": True, "cross_attention": True}}
+        model = {"family": "marian", "spec": sides}
+    return {
+        "task": {"name": "sequence-to-sequence", "max_new_tokens": 60},
+        "method": "full",
+        "seed": 1,
+        "model": {**model, "weights": "random", "max_length": 100, "tokenizer": {"vocab_size": 6000}},
+        "data": pairs,
+        "train": {"lr": 1e-3, "epochs": 1000, "batch_size": 64, "schedule": "constant", "precision": "float32"},
+    }
+
+
+def find_pairs(folder: Path) -> dict[str, Any]:
+    """The parallel files of a folder, English to German."""
+    found: dict[str, Any] = {}
+    for part, beginning in (("train", "train"), ("validation", "val"), ("test", "test")):
+        one = sorted(folder.glob(f"{beginning}*.en.gz"))
+        if not one:
+            raise SystemExit(f"{folder}: no {beginning}*.en.gz in it")
+        found[part] = {"source": str(one[0]), "target": str(one[0]).replace(".en.gz", ".de.gz")}
+    return found
+
+
+def drained(events: Iterator[Any]) -> None:
+    for _ in events:
+        pass
+
+
+def measured_pairs(kind: str, options: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """Train a translator until its time is over, score it, and once more by length."""
+    pairs = find_pairs(Path(options.pairs))
+    recipe = recipes.build({**pair_recipe(kind, pairs), "out": str(out)})
+    folder = RunFolder(out)
+    folder.open(recipe, {}, overwrite=True)
+    start = time.monotonic()
+    try:
+        sitting = Sitting(until=start + 60 * options.minutes)
+        drained(tune(recipe, folder, {name: getattr(recipe.data, name) for name in pairs}, sitting=sitting))
+    finally:
+        folder.close()
+    run = Run(out)
+    return {
+        "bleu": run.scores["test"]["bleu"],
+        "parameters": run.model.parameters,
+        "steps": steps_of(out),
+        "by_length": by_length(run, pairs["test"]),
+    }
+
+
+def by_length(run: Run, test: dict[str, str]) -> dict[str, float]:
+    """BLEU of the test sentences by the number of words of their source."""
+    from sacrebleu.metrics import BLEU
+
+    from microtune.data.sources import read_rows
+
+    rows = read_rows(test)
+    answers = [found.answer for found in run.predict([str(row.data["source"]) for row in rows])]
+    scores = {}
+    for low, high in BUCKETS:
+        chosen = [i for i, row in enumerate(rows) if low <= len(str(row.data["source"]).split()) <= high]
+        if chosen:
+            wanted = [[str(rows[i].data["target"]) for i in chosen]]
+            name = f"{low}-{high}" if high < 10**6 else f"{low}+"
+            scores[name] = BLEU().corpus_score([str(answers[i]) for i in chosen], wanted).score
+    return scores
+
+
+def steps_of(out: Path) -> int:
+    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return sum('"kind": "step"' in line for line in lines)
+
+
+def measured_text(kind: str, options: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """Train a language model for the time: a few steps say how many there is time for; bits per byte of test.txt."""
+    folder = Path(options.text)
+    if kind == "ngram":
+        return ngram(folder, out)
+    tried = out.with_name(f"{out.name}-speed")
+    timed = text_run({**text_recipe(kind, folder, 1.0)}, tried, max_steps=12)
+    lines = [json.loads(line) for line in (tried / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    seconds = sorted(line["seconds"] for line in lines if line["kind"] == "step")[len(lines) // 3]
+    steps = max(int(60 * options.minutes / seconds), 12)
+    values = text_recipe(kind, folder, 1000.0)
+    model, run = text_run(values, out, max_steps=steps)
+    del timed
+    return {"bits_per_byte": run.scores["text"]["bits_per_byte"], "parameters": model.parameters, "steps": steps}
+
+
+def text_run(values: dict[str, Any], out: Path, *, max_steps: int) -> tuple[Model, Run]:
+    values["train"] |= {"max_steps": max_steps}
+    recipe: Recipe = recipes.build({**values, "out": str(out)})
+    folder = RunFolder(out)
+    folder.open(recipe, source_hashes(recipe), overwrite=True)
+    try:
+        drained(pretrain(recipe, folder))
+    finally:
+        folder.close()
+    return load(out / "model"), Run(out)
+
+
+def ngram(folder: Path, out: Path) -> dict[str, Any]:
+    """An n-gram model of order 5 on the same tokens, where this installation has one."""
+    from microtune.run.verbs import pretrain as verb
+
+    values = text_recipe("lstm", folder, 1.0)
+    values["model"] = {"classic": "ngram:5", "tokenizer": values["model"]["tokenizer"]}
+    values["train"] = {}
+    run = verb(values, out=out, overwrite=True)
+    return {"bits_per_byte": run.scores["text"]["bits_per_byte"], "steps": 0, "parameters": 0}
+
+
+def table(found: dict[str, Any], minutes: float) -> str:
+    """Both tables as Markdown."""
+    lines = [f"Each network trained for {minutes:g} minutes.", "", "| model | parameters | steps | bits per byte |"]
+    lines += ["|---|---|---|---|"]
+    for name, row in found.items():
+        if "bits_per_byte" in row:
+            lines.append(f"| {name} | {row['parameters']} | {row['steps']} | {row['bits_per_byte']:.3f} |")
+    names = [f"{low}-{high}" if high < 10**6 else f"{low}+" for low, high in BUCKETS]
+    lines += ["", "| model | parameters | steps | BLEU | " + " | ".join(f"{n} words" for n in names) + " |"]
+    lines += ["|" + "---|" * (4 + len(names))]
+    for name, row in found.items():
+        if "bleu" in row:
+            each = " | ".join(f"{row['by_length'].get(n, float('nan')):.1f}" for n in names)
+            lines.append(f"| {name} | {row['parameters']} | {row['steps']} | {row['bleu']:.1f} | {each} |")
+    return "\n".join(lines) + "\n"
+
+
+def picture(found: dict[str, Any], path: Path) -> None:
+    """Bars of bits per byte, and lines of BLEU by length."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("no picture: matplotlib is not installed")
+        return
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    bars = {name: row["bits_per_byte"] for name, row in found.items() if "bits_per_byte" in row}
+    left.bar(list(bars), list(bars.values()))
+    left.set_ylabel("bits per byte")
+    for name, row in found.items():
+        if "bleu" in row:
+            right.plot(list(row["by_length"]), list(row["by_length"].values()), marker="o", label=name)
+    right.set_xlabel("words of the source")
+    right.set_ylabel("BLEU")
+    if right.lines:
+        right.legend()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--text", help="folder with train.txt and test.txt")
+    parser.add_argument("--pairs", help="folder with train.en.gz, train.de.gz, val.*, test.*")
+    parser.add_argument("--minutes", type=float, default=20, help="of training for each network")
+    parser.add_argument("--rows", nargs="*", help="only these rows")
+    parser.add_argument("--out", default="history")
+    options = parser.parse_args()
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "history.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if found.setdefault("minutes", options.minutes) != options.minutes:
+        raise SystemExit(f"{file}: rows of {found['minutes']:g} minutes; choose another --out.")
+    has_ngram = "classic" in recipes.ModelChoice.model_fields
+    rows: list[tuple[str, Any]] = []
+    if options.text:
+        rows += [(name, measured_text) for name in ("ngram", "lstm", "transformer") if name != "ngram" or has_ngram]
+    if options.pairs:
+        rows += [(name, measured_pairs) for name in (*ATTENTION, "transformer-2017")]
+    for name, measure in rows:
+        if name in found or (options.rows and name not in options.rows):
+            continue
+        found[name] = measure(name, options, out / name)
+        file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(f"{name}: {found[name]}", flush=True)
+    only = {name: row for name, row in found.items() if isinstance(row, dict)}
+    text = table(only, options.minutes)
+    (out / "history.md").write_text(text, encoding="utf-8")
+    picture(only, out / "history.png")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The language models before the Transformer, under the same verbs."""
