@@ -100,7 +100,7 @@ def keras_side(ids: str, options: dict[str, Any]) -> dict[str, Any]:
     there = layers.Lambda(lambda n: ops.arange(LENGTH)[None] < n[:, None], output_shape=(LENGTH,))(lengths)
     places = layers.Lambda(lambda t: ops.broadcast_to(ops.arange(LENGTH), ops.shape(t)), output_shape=(LENGTH,))(tokens)
     x = layers.Embedding(VOCABULARY, WIDTH)(tokens) + layers.Embedding(LENGTH, WIDTH)(places)
-    x = layers.Dropout(0.1)(x)
+    x = layers.Dropout(0.1)(layers.LayerNormalization(epsilon=1e-5)(x))
     for _ in range(LAYERS):
         mask = layers.Reshape((1, LENGTH))(there)
         seen = layers.MultiHeadAttention(HEADS, WIDTH // HEADS)(x, x, attention_mask=mask)

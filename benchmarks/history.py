@@ -78,7 +78,7 @@ def pair_recipe(kind: str, pairs: dict[str, Any]) -> dict[str, Any]:
         "task": {"name": "sequence-to-sequence", "max_new_tokens": 60},
         "method": "full",
         "seed": 1,
-        "model": {**model, "weights": "random", "max_length": 100, "tokenizer": {"vocab_size": 6000}},
+        "model": {**model, "source": None, "max_length": 100, "tokenizer": {"vocab_size": 6000}},
         "data": pairs,
         "train": {"lr": 1e-3, "epochs": 1000, "batch_size": 64, "schedule": "constant", "precision": "float32"},
     }

@@ -102,6 +102,8 @@ def test_a_light_tuning_moves_what_it_says_and_reloads(learnt: Run, tmp_path: Pa
         run = tune_recipe(recipes.build({**values, "out": str(tmp_path / method[:3])}))  # reload is checked by the run
         before, after = (dict(m.network.named_parameters()) for m in (whole, run.model))
         moved = {n for n in before if not torch.equal(before[n], after[n])}
+        with pytest.raises(InputError, match="tuned by full, head, top, not by lora"):
+            tune_recipe(recipes.build({**values, "method": "lora", "out": str(tmp_path / "no")}))
         ours = ("head.",) if method == "head" else ("decoder.blocks.0.",)
         assert moved
         assert all(name.startswith(ours) for name in moved)
@@ -138,9 +140,9 @@ def test_a_language_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"model": {"weights": "pretrained"}}, "model.weights=random"),
+        ({"model": {"source": "sprout"}}, "source: null"),
         ({"model": {"family": "seq2seq-rn"}}, 'Unknown family "seq2seq-rn"'),
-        ({"method": "lora"}, "tuned by full, head, top, not by lora"),
+        ({"method": "lora"}, "take method: full, not lora"),
         ({"model": {"spec": {"decoder": {"num_layers": 1, "hidden_size": 8, "cell": "rnn"}}}}, "cell: unknown value"),
     ],
 )

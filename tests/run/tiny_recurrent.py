@@ -34,7 +34,7 @@ def recipe(data: str, attention: str = "additive", cell: str = "gru", **train: A
     }
     return {
         "task": {"name": "sequence-to-sequence", "max_new_tokens": 8},
-        "model": {"family": "seq2seq-rnn", "weights": "random", "tokenizer": {"vocab_size": BYTES}, "spec": sides},
+        "model": {"family": "seq2seq-rnn", "source": None, "tokenizer": {"vocab_size": BYTES}, "spec": sides},
         "data": {"train": data},
         "method": "full",
         "train": {"lr": 0.005, "epochs": 6, "batch_size": 8, "precision": "float32", **train},

@@ -62,19 +62,9 @@ def beam_search(
         hidden = model(rows, readout=rows.lengths.cumsum(0) - 1, cache=cache, sources=sources)
         logp = model.head(hidden).float().log_softmax(-1).cpu()
         _restrict(logp, asked, [[*opening, *ids] for ids in written], step, room)
-        found, places = (scores[:, None] + logp).flatten().topk(min(2 * beams, logp.numel()))
-        going: list[tuple[int, int, float]] = []
-        for rank, (score, place) in enumerate(zip(found.tolist(), places.tolist(), strict=True)):
-            beam, chosen = divmod(place, logp.shape[1])
-            if score == float("-inf"):
-                break
-            if chosen in stops:
-                if rank < beams:
-                    done.append(_found(written[beam], score, 1, penalty))
-            elif len(going) < beams:
-                going.append((beam, chosen, score))
+        ended, going = _best(scores[:, None] + logp, beams, stops)
+        done += [_found(written[beam], score, 1, penalty) for beam, score in ended]
         if len(done) >= beams or not going:
-            going = []
             break
         going += [going[-1]] * (beams - len(going))  # fewer go on than there are rows: the others count for nothing
         origins = torch.tensor([beam for beam, _, _ in going], device=device)
@@ -86,6 +76,24 @@ def beam_search(
     else:
         done += [_found(ids, s, 0, penalty) for ids, s in zip(written, scores.tolist(), strict=True) if s > -1e30]
     return sorted(done, key=lambda answer: -answer.score)[:beams]
+
+
+def _best(scores: Tensor, beams: int, stops: set[int]) -> tuple[list[tuple[int, float]], list[tuple[int, int, float]]]:
+    """Of scores `[beams, V]`: (beam, score) of those that end now, and (beam, id, score) of the best that go on.
+
+    An end counts where it is among the best `beams`, so that one beam ends where greedy search does.
+    """
+    ended, going = [], []
+    found, places = scores.flatten().topk(min(2 * beams, scores.numel()))
+    for rank, (score, place) in enumerate(zip(found.tolist(), places.tolist(), strict=True)):
+        beam, chosen = divmod(place, scores.shape[1])
+        if score == float("-inf"):
+            break
+        if chosen not in stops:
+            going.append((beam, chosen, score))
+        elif rank < beams:
+            ended.append((beam, score))
+    return ended, going[:beams]
 
 
 def _found(ids: Sequence[int], score: float, ended: int, penalty: float) -> Found:

@@ -8,11 +8,12 @@ from pathlib import Path
 from microtune.data.added_tokens import check_added
 from microtune.data.sources import Row
 from microtune.errors import InputError
-from microtune.nn.spec import LONGEST, ModelSpec
+from microtune.nn.spec import LONGEST
 from microtune.recipe import Recipe
 from microtune.run import added
 from microtune.run.continued import check_kept
 from microtune.run.load import Model, load
+from microtune.run.networks import spec_of
 from microtune.run.scratch import check_stacks, new_model, size_notes
 from microtune.tasks.base import Task
 
@@ -38,7 +39,7 @@ def check_beginning(recipe: Recipe) -> None:
             f"recipe: a new network (model.spec) has nothing yet that could stay as it is; take method: full, not "
             f"{recipe.method.title}."
         )
-    check_stacks(ModelSpec.from_dict({"vocab_size": LONGEST, **choice.spec}))
+    check_stacks(spec_of(choice.family, {"vocab_size": LONGEST, **choice.spec}))
 
 
 def beginning(recipe: Recipe, task: Task, rows: Sequence[Row], cache: Path | None) -> tuple[Model, list[str]]:

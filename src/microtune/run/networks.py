@@ -17,7 +17,8 @@ from microtune.adapt.base import Method
 from microtune.classic.recurrent import Recurrent
 from microtune.classic.recurrent_spec import FAMILY, RecurrentSpec
 from microtune.data.objects import read_object
-from microtune.errors import InputError
+from microtune.errors import InputError, suggest
+from microtune.families import families
 from microtune.families.files import CONFIG, WEIGHTS
 from microtune.nn.parameters import initialize
 from microtune.nn.shapes import shapes_only
@@ -29,7 +30,9 @@ TIED = "head.out.weight"  # is the token embedding then, and not written twice
 
 
 def spec_of(family: str, values: dict[str, Any]) -> ModelSpec:
-    """The fields of a network as a spec of its own kind."""
+    """The fields of a network as a spec of its own kind; an unknown family is an InputError."""
+    if family not in families and family != FAMILY:
+        raise InputError(f'Unknown family "{family}". {suggest(family, [*families, FAMILY])}')
     return RecurrentSpec.from_dict(values) if family == FAMILY else ModelSpec.from_dict(values)
 
 

@@ -18,6 +18,7 @@ from microtune.nn.spec import LONGEST, ModelSpec
 from microtune.recipe import Recipe
 from microtune.run.disk import explained
 from microtune.run.folder import RunFolder
+from microtune.run.networks import spec_of
 from microtune.run.prepare import make_task
 from microtune.tasks.language_modelling import LanguageModelling
 from microtune.tasks.objectives import UNITS, check_shape, hidden_items, positions_for
@@ -35,7 +36,7 @@ def pretraining_task(recipe: Recipe) -> LanguageModelling:
     if not isinstance(task, LanguageModelling):
         raise InputError(f"recipe: task is {recipe.task.name}, but a model is pretrained by language-modelling.")
     if recipe.model.spec is not None:
-        check_network(recipe, task, ModelSpec.from_dict({"vocab_size": LONGEST, **recipe.model.spec}))
+        check_network(recipe, task, spec_of(recipe.model.family, {"vocab_size": LONGEST, **recipe.model.spec}))
     return task
 
 

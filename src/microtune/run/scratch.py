@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from microtune.classic.recurrent_spec import FAMILY
+from microtune.classic.recurrent_spec import FAMILY, RecurrentSpec
 from microtune.data.sources import Row
 from microtune.data.store import content_key
 from microtune.data.text import Tokenizer
@@ -108,6 +108,8 @@ def _sample(texts: list[str]) -> list[str]:
 def check_stacks(spec: ModelSpec) -> None:
     """Refuse a decoder that would see what it is to write, or one that would not see the encoder."""
     decoder = spec.decoder
+    if isinstance(spec, RecurrentSpec):  # which reads in order, and gets its first states from the encoder
+        return
     if decoder is not None and not decoder.causal:
         raise InputError(
             "recipe: model.spec.decoder needs causal: true, or it would read the text that it is to write."
