@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from microtune.adapt.base import Attachment
 from microtune.data.batches import Item
 from microtune.nn.transformer import Transformer
-from microtune.run import models, optimizers, pretrain, saved
+from microtune.run import beginning, models, networks, optimizers, saved
 from microtune.run import predict as prediction
-from microtune.run import tune as tuning
 from microtune.run.adamw import AdamW
 from microtune.run.optimizers import Optimizers
 from microtune.run.train import Training
@@ -139,7 +138,7 @@ def test_a_schedule_that_never_rises(model: Path, tmp_path: Path, capsys: Captur
 
 def test_a_matrix_that_is_no_longer_tied(model: Path, tmp_path: Path, capsys: Capture, monkeypatch: Patch) -> None:
     """The model is loaded tied, but its head is a copy that would be trained apart."""
-    load = tuning.load
+    load = beginning.load
 
     def untied(*args: Any, **options: Any) -> Any:
         loaded = load(*args, **options)
@@ -147,7 +146,7 @@ def test_a_matrix_that_is_no_longer_tied(model: Path, tmp_path: Path, capsys: Ca
         loaded.network.head.out.weight = nn.Parameter(loaded.network.tokens.weight.detach().clone())
         return loaded
 
-    monkeypatch.setattr(tuning, "load", untied)
+    monkeypatch.setattr(beginning, "load", untied)
     answer = tune(capsys, model, answers(tmp_path), "--split", "none", task="instruction", method="full")
     sentence = stopped(answer, "tied")
     assert sentence.startswith("head.out.weight and tokens.weight are two tensors (largest difference 0), but ")
@@ -342,12 +341,12 @@ def test_a_pretrained_model_that_is_saved_wrongly(recipe: Path, capsys: Capture,
 
 
 def test_a_pretrained_head_that_is_a_copy(recipe: Path, capsys: Capture, monkeypatch: Patch) -> None:
-    real = pretrain.initialize
+    real = networks.initialize
 
     def untie(network: Transformer, *args: Any, **options: Any) -> None:
         real(network, *args, **options)
         network.head.out.weight = nn.Parameter(network.tokens.weight.detach() * 2)  # type: ignore[union-attr]
 
-    monkeypatch.setattr(pretrain, "initialize", untie)
+    monkeypatch.setattr(networks, "initialize", untie)
     stopped(call(capsys, "pretrain", recipe, "--quiet"), "tied")
     assert not json.loads(recipe.read_text(encoding="utf-8"))["out"] or not (recipe.parent / "run" / "model").exists()

@@ -214,8 +214,9 @@ class Training:
     def hidden(self, batch: Batch, piece: list[int]) -> Tensor:
         """What the network says at the positions that are read."""
         trunk = None if self.trunk is None else self.trunk.states(batch, piece)
-        every = len(batch.readout) == len(batch.inputs.values)  # each token is read: nothing to select
-        readout = None if every and trunk is None else batch.readout
+        # Where each token is read there is nothing to select; runs with a trunk do as those whose trunk is stored.
+        every = self.model.cut == NO_CUT and len(batch.readout) == len(batch.inputs.values)
+        readout = None if every else batch.readout
         return self.model(batch.inputs, readout=readout, sources=batch.sources, types=batch.types, trunk=trunk)
 
     def state(self, *, copies: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
