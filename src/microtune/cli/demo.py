@@ -80,7 +80,7 @@ def _show_table(test: list[Any], rows: list[Any]) -> None:
         trains = "-" if not row.share or row.path is None else f"{row.share:.2%}"
         shown.add_row(cell(row.name), *cells, trains, f"{row.seconds:.1f}")
     out.print(shown)
-    out.print(cell("random weights: best of three learning rates on validation, seconds of all three", "dim"))
+    out.print(cell("random weights: the better of two learning rates on validation, seconds of both", "dim"))
 
 
 def _show_answers(path: Path, model: str) -> None:
