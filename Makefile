@@ -9,15 +9,19 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 WORKERS = -n logical --maxprocesses 4 --dist worksteal
 TORCH = $(shell grep '^torch==' constraints.txt)
 
-.PHONY: help demo check install-demo install-dev format lint types test test-all clean
+.PHONY: help demo sprout check install-demo install-dev format lint types test test-all clean
 
 help:
 	@echo "make demo      install into .venv and run the tour (about 3 minutes)"
 	@echo "make check     install into .venv, then format, lint, types, tests (about 6 minutes on 2 cores)"
 	@echo "make test-all  the slow tests too"
+	@echo "make sprout DATA=FOLDER  pretrain the embedded base anew (minutes on a GPU, a day on 2 cores; resumes)"
 
 demo: install-demo
 	$(BIN)/microtune demo
+
+sprout: install-demo
+	$(if $(DATA),,$(error name the folder of the corpora: make sprout DATA=FOLDER))$(BIN)/microtune pretrain recipes/sprout.yaml data.folder="$(DATA)" --out runs/sprout
 
 check: install-dev
 	@echo "== format"; $(BIN)/ruff format --check src tests benchmarks examples
