@@ -107,6 +107,9 @@ def _finish(run: Any, *, as_json: bool, base: bool = False) -> None:
     for note in run.notes:
         err.print(f"note: {plain(note)}", style="yellow", soft_wrap=True)
     out.print(f"saved: {plain(run.path)}", soft_wrap=True)
+    from microtune.run.classic import is_classic
+
+    base = base and not is_classic(Path(run.path))
     path = Path(run.path) / "model" if base else run.path
     nexts = (
         [f"microtune tune DATA --task classification --model {path}"]

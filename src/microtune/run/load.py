@@ -255,9 +255,10 @@ def load(
         raise InputError(f'dtype: unknown value "{dtype}"; known are {", ".join(DTYPES)}.')
     place = locate(str(source))
     if place.kind == "run":
+        from microtune.run.classic import is_classic, load_classic
         from microtune.run.saved import load_run
 
-        model = load_run(place, dtype)
+        model = load_classic(place) if is_classic(place.path) else load_run(place, dtype)
     elif place.kind == "adapter":
         from microtune.run.peft import load_adapter
 

@@ -14,6 +14,7 @@ from microtune.data.sources import Row
 from microtune.errors import InputError, at, suggest
 from microtune.run.answers import Answers, written
 from microtune.run.batched import Question
+from microtune.run.classic.base import ClassicModel
 from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.load import Model
 from microtune.run.prepare import items_limit
@@ -123,6 +124,8 @@ def prompt_ids(model: Model, task: Instruction, row: Row) -> list[int]:
 
 def evaluate(model: Model, rows: Sequence[Row]) -> Score:
     """Score a tuned model on rows that have targets."""
+    if isinstance(model, ClassicModel):
+        return model.evaluate(rows)
     task = task_of(model)
     if not rows:
         raise InputError("There are no rows to evaluate on.")

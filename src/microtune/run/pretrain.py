@@ -6,7 +6,7 @@ and at the end bits per byte on held-out text for every source.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from microtune.run.invariants import check_rates, check_tied
 from microtune.run.models import SAVED, save_base
 from microtune.run.plan import fitted
 from microtune.run.session import Choice, Scored, Stage, run_training
+from microtune.run.sources import bases, locate
 from microtune.run.train import Step, Training, micro_tokens
 from microtune.tasks.base import Encoded
 from microtune.tasks.language_modelling import LanguageModelling
@@ -52,11 +53,11 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
         raise InputError("recipe: data.sources is missing: the files that the model shall learn from.")
     cache = folder.path / "cache"
     yield Stage("tokenizer")
-    tokenizer = _tokenizer(recipe, cache)
+    tokenizer = make_tokenizer(recipe, cache)
     stores = []
     for number, source in enumerate(recipe.data.sources):
         yield Stage("tokenise", number, len(recipe.data.sources), "sources")
-        stores.append(_store(recipe, source, tokenizer, cache))
+        stores.append(make_store(recipe, source, tokenizer, cache))
     blocks = Blocks(stores, [s.epochs for s in recipe.data.sources], recipe.data.block_size, recipe.seed)
     network = build_network(recipe, tokenizer)
     training = make_training(recipe, network, blocks, folder.remembered)
@@ -75,7 +76,7 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
         scores[scored.split] = {"values": scored.values, "intervals": scored.intervals}
         folder.write_metric("score", {"split": scored.split, "step": scored.step, "final": True, **scored.values})
         yield scored
-    facts = {"parameters": total, "tokens": _tokens_seen(training), "sources": _source_facts(recipe, stores)}
+    facts = {"parameters": total, "tokens": _tokens_seen(training), "sources": source_facts(recipe, stores)}
     made = ("rate-zero", "tied", "finite", *training.movement.made)
     save_base(folder, recipe, network, tokenizer, scores, facts, made)
 
@@ -129,13 +130,16 @@ def named_tokenizer(recipe: Recipe) -> tuple[Tokenizer | None, int]:
     choice = recipe.model.tokenizer
     if not isinstance(choice, str):
         return None, int((choice or {}).get("vocab_size", 16_384))
-    loaded = Tokenizer.load(choice)
+    loaded = Tokenizer.load(locate(choice).path if choice in bases else choice)
     if loaded is None:
         raise InputError(f"{choice}: there is no tokenizer.json in this folder, and no vocabulary.")
     return loaded, len(loaded)
 
 
-def _tokenizer(recipe: Recipe, cache: Path) -> Tokenizer:
+def make_tokenizer(
+    recipe: Recipe, cache: Path, train: Callable[[Iterable[str], int], Tokenizer] = train_bpe
+) -> Tokenizer:
+    """The tokenizer that the recipe names, or one that `train` makes of the corpus, once per cache."""
     ready, size = named_tokenizer(recipe)
     if ready is not None:
         return ready
@@ -145,12 +149,13 @@ def _tokenizer(recipe: Recipe, cache: Path) -> Tokenizer:
     folder = cache / f"tokenizer-{key}"
     done = Tokenizer.load(folder) if verify_folder(folder) is None else None
     if done is None:
-        done = train_bpe(sample_texts(recipe.data.sources, lambda s: _read(recipe, s), TOKENIZER_CHARACTERS), size)
+        done = train(sample_texts(recipe.data.sources, lambda s: _read(recipe, s), TOKENIZER_CHARACTERS), size)
         write_folder(folder, done.save)
     return done
 
 
-def _store(recipe: Recipe, source: Source, tokenizer: Tokenizer, cache: Path) -> RaggedStore:
+def make_store(recipe: Recipe, source: Source, tokenizer: Tokenizer, cache: Path) -> RaggedStore:
+    """The tokens of one source, read and encoded once per cache."""
     key = source_key(source, tokenizer, _hash(recipe, source))
     with explained(cache / key):
         return tokenise(_read(recipe, source), tokenizer, cache, key, chat=_is_chat(source))
@@ -173,23 +178,31 @@ def _held_out(recipe: Recipe, network: Transformer, tokenizer: Tokenizer, traini
     for source in recipe.data.sources:
         if not source.held_out:
             continue
-        rows: list[Row] = []
-        room = HELD_OUT_CHARACTERS
-        for text in documents(source, recipe.data, recipe.limits, source.held_out):
-            rows.append(Row({"text": text[:room]}, source.held_out, len(rows) + 1))
-            room -= len(text)
-            if room <= 0:
-                break
+        rows = held_out_rows(recipe, source)
         task = LanguageModelling(text_field="text", block_size=recipe.data.block_size)
         encoded: Encoded = task.encode_all(rows, tokenizer, recipe.data.block_size, training=False)
         score = evaluate_items(network, task, encoded, precision="float32")
-        name = source_name(source)
-        yield Scored(
-            f"{name} ({source.language})" if source.language else name, training.step, score.values, score.intervals
-        )
+        yield Scored(source_title(source), training.step, score.values, score.intervals)
 
 
-def _source_facts(recipe: Recipe, stores: list[RaggedStore]) -> list[dict[str, Any]]:
+def held_out_rows(recipe: Recipe, source: Source) -> list[Row]:
+    """The first 200,000 characters of a source's held-out text."""
+    rows: list[Row] = []
+    room = HELD_OUT_CHARACTERS
+    for text in documents(source, recipe.data, recipe.limits, source.held_out):
+        rows.append(Row({"text": text[:room]}, source.held_out, len(rows) + 1))
+        room -= len(text)
+        if room <= 0:
+            break
+    return rows
+
+
+def source_title(source: Source) -> str:
+    """The name of a source with its language, where one is given."""
+    return f"{source_name(source)} ({source.language})" if source.language else source_name(source)
+
+
+def source_facts(recipe: Recipe, stores: list[RaggedStore]) -> list[dict[str, Any]]:
     """What the model card says about each source."""
     return [
         {"name": source_name(s), "language": s.language, "tokens": len(store.values), "epochs": s.epochs}

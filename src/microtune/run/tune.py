@@ -203,7 +203,7 @@ def _model(recipe: Recipe) -> tuple[Model, list[str]]:
         model.tokenizer.limits = recipe.limits
     if model.place is not None and model.place.kind == "adapter":
         raise InputError(f"{recipe.model.source}: an adapter; tuning it further is not supported yet. Name its base.")
-    if model.task is not None:
+    if model.task is not None and model.network is not None:  # a classic model says that it has none
         raise InputError(
             f"{recipe.model.source}: already tuned; tuning a run further is not supported yet. Name its base."
         )

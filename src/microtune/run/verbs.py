@@ -22,6 +22,7 @@ from microtune.run import auto
 from microtune.run import predict as prediction
 from microtune.run import pretrain as pretraining
 from microtune.run import tune as tuning
+from microtune.run.classic import check_classic, pretrain_classic
 from microtune.run.compare import Comparison, Question, compare_recipe
 from microtune.run.digest import weights_digest
 from microtune.run.evaluate import Score
@@ -227,12 +228,15 @@ def pretrain(
         values["out"] = str(out)
     checked = recipes.build(values, where=str(recipe) if not isinstance(recipe, dict) else "recipe")
     name = "recipe" if isinstance(recipe, dict) else Path(recipe).stem
+    name = name if checked.model.classic is None else f"{name}-{checked.model.classic.name}"
+    check_classic(checked)
     folder = RunFolder(checked.out or Path("runs") / default_name(checked, name))
     created = not folder.path.exists()
     trackers = Trackers(checked.train.track, folder.notes)
     folder.open(checked, pretraining.source_hashes(checked), overwrite=overwrite)
     trackers.start(folder.path, checked)
-    return _drain(folder, pretraining.pretrain(checked, folder), trackers, on_event, created)
+    learn = pretraining.pretrain if checked.model.classic is None else pretrain_classic
+    return _drain(folder, learn(checked, folder), trackers, on_event, created)
 
 
 def _drain(
