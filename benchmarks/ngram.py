@@ -1,0 +1,103 @@
+"""An n-gram model on the corpus of a recipe: bits per byte on each held-out source, seconds, memory.
+
+    python benchmarks/ngram.py recipes/sprout.yaml --folder FOLDER
+    python benchmarks/ngram.py recipes/sprout.yaml --folder FOLDER --share 0.1 --beside sprout
+
+It stands beside the table of the base model that the recipe trains: the same sources and held-out texts, scored in the
+same way, and by default the same tokenizer. A source that the recipe sees more than once is counted once; --share
+takes that part of the texts of every source. --beside scores a model on the same held-out texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+
+def peak_memory() -> float:
+    """The largest resident size of this process so far, in GB; mapped files count, as the system counts them."""
+    import resource
+
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size / (1e9 if sys.platform == "darwin" else 1e6)
+
+
+def recipe_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The recipe with an n-gram model in place of its network."""
+    from microtune import recipe as recipes
+
+    values = recipes.load(arguments.recipe)
+    values.pop("train", None)
+    values.pop("method", None)
+    tokenizer = arguments.tokenizer if arguments.unit == "tokens" else {"vocab_size": 8192}
+    classic = {"name": "ngram", "order": arguments.order, "unit": arguments.unit}
+    values["model"] = {"classic": classic, "tokenizer": tokenizer}
+    data = values["data"] | ({"folder": arguments.folder} if arguments.folder else {})
+    sources = [s | {"epochs": min(s.get("epochs", 1.0), 1.0) * arguments.share} for s in data["sources"]]
+    return values | {"data": data | {"sources": sources}}
+
+
+def beside(name: str, values: dict[str, Any]) -> dict[str, float]:
+    """Bits per byte of another model on the same held-out texts, as pretraining scores it."""
+    import microtune as mt
+    from microtune.recipe import build
+    from microtune.run.evaluate import evaluate_items
+    from microtune.run.pretrain import held_out_rows, source_title
+    from microtune.tasks.language_modelling import LanguageModelling
+
+    recipe, model, found = build(values), mt.load(name), {}
+    size = min(recipe.data.block_size, model.room or recipe.data.block_size)
+    task = LanguageModelling(text_field="text", block_size=size)
+    for source in recipe.data.sources:
+        if source.held_out:
+            encoded = task.encode_all(held_out_rows(recipe, source), model.text, size, training=False)
+            score = evaluate_items(model.network, task, encoded, intervals=False)
+            found[source_title(source)] = score.values["bits_per_byte"]
+    return found
+
+
+def main() -> None:
+    """Counts, scores, prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipe", help="a recipe with data.sources, such as recipes/sprout.yaml")
+    parser.add_argument("--folder", help="data.folder of the recipe")
+    parser.add_argument("--order", type=int, default=5)
+    parser.add_argument("--unit", choices=["tokens", "characters"], default="tokens")
+    parser.add_argument("--tokenizer", default="sprout", help="base or folder whose tokens are counted")
+    parser.add_argument("--share", type=float, default=1.0, help="part of the texts of every source")
+    parser.add_argument("--beside", help="a model to score on the same texts, such as sprout")
+    parser.add_argument("--out", type=Path, help="keep the run here")
+    arguments = parser.parse_args()
+    import microtune as mt
+
+    values = recipe_of(arguments)
+    with tempfile.TemporaryDirectory() as work:
+        out = arguments.out or Path(work) / "run"
+        begun, before = time.perf_counter(), peak_memory()
+
+        def show(event: Any) -> None:
+            print(f"{time.perf_counter() - begun:7.0f} s  {peak_memory():.2f} GB  {event}", file=sys.stderr)
+
+        run = mt.pretrain(values, out=out, on_event=show)
+        seconds, memory = time.perf_counter() - begun, peak_memory()
+        model: Any = run.model
+        size = sum(p.stat().st_size for p in (run.path / "model").iterdir())
+        print(
+            f"order {model.table.order}, {model.table.tokens:,} {arguments.unit}, {model.parameters:,} n-grams "
+            f"({', '.join(f'{n:,}' for n in model.table.sizes)}), {size / 1e6:.0f} MB on disk; {seconds:.0f} s with "
+            f"reading and scoring, peak {memory:.2f} GB ({before:.2f} before)"
+        )
+        others = beside(arguments.beside, values) if arguments.beside else {}
+    print(f"\n| held-out text | order {arguments.order} |" + (f" {arguments.beside} |" if others else ""))
+    print("|---|---|" + ("---|" if others else ""))
+    for name, score in run.scores.items():
+        more = f" {others[name]:.3f} |" if others else ""
+        print(f"| {name} | {score['bits_per_byte']:.3f} |{more}")
+
+
+if __name__ == "__main__":
+    main()
