@@ -13,17 +13,29 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 
-def peak_memory() -> float:
-    """The largest resident size of this process so far, in GB; mapped files count, as the system counts them."""
-    import resource
+class Memory:
+    """The largest resident size of this process in each stage, in GB, looked at 20 times a second.
 
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size / (1e9 if sys.platform == "darwin" else 1e6)
+    Pages of mapped files count, although the system may take them back.
+    """
+
+    def __init__(self) -> None:
+        import psutil
+
+        self.process = psutil.Process()
+        self.stage, self.peaks = "start", {"start": 0.0}
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
+        while True:
+            self.peaks[self.stage] = max(self.peaks.get(self.stage, 0.0), self.process.memory_info().rss / 1e9)
+            time.sleep(0.05)
 
 
 def recipe_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -77,20 +89,22 @@ def main() -> None:
     values = recipe_of(arguments)
     with tempfile.TemporaryDirectory() as work:
         out = arguments.out or Path(work) / "run"
-        begun, before = time.perf_counter(), peak_memory()
+        begun, memory, seconds = time.perf_counter(), Memory(), {}
 
         def show(event: Any) -> None:
-            print(f"{time.perf_counter() - begun:7.0f} s  {peak_memory():.2f} GB  {event}", file=sys.stderr)
+            memory.stage = getattr(event, "name", "score")
+            seconds.setdefault(memory.stage, time.perf_counter() - begun)
+            print(f"{time.perf_counter() - begun:7.0f} s  {event}", file=sys.stderr)
 
         run = mt.pretrain(values, out=out, on_event=show)
-        seconds, memory = time.perf_counter() - begun, peak_memory()
         model: Any = run.model
         size = sum(p.stat().st_size for p in (run.path / "model").iterdir())
         print(
             f"order {model.table.order}, {model.table.tokens:,} {arguments.unit}, {model.parameters:,} n-grams "
-            f"({', '.join(f'{n:,}' for n in model.table.sizes)}), {size / 1e6:.0f} MB on disk; {seconds:.0f} s with "
-            f"reading and scoring, peak {memory:.2f} GB ({before:.2f} before)"
+            f"({', '.join(f'{n:,}' for n in model.table.sizes)}), {size / 1e6:.0f} MB on disk"
         )
+        print(f"seconds at which each stage began: {', '.join(f'{name} {at:.0f}' for name, at in seconds.items())}")
+        print(f"and its peak memory: {', '.join(f'{name} {gb:.2f} GB' for name, gb in memory.peaks.items())}")
         others = beside(arguments.beside, values) if arguments.beside else {}
     print(f"\n| held-out text | order {arguments.order} |" + (f" {arguments.beside} |" if others else ""))
     print("|---|---|" + ("---|" if others else ""))

@@ -44,6 +44,11 @@ class NGramModel(ClassicModel):
         return sum(self.table.sizes)
 
     @cached_property
+    def size(self) -> int:
+        """V: how many ids the tokenizer gives; counting them takes longer than a look into the table."""
+        return len(self.text)
+
+    @cached_property
     def end(self) -> int | None:
         """The id that ends a text, or None."""
         return self.text.id("eos")
@@ -56,7 +61,7 @@ class NGramModel(ClassicModel):
 
     def checked(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
         """Rows of ids as they are, or an InputError where one holds an id that the tokenizer does not give."""
-        size = len(self.text)
+        size = self.size
         for number, row in enumerate(rows):
             if not len(row):
                 raise InputError(f"Row {number} has no token.")
@@ -81,7 +86,7 @@ class NGramModel(ClassicModel):
     def log_probabilities(self, context: Sequence[int]) -> Tensor:
         """float64 `[V]` after ids as `read` gives them."""
         with np.errstate(divide="ignore"):  # the beginning of a text never follows
-            return torch.from_numpy(np.log(self.table.distribution(context)[: len(self.text)]))
+            return torch.from_numpy(np.log(self.table.distribution(context)[: self.size]))
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """There are no vectors: an InputError."""
