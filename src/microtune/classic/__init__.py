@@ -1,6 +1,6 @@
 """The language models before the Transformer: one file per idea, entered in one table."""
 
-from microtune.classic import ngram
+from microtune.classic import ngram, word2vec
 from microtune.classic.base import classics, make_classic
 
-__all__ = ["classics", "make_classic", "ngram"]
+__all__ = ["classics", "make_classic", "ngram", "word2vec"]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microtune.cli import ask, combining, comparing, demo, exporting, learn, listing, planning
+from microtune.cli import ask, combining, comparing, demo, exporting, learn, listing, planning, vectors
 from microtune.cli.console import err, plain
 from microtune.errors import MicrotuneError
 from microtune.version import __version__
@@ -54,6 +54,7 @@ app.command("chat")(ask.chat)
 app.command("export")(exporting.export)
 app.command("merge")(exporting.merge)
 app.command("combine")(combining.combine)
+app.command("vectors")(vectors.vectors)
 app.command("list")(listing.list_things)
 
 

@@ -44,7 +44,8 @@ HELD_OUT_CHARACTERS = 200_000
 
 def source_hashes(recipe: Recipe) -> dict[str, str]:
     """Hash of every source, by which a run notices that its corpus has changed."""
-    return {source.path: _hash(recipe, source) for source in recipe.data.sources}
+    vectors = {"word vectors": file_hash(recipe.model.vectors)} if recipe.model.vectors is not None else {}
+    return {source.path: _hash(recipe, source) for source in recipe.data.sources} | vectors
 
 
 def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Scored | Decision]:
@@ -60,6 +61,10 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
         stores.append(make_store(recipe, source, tokenizer, cache))
     blocks = Blocks(stores, [s.epochs for s in recipe.data.sources], recipe.data.block_size, recipe.seed)
     network = build_network(recipe, tokenizer)
+    if recipe.model.vectors is not None:
+        from microtune.run.vectors import start_from
+
+        folder.notes.append(start_from(network, tokenizer, recipe.model.vectors))
     training = make_training(recipe, network, blocks, folder.remembered)
     training.compute_at_once(folder.remembered("micro_tokens", lambda: fitted(training, {}, [])))
     total, _ = count_parameters(network)

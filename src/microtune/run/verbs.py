@@ -16,7 +16,7 @@ from microtune import recipe as recipes
 from microtune.data.objects import read_object
 from microtune.data.parallel import is_pair
 from microtune.data.sources import read_rows
-from microtune.errors import MicrotuneError, RunError
+from microtune.errors import InputError, MicrotuneError, RunError
 from microtune.recipe import Recipe, validated
 from microtune.run import auto
 from microtune.run import predict as prediction
@@ -149,6 +149,9 @@ def _values(
 
 def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[Any], None] | None = None) -> Run:
     """`tune` with a ready recipe."""
+    for key in ("classic", "vectors"):
+        if getattr(recipe.model, key) is not None:
+            raise InputError(f"recipe: model.{key} belongs to `microtune pretrain`; name a base with model.source.")
     recipe, data = tuning.without_memory(recipe)
     if recipe.method.name == auto.NAME:
         auto.options_of(recipe)

@@ -11,6 +11,7 @@ from microtune.registry import Registry
 from microtune.run.classic.base import ClassicModel, is_classic, read_classic
 from microtune.run.classic.counted import pretrain_ngram
 from microtune.run.classic.ngram import load_ngram
+from microtune.run.classic.vectors import load_vectors, pretrain_vectors
 from microtune.run.folder import RunFolder
 from microtune.run.sources import Place
 
@@ -21,7 +22,9 @@ Trainer = Callable[[Recipe, RunFolder], Iterator[Any]]
 trainers: Registry[Trainer] = Registry("classic model")
 loaders: Registry[Callable[[Place], ClassicModel]] = Registry("classic model")
 trainers.add("ngram", pretrain_ngram)
+trainers.add("word2vec", pretrain_vectors)
 loaders.add("ngram", load_ngram)
+loaders.add("word2vec", load_vectors)
 
 
 def pretrain_classic(recipe: Recipe, folder: RunFolder) -> Iterator[Any]:
