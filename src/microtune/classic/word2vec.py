@@ -51,7 +51,7 @@ class Vectors:
         self.names, self.matrix = list(names), matrix
         self.places = {name: place for place, name in enumerate(self.names)}
         lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
-        self.unit: npt.NDArray[np.float32] = matrix / np.where(lengths > 0, lengths, 1.0)
+        self.unit: npt.NDArray[np.float32] = (matrix / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
 
     def __len__(self) -> int:
         return len(self.names)

@@ -33,6 +33,8 @@ LONGEST_ANSWER = 128  # tokens, where nobody says how many
 
 def task_of(model: Model) -> Task:
     """The task a model was tuned for, or an InputError for a plain base."""
+    if model.task is None and isinstance(model, ClassicModel):
+        model.vocabulary_head()  # says what it has not
     if model.task is None:
         raise InputError("This model was not tuned for a task; give a run folder, or tune it first.")
     return model.task

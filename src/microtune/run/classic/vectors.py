@@ -21,6 +21,7 @@ from microtune.data.corpus import documents
 from microtune.data.text import Tokenizer
 from microtune.data.vectors import read_vectors, write_vectors
 from microtune.errors import CheckError, InputError
+from microtune.nn.heads import VocabularyHead
 from microtune.recipe import Recipe
 from microtune.run.checks import Ledger
 from microtune.run.classic.base import RECORD, ClassicModel, check_recipe, unused, write_classic_card
@@ -70,6 +71,10 @@ class WordVectors(ClassicModel):
     ) -> Iterator[int]:
         """There are none: an InputError."""
         self._refuse("no text to generate")
+
+    def vocabulary_head(self) -> VocabularyHead:
+        """There is none: an InputError."""
+        self._refuse("no text to generate; `microtune vectors` asks it for neighbours and analogies")
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """There are none: an InputError."""
