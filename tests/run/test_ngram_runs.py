@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 
 import microtune as mt
+from microtune.data.text import Tokenizer
 from microtune.errors import InputError, RunError
 from microtune.run.classic.ngram import NGramModel
 
@@ -144,6 +146,15 @@ def test_wrong_recipes_leave_nothing_behind(tmp_path: Path, changes: dict[str, A
     recipe["model"] |= changes
     with pytest.raises(InputError, match=sentence):
         mt.pretrain(recipe, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_that_does_not_know_everything_is_refused(tmp_path: Path) -> None:
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "my": 1, "card": 2}, unk_token="[UNK]"))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    Tokenizer(backend, {"unk": "[UNK]"}).save(tmp_path / "words")
+    with pytest.raises(InputError, match=r"words: this tokenizer has no id for some characters; take one that falls"):
+        mt.pretrain(make_recipe(tmp_path, tokenizer=str(tmp_path / "words")), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

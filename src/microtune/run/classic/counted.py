@@ -60,6 +60,7 @@ def pretrain_ngram(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Scored
     assert table is not None
     model = NGramModel(Place("run", str(folder.path), folder.path), tokenizer, table)
     seconds = time.perf_counter() - begun
+    folder.rewind_metrics(-1)  # what an interrupted try has logged
     _log_orders(folder, table)
     scores: dict[str, Any] = {}
     for scored in _held_out(recipe, model):

@@ -154,6 +154,8 @@ class NGramModel(ClassicModel):
 
     def bits_per_byte(self, texts: Sequence[str]) -> float:
         """Bits that the model needs for each byte of these texts."""
+        if not any(texts):
+            raise InputError("There is no byte of text to score.")
         columns = self.columns(texts, range(len(texts)))
         return float(columns["loss"].sum() / math.log(2) / columns["bytes"].sum())
 
