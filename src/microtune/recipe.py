@@ -10,10 +10,10 @@ import copy
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from microtune.errors import InputError, LimitError, suggest
 from microtune.plain import MAX_DEPTH, check_plain, parsed, yaml_reason
@@ -204,11 +204,13 @@ class ModelChoice(Section):
     spec: dict[str, Any] | None = Field(default=None, description="a ModelSpec, for a new network; with source: null")
     family: str = Field(default="llama", description="how a pretrained model is written: its Hugging Face model_type")
     tokenizer: dict[str, Any] | str | None = Field(
-        default=None, description="folder, or {kind: bpe | wordpiece | unigram, vocab_size: n} to train one"
+        default=None, description="folder or base, or {kind: bpe | wordpiece | unigram, vocab_size: n} to train one"
+    )
+    classic: Annotated[Choice | None, BeforeValidator(lambda v: parse_short(v) if isinstance(v, str) else v)] = Field(
+        default=None, description="a model before the Transformer in place of `spec`, such as ngram:5"
     )
     vectors: str | None = Field(
-        default=None,
-        description="word vectors (word2vec's text format) that a pretrained model's embedding begins with",
+        default=None, description="word vectors that a new embedding begins with: a file as of word2vec, or such a run"
     )
 
 

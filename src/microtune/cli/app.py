@@ -23,6 +23,7 @@ from microtune.cli import (
     listing,
     planning,
     reporting,
+    vectors,
 )
 from microtune.cli.console import err, plain
 from microtune.errors import MicrotuneError
@@ -69,6 +70,7 @@ app.command("attention")(attending.attention)
 app.command("export")(exporting.export)
 app.command("merge")(exporting.merge)
 app.command("combine")(combining.combine)
+app.command("vectors")(vectors.vectors)
 app.command("list")(listing.list_things)
 
 

@@ -114,14 +114,14 @@ def _finish(run: Any, *, as_json: bool, base: bool = False) -> None:
     for note in run.notes:
         err.print(f"note: {plain(note)}", style="yellow", soft_wrap=True)
     out.print(f"saved: {plain(run.path)} (report: {plain(Path(run.path) / 'report.html')})", soft_wrap=True)
-    path = Path(run.path) / "model" if base else run.path
-    nexts = (
-        [f"microtune tune DATA --task classification --model {path}"]
-        if base
-        else [
-            f'microtune predict {path} "your text"',
-            f"microtune evaluate {path} --data FILE",
-        ]
-    )
-    for line in nexts:
+    for line in _nexts(Path(run.path), base=base):
         out.print(f"  next: {plain(line)}", soft_wrap=True)
+
+
+def _nexts(path: Path, *, base: bool) -> list[str]:
+    """Commands that make sense after a run."""
+    if (path / "model" / "vectors.txt").is_file():
+        return [f"microtune vectors {path} WORD"]
+    if base and not (path / "model" / "classic.json").is_file():
+        return [f"microtune tune DATA --task classification --model {path / 'model'}"]
+    return [f'microtune predict {path} "your text"', f"microtune evaluate {path} --data FILE"]

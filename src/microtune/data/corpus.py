@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ from microtune.data.text import CORE_TOKENS, Tokenizer
 from microtune.errors import InputError, at
 from microtune.recipe import Data, Limits, Source
 
-ENCODE_AT_ONCE = 512
+ENCODE_TEXTS = 512  # at once,
+ENCODE_CHARACTERS = 4_000_000  # and no more once so many are together: the encodings of whole books take gigabytes
 SPEAKERS = {
     "user": "user",
     "usr": "user",
@@ -85,12 +85,26 @@ def tokenise(texts: Iterator[str], tokenizer: Tokenizer, folder: Path, key: str,
     dtype = "uint16" if len(tokenizer) <= 65536 else "uint32"
 
     def rows() -> Iterator[npt.NDArray[Any]]:
-        while chunk := list(islice(texts, ENCODE_AT_ONCE)):
+        for chunk in _chunks(texts):
             for ids in tokenizer.encode_many(chunk, special=False, parse=chat):
                 framed = [*([bos] if bos is not None else []), *ids, *([eos] if eos is not None else [])]
                 yield np.array(framed, dtype=dtype)
 
     return RaggedStore.write(target, rows(), dtype=dtype)
+
+
+def _chunks(texts: Iterator[str]) -> Iterator[list[str]]:
+    """Texts in their order, as many together as are encoded at once; a text above the bound stands alone."""
+    chunk: list[str] = []
+    size = 0
+    for text in texts:
+        if chunk and (len(chunk) == ENCODE_TEXTS or size + len(text) > ENCODE_CHARACTERS):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(text)
+        size += len(text)
+    if chunk:
+        yield chunk
 
 
 def source_key(source: Source, tokenizer: Tokenizer, file_hash: str) -> str:

@@ -14,13 +14,15 @@ from microtune.run import added
 from microtune.run.continued import check_kept
 from microtune.run.load import Model, load
 from microtune.run.networks import spec_of
-from microtune.run.scratch import check_stacks, new_model, size_notes
+from microtune.run.scratch import check_stacks, new_model
 from microtune.tasks.base import Task
 
 
 def check_beginning(recipe: Recipe) -> None:
     """Refuse, before any row is read, a recipe that names no beginning, or two."""
     choice = recipe.model
+    if choice.classic is not None:
+        raise InputError("recipe: model.classic belongs to `microtune pretrain`; name a base with model.source.")
     if choice.spec is None:
         if choice.source is None:
             raise InputError(
@@ -48,16 +50,16 @@ def beginning(recipe: Recipe, task: Task, rows: Sequence[Row], cache: Path | Non
     cache: folder of the run in which a new tokenizer is kept.
     """
     if recipe.model.source is None:
-        model = new_model(recipe, task, rows, cache)
+        model, notes = new_model(recipe, task, rows, cache)
         model.text.limits = recipe.limits
-        return model, size_notes(recipe, model.text)
+        return model, notes
     check_added(recipe.model.added_tokens)
     model = load(recipe.model.source, weights=recipe.model.weights, seed=recipe.seed)
     if model.tokenizer is not None:
         model.tokenizer.limits = recipe.limits
     if model.place is not None and model.place.kind == "adapter":
         raise InputError(f"{recipe.model.source}: an adapter; tuning it further is not supported yet. Name its base.")
-    if model.task is not None:
+    if model.task is not None and model.network is not None:  # a classic model says that it has none
         raise InputError(
             f"{recipe.model.source}: already tuned; tuning a run further is not supported yet. Name its base."
         )

@@ -24,6 +24,10 @@ from microtune.tasks.language_modelling import LanguageModelling
 def base_of(recipe: Recipe) -> Model | None:
     """The model to go on from, or None where `model.spec` describes a new one; InputError where it cannot be."""
     choice = recipe.model
+    if choice.classic is not None:
+        raise InputError(
+            f"recipe: model.classic {choice.classic.name} has no network whose memory and time could be planned."
+        )
     if choice.spec is not None:
         return None
     if choice.source is None:
@@ -56,10 +60,11 @@ def goes_on(recipe: Recipe, task: LanguageModelling, base: Model) -> Transformer
 
 
 @torch.no_grad()
-def begin_with_vectors(network: Transformer, path: Path, tokenizer: Tokenizer, limits: Limits) -> None:
+def begin_with_vectors(network: Transformer, path: Path, tokenizer: Tokenizer, limits: Limits) -> str:
     """Give the tokens that are words of a file of word vectors their vectors, at the scale of the others.
 
     Their mean is taken out and their spread made that of random weights, so that a model begins as it would without.
+    A tied head begins with the same rows. Returns a note that says how many there are.
     """
     width = network.spec.output_stack.embedding_width
     ids, rows = token_vectors(path, tokenizer, width, limits)
@@ -67,6 +72,7 @@ def begin_with_vectors(network: Transformer, path: Path, tokenizer: Tokenizer, l
     found = found - found.mean(0)
     spread = float(found.std())
     network.tokens.weight[torch.from_numpy(ids)] = found * (network.spec.initializer_range / max(spread, 1e-12))
+    return f"{len(ids):,} of {len(network.tokens.weight):,} token embeddings begin with {path}; the others at random."
 
 
 def as_written(recipe: Recipe, base: Model | None) -> Recipe:

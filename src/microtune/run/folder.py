@@ -181,6 +181,10 @@ class RunFolder:
         path = self.path / "plan.json"
         return read_object(path, error=RunError).get(name) if path.is_file() else None
 
+    def cache(self, shared: str | None) -> Path:
+        """Where the tokens of a corpus are kept; shared: the folder of several runs, `data.cache`."""
+        return self.path / "cache" if shared is None else Path(shared)
+
     @property
     def choosing(self) -> Path:
         """Where `method: auto` compares its candidates, until the run is finished."""

@@ -78,7 +78,7 @@ def _plan_pretraining(recipe: Recipe) -> Forecast:
     tokenizer = fitting(train_tokenizer([text for text, _ in samples], wanted) if ready is None else ready, task)
     stores: list[Any] = [_Estimated.of(tokenizer, text, share) for text, share in samples]
     blocks = Blocks(stores, [s.epochs for s in recipe.data.sources], recipe.data.block_size, recipe.seed)
-    network = build_network(recipe, tokenizer) if base is None else goes_on(recipe, task, base)
+    network = build_network(recipe, tokenizer)[0] if base is None else goes_on(recipe, task, base)
     training = pretraining.make_training(recipe, network, make_items(recipe, task, blocks, tokenizer), _decide)
     memory = plan_memory(training, {}, [], limit_of(training))
     training.compute_at_once(memory.micro_tokens)

@@ -64,6 +64,11 @@ def pick(logits: Tensor, temperature: float, top_k: int, top_p: float, generator
     """One id for scores [V]."""
     if temperature <= 0:
         return int(logits.argmax())
+    return int(torch.multinomial(chances(logits, temperature, top_k, top_p), 1, generator=generator))
+
+
+def chances(logits: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
+    """What is drawn from: weights [V] in proportion to the probability of each id, 0 where it cannot be drawn."""
     logits = logits / temperature
     if top_k:
         bound = logits.topk(min(top_k, len(logits))).values[-1]
@@ -73,4 +78,4 @@ def pick(logits: Tensor, temperature: float, top_k: int, top_p: float, generator
         ordered, order = probabilities.sort(descending=True)
         beyond = ordered.cumsum(0) - ordered >= top_p
         probabilities[order[beyond]] = 0.0
-    return int(torch.multinomial(probabilities, 1, generator=generator))
+    return probabilities

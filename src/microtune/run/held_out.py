@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from microtune.data.corpus import documents, is_chat
 from microtune.data.text import Tokenizer
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Recipe, Source
-from microtune.run.evaluate import confidence_intervals, evaluate_items
+from microtune.run.evaluate import Score, confidence_intervals, evaluate_items
 from microtune.run.folder import RunFolder
 from microtune.run.session import Scored
 from microtune.run.train import Step, Training
@@ -30,6 +30,13 @@ Event = TypeVar("Event")
 CHARACTERS = 200_000  # of each source
 
 
+class Texts(NamedTuple):
+    """Texts in tokens, each between the marks of a document, and how many bytes each has."""
+
+    ids: list[list[int]]
+    bytes: list[int]
+
+
 class HeldOut:
     """What no source trains on. loss: of all its tokens at the last scoring, by which two sets of weights compare."""
 
@@ -40,15 +47,27 @@ class HeldOut:
         self.loss = float("inf")
 
     @cached_property
+    def texts(self) -> list[Texts]:
+        """What every source that names held-out text gives: about 200,000 characters of each."""
+        return [self._read(source) for source in self.sources]
+
+    @cached_property
     def encoded(self) -> list[Encoded]:
-        """The items of every source that names held-out text, of about 200,000 characters of each."""
-        return [self._encode(source) for source in self.sources]
+        """The same as items of the task."""
+        return [self._encode(texts) for texts in self.texts]
 
     def scores(self, network: Transformer, step: int, *, intervals: bool = True) -> Iterator[Scored]:
         """Of every source; then of every language that several sources have, over all their text."""
+        scores = (
+            evaluate_items(network, self.task, encoded, precision="float32", intervals=intervals)
+            for encoded in self.encoded
+        )
+        return self.gathered(scores, step, intervals=intervals)
+
+    def gathered(self, scores: Iterable[Score], step: int, *, intervals: bool = True) -> Iterator[Scored]:
+        """The scores of every source, in their order, and what follows from them for the languages."""
         found: list[Columns] = []
-        for source, encoded in zip(self.sources, self.encoded, strict=True):
-            score = evaluate_items(network, self.task, encoded, precision="float32", intervals=intervals)
+        for source, score in zip(self.sources, scores, strict=True):
             found.append(score.predictions.columns)
             name = source_name(source)
             yield Scored(
@@ -71,17 +90,22 @@ class HeldOut:
         columns["row"] = np.concatenate([part["row"] + n for part, n in zip(parts, first, strict=False)])
         return Outcomes(columns, self.task.read)
 
-    def _encode(self, source: Source) -> Encoded:
+    def _read(self, source: Source) -> Texts:
         """Of every text its beginning; dialogues with their marks as the tokens that training gives for them."""
-        tokenizer, size = self.tokenizer, self.recipe.data.block_size
+        tokenizer = self.tokenizer
         texts = list(documents(source, self.recipe.data, self.recipe.limits, source.held_out))
         share = min(1.0, CHARACTERS / sum(map(len, texts)))
         texts = [text[: math.ceil(share * len(text))] for text in texts]
         ids = [framed(tokenizer, i) for i in tokenizer.encode_many(texts, special=False, parse=is_chat(source))]
+        return Texts(ids, [len(text.encode()) for text in texts])
+
+    def _encode(self, texts: Texts) -> Encoded:
+        size = self.recipe.data.block_size
         if self.task.objective != "causal":
-            return encode_hidden(self.task, self.task.objective, ids, tokenizer, size)
-        items = [i for row, text in enumerate(texts) for i in row_items(ids[row], size, row, len(text.encode()))]
-        report = EncodingReport(rows=len(texts))
+            return encode_hidden(self.task, self.task.objective, texts.ids, self.tokenizer, size)
+        rows = enumerate(zip(texts.ids, texts.bytes, strict=True))
+        items = [item for row, (ids, count) in rows for item in row_items(ids, size, row, count)]
+        report = EncodingReport(rows=len(texts.ids))
         for item in items:
             report.add(item)
         return Encoded(items, report)

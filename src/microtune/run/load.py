@@ -154,7 +154,8 @@ class Model:
     def generate(self, prompt: str, *, stream: bool = False, **options: Any) -> str | Iterator[str]:
         """Text that continues `prompt`, or answers it (encoder-decoders); `stream=True` gives it piece by piece.
 
-        Options: max_new_tokens (64), temperature (0: greedy), top_k, top_p, seed.
+        Options: max_new_tokens (64), temperature (0: greedy), top_k, top_p, seed; draft: a loaded n-gram model that
+        guesses `draft_tokens` (4) ahead, for a decoder of the same tokenizer.
         """
         pieces = self.continue_ids(self.prompt_ids(prompt), **options)
         return pieces if stream else "".join(pieces)
@@ -186,12 +187,14 @@ class Model:
         """
         self.vocabulary_head()
         limit, row = self.room, self.checked([ids])[0]
+        draft = options.pop("draft", None)
+        if draft is not None:
+            from microtune.run.speculative import drafted_ids
+
+            return drafted_ids(self, draft, row, max_new_tokens=max_new_tokens, stop_ids=stop_ids, **options)
         if not self.is_encoder_decoder:
-            if limit is not None and len(row) + max_new_tokens > limit:
-                max_new_tokens = limit - len(row)
-                if max_new_tokens < 1:
-                    raise InputError(f"The prompt has {len(row)} tokens, but the model has {self._positions()}.")
-            return generate_ids(self.network, row, max_new_tokens=max_new_tokens, stop_ids=stop_ids, **options)
+            count = self.new_tokens(len(row), max_new_tokens)
+            return generate_ids(self.network, row, max_new_tokens=count, stop_ids=stop_ids, **options)
         asked = Decoding.of(self.config, self.generation, self.spec.vocab_size)
         return generate_ids(
             self.network,
@@ -202,6 +205,13 @@ class Model:
             asked=asked,
             **options,
         )
+
+    def new_tokens(self, given: int, asked: int) -> int:
+        """How many of the tokens `asked` for a decoder can write after `given` ones; InputError where it is none."""
+        limit = self.room
+        if limit is not None and given >= limit:
+            raise InputError(f"The prompt has {given} tokens, but the model has {self._positions()}.")
+        return asked if limit is None else min(asked, limit - given)
 
     def vocabulary_head(self) -> VocabularyHead:
         """The head that scores tokens, or an InputError where the model has none."""
@@ -261,9 +271,10 @@ def load(
         raise InputError(f'dtype: unknown value "{dtype}"; known are {", ".join(DTYPES)}.')
     place = locate(str(source))
     if place.kind == "run":
+        from microtune.run.classic import is_classic, load_classic
         from microtune.run.saved import load_run
 
-        model = load_run(place, dtype)
+        model = load_classic(place) if is_classic(place.path) else load_run(place, dtype)
     elif place.kind == "adapter":
         from microtune.run.peft import load_adapter
 

@@ -90,7 +90,7 @@ def make_items(
     """Blocks as items of the task's objective; with a run folder, Chinese words are found where jieba is installed."""
     if task.objective == "causal":
         return blocks
-    marks = None if folder is None else _marks(task, tokenizer, stores, folder, recipe.data.cache)
+    marks = None if folder is None else _marks(task, tokenizer, stores, folder, folder.cache(recipe.data.cache))
     return hidden_items(task, task.objective, blocks, tokenizer, recipe.seed, marks)
 
 
@@ -99,7 +99,7 @@ def _marks(
     tokenizer: Tokenizer,
     stores: Sequence[RaggedStore],
     folder: RunFolder,
-    place: str | None,
+    cache: Path,
 ) -> list[RaggedStore] | None:
     """Word starts of every store by the segmenter that this run began with; None where tokens alone say them."""
     words = Words(tokenizer)
@@ -112,7 +112,7 @@ def _marks(
         return None
     if cut is None or chosen != name:
         raise InputError(f"{folder.path}: this run hides the words of {chosen}, but here is {name}; install {chosen}.")
-    cache, found = (folder.path / "cache" if place is None else Path(place)), []
+    found = []
     for store in stores:
         key = content_key(store.folder.name, tokenizer.digest, name)
         with explained(cache / key):

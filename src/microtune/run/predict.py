@@ -14,6 +14,7 @@ from microtune.data.sources import Row
 from microtune.errors import InputError, at, suggest
 from microtune.run.answers import Answers, how_to_write, written
 from microtune.run.batched import Question
+from microtune.run.classic.base import ClassicModel
 from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.load import Model
 from microtune.run.prepare import items_limit
@@ -33,6 +34,8 @@ LONGEST_ANSWER = 128  # tokens, where nobody says how many
 
 def task_of(model: Model) -> Task:
     """The task a model was tuned for, or an InputError for a plain base."""
+    if model.task is None and isinstance(model, ClassicModel):
+        model.vocabulary_head()  # says what it has not
     if model.task is None:
         raise InputError("This model was not tuned for a task; give a run folder, or tune it first.")
     return model.task
@@ -128,6 +131,8 @@ def prompt_ids(model: Model, task: Instruction, row: Row) -> list[int]:
 
 def evaluate(model: Model, rows: Sequence[Row]) -> Score:
     """Score a tuned model on rows that have targets."""
+    if isinstance(model, ClassicModel):
+        return model.evaluate(rows)
     task = task_of(model)
     if not rows:
         raise InputError("There are no rows to evaluate on.")

@@ -6,7 +6,7 @@ and at the end bits per byte on held-out text for every source.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ import torch
 
 from microtune.adapt.base import make_method
 from microtune.data.batches import Items
+from microtune.data.characters import train_characters
 from microtune.data.corpus import documents, is_chat, sample_texts, source_key, tokenise
 from microtune.data.store import RaggedStore, content_key
 from microtune.data.text import Tokenizer
+from microtune.data.tokenizer_training import train_tokenizer
 from microtune.errors import InputError
 from microtune.nn.compiled import compiled
 from microtune.nn.parameters import count_parameters
@@ -37,35 +39,31 @@ from microtune.run.invariants import check_rates, check_tied
 from microtune.run.models import save_base
 from microtune.run.objective import fitting, make_blocks, make_items, pretraining_task, token_ids
 from microtune.run.plan import fitted
-from microtune.run.scratch import TOKENIZER_CHARACTERS, build_network, kept_tokenizer, named_tokenizer, size_notes
+from microtune.run.scratch import TOKENIZER_CHARACTERS, build_network, kept_tokenizer, named_tokenizer
 from microtune.run.session import Choice, Scored, Stage, run_training
 from microtune.run.tokenizer_report import tokenizer_report
 from microtune.run.train import Step, Training, micro_tokens
+from microtune.run.vectors import vectors_hash
 
 
 def source_hashes(recipe: Recipe) -> dict[str, str]:
     """Hash of every source, by which a run notices that its corpus has changed."""
-    found = {source.path: _hash(recipe, source) for source in recipe.data.sources}
-    return found if recipe.model.vectors is None else found | {"word vectors": file_hash(Path(recipe.model.vectors))}
+    return {source.path: _hash(recipe, source) for source in recipe.data.sources} | vectors_hash(recipe)
 
 
 def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Scored | Decision]:
     """Run a pretraining recipe in `folder` (already open); yields what happens."""
     if not recipe.data.sources:
         raise InputError("recipe: data.sources is missing: the files that the model shall learn from.")
-    cache = folder.path / "cache" if recipe.data.cache is None else Path(recipe.data.cache)
+    cache = folder.cache(recipe.data.cache)
     task, base = pretraining_task(recipe), base_of(recipe)
     yield Stage("tokenizer")
-    tokenizer = fitting(_tokenizer(recipe, cache) if base is None else base.text, task)
-    if base is None:
-        folder.notes.extend(size_notes(recipe, tokenizer))
-    stores = []
-    for number, source in enumerate(recipe.data.sources):
-        yield Stage("tokenise", number, len(recipe.data.sources), "sources")
-        stores.append(_store(recipe, source, tokenizer, cache))
+    tokenizer = fitting(make_tokenizer(recipe, cache) if base is None else base.text, task)
+    stores = yield from make_stores(recipe, tokenizer, cache)
     blocks = make_blocks(recipe, task, stores)
     items = make_items(recipe, task, blocks, tokenizer, stores, folder)
-    network = build_network(recipe, tokenizer) if base is None else goes_on(recipe, task, base)
+    network, notes = build_network(recipe, tokenizer) if base is None else (goes_on(recipe, task, base), [])
+    folder.notes.extend(notes)
     held_out = HeldOut(recipe, task, tokenizer)
     if held_out.sources:  # read now: it may be gone after days of training
         yield Stage("held-out text", 0, len(held_out.encoded), "sources")
@@ -92,7 +90,7 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
         scores[scored.split] = {"values": scored.values, "intervals": scored.intervals}
         folder.write_metric("score", {"split": scored.split, "step": scored.step, "final": True, **scored.values})
         yield scored
-    facts = {"parameters": total, "tokens": _tokens_seen(training), "sources": _source_facts(recipe, stores)}
+    facts = {"parameters": total, "tokens": _tokens_seen(training), "sources": source_facts(recipe, stores)}
     facts |= {"tokenizer": tokenizer_report(recipe, tokenizer, stores)}
     made = ("rate-zero", "tied", "finite", *training.movement.made)
     config = token_ids(tokenizer, task) if base is None else base.config
@@ -156,28 +154,38 @@ def _compiled(recipe: Recipe, training: Training) -> AbstractContextManager[None
     return compiled(training.model) if gains else nullcontext()
 
 
-def _tokenizer(recipe: Recipe, cache: Path) -> Tokenizer:
+def make_tokenizer(recipe: Recipe, cache: Path, *, characters: bool = False) -> Tokenizer:
+    """The tokenizer that the recipe names, or one that is learnt from the corpus, once per cache.
+
+    characters: one whose ids are characters, whatever kind the recipe would have had.
+    """
     ready, wanted = named_tokenizer(recipe)
     if ready is not None:
         return ready
-    kind = [] if wanted.kind == "bpe" else [wanted.kind]
+    kind = "characters" if characters else wanted.kind
     key = content_key(
         wanted.vocab_size,
         [s.model_dump() for s in recipe.data.sources],
         [_hash(recipe, s) for s in recipe.data.sources],
-        *kind,
+        *([] if kind == "bpe" else [kind]),
     )
     return kept_tokenizer(
         wanted,
         lambda: sample_texts(recipe.data.sources, lambda s: _read(recipe, s), TOKENIZER_CHARACTERS),
         cache / f"tokenizer-{key}",
+        train_characters if characters else train_tokenizer,
     )
 
 
-def _store(recipe: Recipe, source: Source, tokenizer: Tokenizer, cache: Path) -> RaggedStore:
-    key = source_key(source, tokenizer, _hash(recipe, source))
-    with explained(cache / key):
-        return tokenise(_read(recipe, source), tokenizer, cache, key, chat=is_chat(source))
+def make_stores(recipe: Recipe, tokenizer: Tokenizer, cache: Path) -> Generator[Stage, None, list[RaggedStore]]:
+    """The tokens of every source, read and encoded once per cache."""
+    stores = []
+    for number, source in enumerate(recipe.data.sources):
+        yield Stage("tokenise", number, len(recipe.data.sources), "sources")
+        key = source_key(source, tokenizer, _hash(recipe, source))
+        with explained(cache / key):
+            stores.append(tokenise(_read(recipe, source), tokenizer, cache, key, chat=is_chat(source)))
+    return stores
 
 
 def _read(recipe: Recipe, source: Source) -> Iterator[str]:
@@ -188,7 +196,7 @@ def _hash(recipe: Recipe, source: Source) -> str:
     return file_hash(Path(recipe.data.folder or ".") / source.path)
 
 
-def _source_facts(recipe: Recipe, stores: list[RaggedStore]) -> list[dict[str, Any]]:
+def source_facts(recipe: Recipe, stores: list[RaggedStore]) -> list[dict[str, Any]]:
     """What the model card says about each source."""
     return [
         {"name": source_name(s), "language": s.language, "tokens": len(store.values), "epochs": s.epochs}

@@ -25,13 +25,15 @@ from microtune.run.disk import verify_folder, write_folder
 from microtune.run.load import Model
 from microtune.run.networks import random_network, spec_of
 from microtune.run.objective import special_ids
+from microtune.run.sources import bases, locate
+from microtune.run.vectors import vectors_file
 from microtune.tasks.base import Task
 
 TOKENIZER_CHARACTERS = 30_000_000
 
 
-def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
-    """The network that `model.spec` describes, with random weights drawn from the recipe's seed."""
+def build_network(recipe: Recipe, tokenizer: Tokenizer) -> tuple[Transformer, list[str]]:
+    """The network that `model.spec` describes, with random weights drawn from the recipe's seed; and notes about it."""
     if recipe.model.spec is None:
         raise InputError("recipe: model.spec is missing: the shape of the new model.")
     if recipe.model.added_tokens:
@@ -45,29 +47,35 @@ def build_network(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
     except InputError as error:
         raise InputError(f"recipe: model.family is {recipe.model.family}, but: {error}") from None
     network = random_network(spec, recipe.seed)
+    notes = size_notes(recipe, tokenizer)
     if recipe.model.vectors is not None:
-        begin_with_vectors(network, Path(recipe.model.vectors), tokenizer, recipe.limits)
-    return network
+        notes.append(begin_with_vectors(network, vectors_file(recipe.model.vectors), tokenizer, recipe.limits))
+    return network, notes
 
 
 def named_tokenizer(recipe: Recipe) -> tuple[Tokenizer | None, Vocabulary]:
-    """The tokenizer of the folder that the recipe names, or None; and which one is to be trained."""
+    """The tokenizer of the folder or base that the recipe names, or None; and which one is to be trained."""
     choice = recipe.model.tokenizer
     if not isinstance(choice, str):
         return None, validated(Vocabulary, choice or {}, "recipe: model.tokenizer")
-    loaded = Tokenizer.load(choice)
+    loaded = Tokenizer.load(locate(choice).path if choice in bases else choice)
     if loaded is None:
         raise InputError(f"{choice}: there is no tokenizer.json in this folder, and no vocabulary.")
     return loaded, Vocabulary()
 
 
-def kept_tokenizer(wanted: Vocabulary, texts: Callable[[], Iterable[str]], folder: Path | None) -> Tokenizer:
+def kept_tokenizer(
+    wanted: Vocabulary,
+    texts: Callable[[], Iterable[str]],
+    folder: Path | None,
+    train: Callable[[Iterable[str], Vocabulary], Tokenizer] = train_tokenizer,
+) -> Tokenizer:
     """The tokenizer that an earlier sitting of the run left in `folder`, or a new one, which is left there."""
     if folder is None:
-        return train_tokenizer(texts(), wanted)
+        return train(texts(), wanted)
     done = Tokenizer.load(folder) if verify_folder(folder) is None else None
     if done is None:
-        done = train_tokenizer(texts(), wanted)
+        done = train(texts(), wanted)
         write_folder(folder, done.save)
     return done
 
@@ -83,8 +91,11 @@ def size_notes(recipe: Recipe, tokenizer: Tokenizer) -> list[str]:
     ]
 
 
-def new_model(recipe: Recipe, task: Task, rows: Sequence[Row], cache: Path | None) -> Model:
-    """A model with random weights for the rows of a task. cache: folder of the run in which its tokenizer is kept."""
+def new_model(recipe: Recipe, task: Task, rows: Sequence[Row], cache: Path | None) -> tuple[Model, list[str]]:
+    """A model with random weights for the rows of a task, and notes about it.
+
+    cache: folder of the run in which its tokenizer is kept.
+    """
     ready, wanted = named_tokenizer(recipe)
     if ready is None:
         texts = _sample([text for row in rows for text in task.texts(row)])
@@ -94,10 +105,10 @@ def new_model(recipe: Recipe, task: Task, rows: Sequence[Row], cache: Path | Non
         ready = kept_tokenizer(wanted, lambda: texts, None if cache is None else cache / f"tokenizer-{key}")
     reads_only = (recipe.model.spec or {}).get("decoder") is None
     tokenizer = framing(ready) if reads_only else ready  # whose first or last token is what an encoder's head reads
-    network = build_network(recipe, tokenizer)
+    network, notes = build_network(recipe, tokenizer)
     start = "bos" if recipe.model.family == FAMILY else "pad"  # a recurrent decoder begins with <s>
     config = special_ids(tokenizer, None if reads_only else start)
-    return Model(network.eval(), tokenizer, family=recipe.model.family, config=config)
+    return Model(network.eval(), tokenizer, family=recipe.model.family, config=config), notes
 
 
 def _sample(texts: list[str]) -> list[str]:

@@ -22,11 +22,11 @@ from microtune.run import auto
 from microtune.run import predict as prediction
 from microtune.run import pretrain as pretraining
 from microtune.run import tune as tuning
+from microtune.run.classic import check_classic, pretrain_classic
 from microtune.run.compare import Comparison, Question, compare_recipe
 from microtune.run.digest import weights_digest
 from microtune.run.evaluate import Score
 from microtune.run.folder import RunFolder, default_name
-from microtune.run.hashes import file_hash
 from microtune.run.hub.revisions import pin
 from microtune.run.load import Model, load
 from microtune.run.prepare import hashes
@@ -34,6 +34,7 @@ from microtune.run.report import write_report
 from microtune.run.session import stoppable
 from microtune.run.sources import locate
 from microtune.run.track import Trackers
+from microtune.run.vectors import vectors_hash
 from microtune.tasks.base import Prediction
 
 
@@ -215,7 +216,7 @@ def stem_of(data: Any) -> str:
 def base_hash(recipe: Recipe) -> dict[str, str]:
     """Hash of the base's weights, by which a run notices that its base has changed."""
     if recipe.model.vectors is not None:
-        return {"word vectors": file_hash(Path(recipe.model.vectors))}
+        return vectors_hash(recipe)
     if recipe.model.source is None or recipe.model.weights == "random":
         return {}
     return {"base model": weights_digest(locate(recipe.model.source))}
@@ -235,18 +236,21 @@ def pretrain(
         values["out"] = str(out)
     checked = recipes.build(values, where=str(recipe) if not isinstance(recipe, dict) else "recipe")
     name = "recipe" if isinstance(recipe, dict) else Path(recipe).stem
+    name = name if checked.model.classic is None else f"{name}-{checked.model.classic.name}"
+    check_classic(checked)
     folder = RunFolder(checked.out or Path("runs") / default_name(checked, name))
     pinned = checked
     revisions: dict[str, str] = {}
     begun: dict[str, str] = {}
-    if checked.model.spec is None and checked.data.sources:  # it goes on from a model
+    if checked.model.spec is None and checked.model.classic is None and checked.data.sources:  # it goes on from a model
         pinned, revisions = pin(checked, folder.path, fresh=overwrite and folder.finished)
         begun = base_hash(pinned)
     created = not folder.path.exists()
     trackers = Trackers(checked.train.track, folder.notes)
     folder.open(checked, pretraining.source_hashes(checked) | begun, overwrite=overwrite, revisions=revisions)
     trackers.start(folder.path, checked)
-    return _drain(folder, pretraining.pretrain(pinned, folder), trackers, on_event, created)
+    learn = pretraining.pretrain if checked.model.classic is None else pretrain_classic
+    return _drain(folder, learn(pinned, folder), trackers, on_event, created)
 
 
 def _drain(
