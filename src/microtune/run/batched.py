@@ -69,18 +69,23 @@ def generate_many(
     pass and head. A row ends where the positions of the model do, of which virtual tokens take some.
     """
     model.eval()
-    limit, taken = model.spec.max_positions, model.output_stack.virtual.count
-    room = {
-        i: max_new_tokens if limit is None else min(max_new_tokens, limit - taken - len(q.ids))
-        for i, q in enumerate(questions)
-    }
-    for piece in _batches(model, questions, room):
+    room = rooms_of(model, questions, max_new_tokens)
+    for piece in batches_of(model, questions, room):
         rows = [
             _Row(list(map(int, questions[i].ids)), room[i], frozenset([*stop_ids, *questions[i].stops])) for i in piece
         ]
         sources = [questions[i].sources for i in piece]
         writing = _Writing(model, rows, Ragged.from_lists(sources) if len(sources[0]) else None, asked)
         yield from zip(piece, writing.answers(reader or _own(model), piece), strict=True)
+
+
+def rooms_of(model: Transformer, questions: Sequence[Question], max_new_tokens: int) -> dict[int, int]:
+    """How many tokens the answer to each question may have: what the positions of the model leave, or fewer."""
+    limit, taken = model.spec.max_positions, model.output_stack.virtual.count
+    return {
+        i: max_new_tokens if limit is None else min(max_new_tokens, limit - taken - len(q.ids))
+        for i, q in enumerate(questions)
+    }
 
 
 def _own(model: Transformer) -> Reader:
@@ -162,10 +167,12 @@ class _Writing:
         return [b if f is None else f for b, f in zip(best, forced, strict=True)]
 
 
-def _batches(model: Transformer, questions: Sequence[Question], room: dict[int, int]) -> Iterator[list[int]]:
-    """Indexes of questions, those of one length together, as many as the cache may hold."""
+def batches_of(
+    model: Transformer, questions: Sequence[Question], room: dict[int, int], copies: int = 1
+) -> Iterator[list[int]]:
+    """Indexes of questions, those of one length together, as many as the cache may hold `copies` times."""
     stack, ahead = model.spec.output_stack, model.output_stack.virtual.count
-    token = 8 * stack.num_layers * stack.kv_heads * stack.head_size  # keys and values in float32
+    token = 8 * stack.num_layers * stack.kv_heads * stack.head_size * copies  # keys and values in float32
     piece: list[int] = []
     capacity = read = 0
     for i in sorted(room, key=lambda i: (len(questions[i].ids), len(questions[i].sources))):
