@@ -42,7 +42,7 @@ class OneOf:
             place = self.tree
             for i in row:
                 place = place.setdefault(int(i), {})
-            place |= dict.fromkeys(stop_ids, {})
+            place |= {stop: {} for stop in stop_ids}
         self.place, self.stop_ids, self.size = self.tree, list(stop_ids), vocab_size
 
     def allowed(self) -> Tensor:
