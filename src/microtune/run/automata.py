@@ -42,8 +42,8 @@ class Automaton:
         return found
 
     def take(self, chosen: int) -> None:
-        """Go on; a stop id ends it."""
-        if not self.matcher.is_stopped():
+        """Go on by one id, if it is allowed."""
+        if not self.matcher.is_stopped() and self.matcher.validate_tokens([chosen]):
             self.matcher.consume_token(chosen)
 
     def copy(self) -> Automaton:

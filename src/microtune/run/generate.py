@@ -64,6 +64,6 @@ def generate_ids(
         written.append(chosen)
         if terms.ends is not None and terms.ends(written[len(prompt) :]):
             return
-        if rule is not None and forced is None:
+        if rule is not None:
             rule.take(chosen)
         ids, encoder = [chosen], None

@@ -23,7 +23,7 @@ class Rule(Protocol):
         ...
 
     def take(self, chosen: int) -> None:
-        """Go on by one allowed id."""
+        """Go on by one id; one that is not allowed, as a model's files may force it, changes nothing."""
         ...
 
     def copy(self) -> Self:
@@ -53,7 +53,7 @@ class OneOf:
 
     def take(self, chosen: int) -> None:
         """Down the tree."""
-        self.place = self.place[chosen]
+        self.place = self.place.get(chosen, self.place)
 
     def copy(self) -> OneOf:
         """The same tree, which nobody changes."""
