@@ -164,7 +164,7 @@ def decoding_of(assignments: list[str] | None) -> dict[str, Any]:
     for key in {"stops", "labels"} & options.keys():
         value = options[key]
         options[key] = [str(part) for part in value] if isinstance(value, list) else [str(value)]
-    return checked_decoding(options)
+    return options
 
 
 def checked_decoding(options: dict[str, Any]) -> dict[str, Any]:

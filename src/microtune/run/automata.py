@@ -34,7 +34,7 @@ class Automaton:
             return found
         mask = b"" if self.matcher.is_error() else self.matcher.compute_bitmask()
         if self.matcher.is_error():
-            raise InputError(f"{self.what}: {_reason(self.matcher.get_error())}.")
+            raise InputError(f"{self.what}: nothing can match it: {_reason(self.matcher.get_error())}.")
         bits = np.unpackbits(np.frombuffer(mask, dtype=np.uint8), bitorder="little")[: self.size]
         found[: len(bits)] = torch.from_numpy(bits.astype(bool))
         if not found.any():
@@ -66,7 +66,7 @@ def automaton(
         else:
             grammar = llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=COMPACT)
         matcher = llguidance.LLMatcher(words, grammar, log_level=0)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError) as error:  # it says so of some schemas, and of tokenizers that it cannot read
         raise InputError(f"{what}: {_reason(str(error))}.") from error
     found = Automaton(matcher, stop_ids, vocab_size, what)
     found.copy().allowed()  # says at once what is wrong with it

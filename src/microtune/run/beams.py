@@ -133,7 +133,7 @@ class _Tree:
             new = self.live[parent].new
             new = new if chosen in self.stops else [*new, chosen]
             if chosen in self.stops or step == self.room or (self.terms.ends is not None and self.terms.ends(new)):
-                if rank < self.width:
+                if rank < self.width and all(f.ids != new for f in self.ended):  # not once more by another stop
                     self.ended.append(Found(new, total, total / step**self.penalty))
             elif len(going) < self.width:
                 rule = self.live[parent].rule

@@ -159,7 +159,7 @@ class Model:
         """Text that continues `prompt`, or answers it (encoder-decoders); `stream=True` gives it piece by piece.
 
         Options: max_new_tokens (64), and those of `tasks.writing.Writing`: beams, temperature, top_k, regex, stops ...
-        The answer of beams is known only at the end and comes as one piece.
+        The answer of beams is known, and given, only at the end.
         """
         pieces = self.continue_ids(self.prompt_ids(prompt), **options)
         return pieces if stream else "".join(pieces)

@@ -18,6 +18,7 @@ from microtune.run.batched import Question
 from microtune.run.decoding import Decoding
 from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.load import Model
+from microtune.run.pieces import DAMAGED
 from microtune.run.prepare import items_limit
 from microtune.tasks.base import Prediction, Task
 from microtune.tasks.classification import Classification
@@ -123,7 +124,8 @@ def _generated(
         if full is not None:
             raise InputError(f"The prompt has {len(full)} tokens, but the model has {model.positions}.")
         questions = [Question(ids) if start is None else Question([start], ids) for ids in asked]
-        yield from _in_order(model, questions, max_new_tokens, options, first)
+        for prediction in _in_order(model, questions, max_new_tokens, options, first):
+            yield replace(prediction, answer=prediction.answer.rstrip(DAMAGED))  # as a stream gives whole characters
 
 
 def _in_order(
