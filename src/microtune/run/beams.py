@@ -74,8 +74,9 @@ def _search(model: Transformer, trees: Sequence[_Tree], sources: Ragged | None) 
         ends = (inputs.lengths.cumsum(0) - 1)[inputs.lengths > 0]
         scores = model.head(model(inputs, readout=ends, cache=cache, sources=sources))
         parents: list[int] = []
-        rows, next_growing, after = [], [], []
-        first = read = 0
+        next_growing: list[_Tree] = []
+        after: list[int] = []
+        rows, first, read = [], 0, 0
         for tree, count in zip(growing, before, strict=True):
             if tree.live:
                 parents += [first + p for p in tree.grow(scores[read : read + len(tree.live)])]

@@ -195,7 +195,8 @@ class Model:
         if choice.answers > 1:
             raise InputError("decoding.answers: generation in pieces gives one answer; `predict` gives several.")
         limit, row = self.room, self.checked([ids])[0]
-        asked, opening = None, row
+        asked: Decoding | None = None
+        opening = row
         if self.is_encoder_decoder:
             asked = Decoding.of(self.config, self.generation, self.spec.vocab_size)
             opening, stop_ids = [asked.start], [*stop_ids, *asked.stops]
