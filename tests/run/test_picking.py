@@ -16,7 +16,7 @@ from microtune.run import batched
 from microtune.run.batched import generate_many
 from microtune.run.beams import search_many
 from microtune.run.generate import generate_ids
-from microtune.run.picking import Terms, narrowed, penalized
+from microtune.run.picking import Terms, narrowed, penalized, pick
 from microtune.tasks.writing import Writing
 
 SHARES = torch.tensor([0.4, 0.05, 0.3, 0.15, 0.1], dtype=torch.float64)
@@ -53,8 +53,6 @@ def test_temperature_divides_scores() -> None:
 def test_draws_follow_the_distribution() -> None:
     generator, options = torch.Generator().manual_seed(1), Writing(temperature=1.0, top_p=0.8)
     counts = torch.zeros(5)
-    from microtune.run.picking import pick
-
     for _ in range(4000):
         counts[pick(SHARES.log(), options, generator)] += 1
     wanted = torch.tensor([0.4, 0, 0.3, 0.15, 0]) / 0.85
@@ -62,7 +60,7 @@ def test_draws_follow_the_distribution() -> None:
 
 
 def test_the_penalty_divides_positive_and_multiplies_negative_scores() -> None:
-    scores = torch.tensor([2.0, -2.0, 1.0, -1.0])
+    scores = torch.tensor([2.0, -2.0, 1.0, -1.0], dtype=torch.float64)
     assert penalized(scores, [0, 1, 1, 0], 1.25).tolist() == [1.6, -2.5, 1.0, -1.0]
     assert scores.tolist() == [2.0, -2.0, 1.0, -1.0]
     assert penalized(scores, [0, 1], 1.0) is scores
