@@ -3,7 +3,7 @@
 An answer's score is its log-probability divided by length ** penalty, the length counted in new tokens, its stop token
 included: the rule of transformers (Wu et al., 2016, divide by another power). As there, an answer counts as ended if it
 is among the `beams` best of its step, and the search of a question ends when it has so many ended answers and its best
-beginning, scored as if it ended here, is no better than the worst of them.
+beginning, scored as if it ended here, is no better than the worst of them. Of several stop tokens the likeliest counts.
 
 The rows of a batch are the beams of several questions; keys and values follow them by a change of rows in the cache, so
 no token is read twice, and a question that has ended takes part in nothing more.
@@ -121,12 +121,14 @@ class _Tree:
         logp = self._log_probabilities(scores)
         step = len(self.live[0].new) + 1
         values, ids = logp.topk(min(self.width + len(self.stops), logp.shape[1]), -1)
-        candidates = [
-            (self.live[parent].logp + value, parent, chosen)
-            for parent, (row, names) in enumerate(zip(values.tolist(), ids.tolist(), strict=True))
-            for value, chosen in zip(row, names, strict=True)
-            if value > float("-inf")
-        ]
+        candidates = []
+        for parent, (row, names) in enumerate(zip(values.tolist(), ids.tolist(), strict=True)):
+            stops = [chosen for chosen in names if chosen in self.stops][1:]  # one answer, however it is ended
+            candidates += [
+                (self.live[parent].logp + value, parent, chosen)
+                for value, chosen in zip(row, names, strict=True)
+                if value > float("-inf") and chosen not in stops
+            ]
         candidates.sort(key=lambda c: -c[0])
         going: list[_Beam] = []
         parents: list[int] = []
@@ -134,7 +136,7 @@ class _Tree:
             new = self.live[parent].new
             new = new if chosen in self.stops else [*new, chosen]
             if chosen in self.stops or step == self.room or (self.terms.ends is not None and self.terms.ends(new)):
-                if rank < self.width and all(f.ids != new for f in self.ended):  # not once more by another stop
+                if rank < self.width:
                     self.ended.append(Found(new, total, total / step**self.penalty))
             elif len(going) < self.width:
                 rule = self.live[parent].rule
