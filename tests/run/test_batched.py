@@ -155,7 +155,7 @@ def test_a_small_cache_makes_small_batches(monkeypatch: pytest.MonkeyPatch) -> N
     questions = questions_of(LLAMA)
     token = 8 * 2 * 16  # two blocks, keys and values of width 16
     monkeypatch.setattr(batched, "CACHE_BYTES", 3 * 29 * token)
-    pieces = list(batched._batches(model_of(LLAMA), questions, dict.fromkeys(range(12), 20)))
+    pieces = list(batched.batches_of(model_of(LLAMA), questions, dict.fromkeys(range(12), 20)))
     assert sorted(i for piece in pieces for i in piece) == list(range(12))
     assert [len(piece) for piece in pieces] == [3, 3, 3, 3]
     assert all(len(piece) * max(len(questions[i].ids) + 20 for i in piece) <= 3 * 29 for piece in pieces)

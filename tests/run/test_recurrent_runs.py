@@ -12,16 +12,15 @@ from tiny_recurrent import recipe, reversed_rows
 
 from microtune import recipe as recipes
 from microtune.errors import InputError, RunError
-from microtune.nn.spec import ModelSpec, StackSpec
-from microtune.nn.transformer import Transformer
-from microtune.ragged import Ragged
 from microtune.run.attention import attention_of, draw
 from microtune.run.batched import Question, generate_many
-from microtune.run.beam import beam_search
+from microtune.run.beams import search_many
 from microtune.run.export import export
 from microtune.run.load import load
+from microtune.run.picking import Terms
 from microtune.run.verbs import Run, pretrain, tune_recipe
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
+from microtune.tasks.writing import Writing
 
 IDS, TARGETS = [[60, 61, 62], [63, 64]], [[0, 62, 61], [0, 64]]
 
@@ -57,8 +56,11 @@ def test_one_beam_is_greedy_and_more_find_what_is_as_probable(learnt: Run) -> No
         question = Question([start], model.prompt_ids(text))
         common: dict[str, Any] = {"max_new_tokens": 8, "stop_ids": model.text.stop_ids}
         greedy = dict(generate_many(model.network, [question], **common))[0]
-        one, several = (beam_search(model.network, question, beams=k, **common) for k in (1, 4))
-        assert list(one[0].ids) == greedy
+        one, several = (
+            next(search_many(model.network, [question], terms=Terms(Writing(beams=k, answers=k)), **common))[1]
+            for k in (1, 4)
+        )
+        assert one[0].ids == greedy
         assert several[0].score >= one[0].score - 1e-6
         assert [a.score for a in several] == sorted((a.score for a in several), reverse=True)
         logp = model.logits([question.sources], [[start, *greedy]])[0].log_softmax(-1)
@@ -66,19 +68,17 @@ def test_one_beam_is_greedy_and_more_find_what_is_as_probable(learnt: Run) -> No
         assert abs(one[0].score - total / (len(greedy) + 1)) < 1e-5
 
 
-def test_beams_of_a_transformer_follow_their_keys() -> None:
-    """Each answer's score is the one that a whole pass over it gives."""
-    torch.manual_seed(1)
-    stack = StackSpec(num_layers=2, hidden_size=16, num_heads=2, intermediate_size=24, causal=True)
-    network = Transformer(ModelSpec(vocab_size=12, decoder=stack)).eval()
-    found = beam_search(network, Question([3, 4]), beams=4, max_new_tokens=6, stop_ids=[1])
-    assert len(found) == 4
-    for answer in found:
-        ids = [3, 4, *answer.ids, *([1] if len(answer.ids) < 6 else [])]
-        with torch.no_grad():
-            logp = network.head(network(Ragged.from_lists([ids[:-1]]))).log_softmax(-1)
-        total = sum(float(logp[t, ids[t + 1]]) for t in range(1, len(ids) - 1))
-        assert abs(answer.score - total / (len(ids) - 2)) < 1e-5
+def test_beams_over_several_texts_find_what_each_alone_does(learnt: Run) -> None:
+    """States and the encoder laid out follow the beams, also when a text has ended before the others."""
+    model = learnt.model
+    questions = [Question([0], model.prompt_ids(text)) for text in ("a", "abcd", "hgfe", "ec")]
+    options: dict[str, Any] = {"max_new_tokens": 8, "stop_ids": model.text.stop_ids}
+    options["terms"] = Terms(Writing(beams=3, answers=3))
+    together = dict(search_many(model.network, questions, **options))
+    for index, question in enumerate(questions):
+        alone = next(search_many(model.network, [question], **options))[1]
+        assert [f.ids for f in together[index]] == [f.ids for f in alone]
+        assert [f.score for f in together[index]] == pytest.approx([f.score for f in alone], abs=1e-5)
 
 
 def test_the_picture_is_a_png(learnt: Run, tmp_path: Path) -> None:

@@ -57,6 +57,11 @@ class Kept:
     states: list[State]
     laid: Laid | None
 
+    def select(self, rows: Tensor, *, sources: bool) -> None:
+        """Its rows become those numbered `rows [B']`; sources: whether the encoder laid out follows, see `Cache`."""
+        self.states = [tuple(part[rows] for part in state) for state in self.states]
+        self.laid = self.laid.chosen(rows) if sources and self.laid is not None else self.laid
+
     def follow(self, written: Written) -> None:
         """The states after the tokens of a pass over all blocks; rows that brought no token keep theirs."""
         for layer, state in enumerate(written.states):

@@ -15,6 +15,14 @@ from microtune.cli.console import err, out, plain, show_score
 from microtune.cli.pairs import SourceFile, TargetFile, pair
 from microtune.errors import InputError
 
+DecodingOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--decoding",
+        metavar="KEY=VALUE",
+        help="how answers are written, such as beams=5, top_p=0.9, regex=[0-9]+, json_schema=@file.json; repeatable",
+    ),
+]
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
@@ -30,6 +38,7 @@ def predict(
     max_new_tokens: Annotated[
         int | None, typer.Option(help="longest generated answer [default: the task's, or 128]")
     ] = None,
+    decoding: DecodingOptions = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout")] = False,
 ) -> None:
     """Answer texts, or every row of a file in its order."""
@@ -39,6 +48,7 @@ def predict(
         raise InputError(f"{output_file}: --output writes .jsonl or .csv.")
     if not 0 <= min_confidence <= 1:
         raise InputError("--min-confidence is a probability between 0 and 1.")
+    options = decoding_of(decoding)
     from microtune.data.sources import read_rows
     from microtune.run.load import load
     from microtune.run.predict import predict as run_predict
@@ -49,7 +59,7 @@ def predict(
     if source_file:
         texts = [str(row.data["text"]) for row in read_rows(source_file, format="text")]
     rows = read_rows(input_file) if input_file else text_rows(task, texts or [])
-    answers = run_predict(model, rows, min_confidence=min_confidence, max_new_tokens=max_new_tokens)
+    answers = run_predict(model, rows, min_confidence=min_confidence, max_new_tokens=max_new_tokens, decoding=options)
     records = (
         {**(row.data if input_file or len(row.data) > 1 else {"text": text}), **_record(p)}
         for row, text, p in zip(
@@ -100,11 +110,18 @@ def evaluate(
 def chat(
     model: Annotated[str, typer.Argument(help="run folder, embedded base or model folder")] = "sprout",
     max_new_tokens: Annotated[int, typer.Option(help="longest answer")] = 128,
-    temperature: Annotated[float, typer.Option(help="0: always the likeliest token")] = 0.7,
+    temperature: Annotated[
+        float | None, typer.Option(help="0: always the likeliest token [default: 0.7; with beams, 0]")
+    ] = None,
     top_p: Annotated[float, typer.Option(help="draw from the likeliest tokens with this share")] = 0.9,
     seed: Annotated[int, typer.Option(help="of the draws")] = 0,
+    decoding: DecodingOptions = None,
 ) -> None:
     """Talk to a model; an empty line or Ctrl-D ends it."""
+    options = decoding_of(decoding)
+    if temperature is None:
+        temperature = 0.0 if options.get("beams", 1) > 1 else 0.7
+    options = checked_decoding({"temperature": temperature, "top_p": top_p, "seed": seed, **options})
     from microtune.run.load import load
     from microtune.run.predict import conversation_ids
 
@@ -113,7 +130,6 @@ def chat(
     for note in talker.notes:
         err.print(plain(note), soft_wrap=True)
     messages: list[dict[str, Any]] = []
-    options = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
     while True:
         try:
             line = input("> " if sys.stdin.isatty() else "")
@@ -123,11 +139,41 @@ def chat(
             return
         messages.append({"role": "user", "content": line})
         answer = ""
-        for piece in talker.continue_ids(conversation_ids(talker, messages), **options):  # type: ignore[arg-type]
+        for piece in talker.continue_ids(conversation_ids(talker, messages), max_new_tokens=max_new_tokens, **options):
             answer += piece
             print("".join(c if c == "\n" else plain(c) for c in piece), end="", flush=True)
         print(flush=True)
         messages.append({"role": "assistant", "content": answer})
+
+
+def decoding_of(assignments: list[str] | None) -> dict[str, Any]:
+    """`--decoding KEY=VALUE ...` as options; texts stand as they are, `json_schema=@FILE` reads a file."""
+    from microtune.recipe import override
+
+    options: dict[str, Any] = {}
+    for one in assignments or []:
+        key, sign, text = one.partition("=")
+        if key == "json_schema" and text.startswith("@"):
+            from microtune.data.objects import read_object
+
+            options[key] = read_object(Path(text[1:]))
+        elif sign and key in ("regex", "json_schema"):
+            options[key] = text
+        else:
+            options |= override({}, [one])
+    for key in {"stops", "labels"} & options.keys():
+        value = options[key]
+        options[key] = [str(part) for part in value] if isinstance(value, list) else [str(value)]
+    return options
+
+
+def checked_decoding(options: dict[str, Any]) -> dict[str, Any]:
+    """The same options, or an InputError."""
+    from microtune.recipe import validated
+    from microtune.tasks.writing import Writing
+
+    validated(Writing, options, "decoding")
+    return options
 
 
 def _shown(answer: Any) -> str:
@@ -146,6 +192,8 @@ def _record(prediction: Any) -> dict[str, Any]:
     record: dict[str, Any] = {"prediction": prediction.answer}
     if prediction.scores:
         record["confidence"] = round(prediction.confidence, 6)
+    if prediction.answers:
+        record["answers"] = [{"text": text, "score": round(score, 6)} for text, score in prediction.answers]
     return record
 
 

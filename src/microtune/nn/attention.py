@@ -210,6 +210,20 @@ class KeyValueCache:
         self.values[places] = values
         return self.keys, self.values
 
+    def select(self, rows: Tensor, used: int) -> None:
+        """Make its sequences those numbered `rows [B']`; of each, `used` places at most are filled."""
+        if self.keys is None or self.values is None:
+            return
+        self.keys, self.values = (self._selected(t, rows, used) for t in (self.keys, self.values))
+        self.batch = len(rows)
+
+    def _selected(self, stored: Tensor, rows: Tensor, used: int) -> Tensor:
+        old = stored.unflatten(0, (self.batch, self.capacity))
+        kept = old[:, :used][rows]
+        new = old if len(rows) == self.batch else old.new_zeros(len(rows), *old.shape[1:])
+        new[:, :used] = kept
+        return new.flatten(0, 1)
+
 
 class Attention(nn.Module):
     """Scaled dot-product attention (Vaswani et al., 2017) with grouped key heads (Ainslie et al., 2023)."""

@@ -106,6 +106,29 @@ class Cache:
         """Whether the first pass, which brings the virtual tokens, is still to come."""
         return not bool(self.lengths.any())
 
+    def select(self, rows: Tensor, *, sources: bool = True) -> None:
+        """Make its sequences those numbered `rows [B']`, which may name one twice or not at all: beams.
+
+        sources: whether what cross-attention reads follows; it need not where each row still reads the same text.
+        """
+        if self.kept is not None:
+            self.kept.select(rows, sources=sources)
+        used = int(self.lengths.max())
+        for own, _ in self.layers:
+            own.select(rows, used)
+        if sources and self.memory_lengths is not None:
+            lengths = self.memory_lengths[rows]
+            starts = (self.memory_lengths.cumsum(0) - self.memory_lengths)[rows] - (lengths.cumsum(0) - lengths)
+            total = int(lengths.sum())
+            order = torch.repeat_interleave(starts, lengths, output_size=total)
+            order = order + torch.arange(total, device=order.device)
+            for _, cross in self.layers:
+                if cross.keys is not None and cross.values is not None:
+                    cross.keys, cross.values = cross.keys[order], cross.values[order]
+            self.memory = None if self.memory is None else self.memory[order]
+            self.memory_lengths = lengths
+        self.lengths, self.totals = self.lengths[rows], self.totals[rows]
+
 
 def make_flow(
     spec: StackSpec,

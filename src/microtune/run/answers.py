@@ -1,7 +1,7 @@
 """Written answers to the rows of a split, for tasks that are scored by what the model really generates.
 
-Answers are generated greedily in batches, from the very ids that stand before the target in training, and reduced at
-once to the counts that scores need; of a row its answer and some 150 bytes are kept.
+Answers are generated in batches, as `task.decoding` says (greedily by default), from the very ids that stand before the
+target in training, and reduced at once to the counts that scores need; of a row its answer and some 150 bytes are kept.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from microtune.data.batches import Item
 from microtune.data.sources import Row
 from microtune.errors import InputError
 from microtune.run.batched import Question, generate_many
-from microtune.run.beam import beam_search
+from microtune.run.beams import search_many
 from microtune.run.decoding import Decoding
 from microtune.run.load import Model
+from microtune.run.pieces import ended
+from microtune.run.terms import terms_of
 from microtune.tasks.base import Encoded, Task
 from microtune.tasks.outcomes import Collector, Columns
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
+from microtune.tasks.writing import GREEDY, Writing
 
 AT_ONCE = 256  # rows whose answers are scored together
 
@@ -64,7 +67,8 @@ class Answers:
         answers: list[str] = []
         done = 0
         questions = [question_of(self.items[i]) for i in range(len(self.items))]
-        for place, answer in written(self.model, questions, **how_to_write(self.task)):
+        longest, options = getattr(self.task, "max_new_tokens", 128), getattr(self.task, "decoding", GREEDY)
+        for place, answer in written(self.model, questions, max_new_tokens=longest, options=options):
             places.append(place)
             answers.append(answer)
             if len(places) == AT_ONCE:
@@ -85,30 +89,38 @@ def question_of(item: Item) -> Question:
     return Question(item.ids[: int(item.readout[0]) + 1], item.sources)
 
 
-def how_to_write(task: Task) -> dict[str, Any]:
-    """The options of `written` that a task sets."""
-    if not isinstance(task, SequenceToSequence):
-        return {"max_new_tokens": getattr(task, "max_new_tokens", 128)}
-    return {"max_new_tokens": task.max_new_tokens, "beams": task.beams, "penalty": task.length_penalty}
+Texts = list[tuple[str, float]]  # answers to one question with their scores, the best first
 
 
 def written(
-    model: Model, questions: Sequence[Question], *, max_new_tokens: int, beams: int = 1, penalty: float = 1.0
+    model: Model, questions: Sequence[Question], *, max_new_tokens: int, options: Writing = GREEDY
 ) -> Iterator[tuple[int, str]]:
-    """(index, text) of every question, the shortest first where one beam writes; penalty: see run/beam.py."""
+    """(index, text) of every question, the shortest first."""
+    for index, found in written_best(model, questions, max_new_tokens=max_new_tokens, options=options):
+        yield index, found[0][0]
+
+
+def written_best(
+    model: Model, questions: Sequence[Question], *, max_new_tokens: int, options: Writing = GREEDY
+) -> Iterator[tuple[int, Texts]]:
+    """(index, answers) of every question, the shortest first; only beams score their answers, others have 0."""
     model.vocabulary_head()
     writer = model.text.target
-    asked = None
-    stops = list(writer.stop_ids)
+    common: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop_ids": list(writer.stop_ids)}
     if model.is_encoder_decoder:
-        asked = Decoding.of(model.config, model.generation, model.spec.vocab_size)
-        stops += asked.stops
-    if beams > 1:
-        options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop_ids": stops, "asked": asked}
-        for index, question in enumerate(questions):
-            best = beam_search(model.network, question, beams=beams, penalty=penalty, **options)
-            yield index, writer.decode(list(best[0].ids)) if best else ""
-        return
-    found = generate_many(model.network, questions, max_new_tokens=max_new_tokens, stop_ids=stops, asked=asked)
-    for index, ids in found:
-        yield index, writer.decode(ids)
+        common["asked"] = asked = Decoding.of(model.config, model.generation, model.spec.vocab_size)
+        common["stop_ids"] += asked.stops
+    common["terms"] = terms_of(options, writer, model.spec.vocab_size, common["stop_ids"])
+
+    def text(ids: Sequence[int]) -> str:
+        return ended(writer.decode(ids), options.stops)
+
+    if options.beams > 1:
+        for index, beams in search_many(model.network, questions, **common):
+            yield index, [(text(f.ids), f.score) for f in beams]
+    elif options.answers == 1:
+        for index, ids in generate_many(model.network, questions, **common):
+            yield index, [(text(ids), 0.0)]
+    else:
+        drawn = [dict(generate_many(model.network, questions, number=n, **common)) for n in range(options.answers)]
+        yield from ((index, [(text(answers[index]), 0.0) for answers in drawn]) for index in range(len(questions)))

@@ -1,4 +1,4 @@
-"""Generation of many answers at once: greedy, with a key-value cache, over prompts of different lengths.
+"""Generation of many answers at once: greedy or drawn, with a key-value cache, over prompts of different lengths.
 
 The rows of a batch go on together; one that has ended takes part in no product any more (it brings no token, and there
 is no padding), and its room in the cache is simply not read. Rows of equal length stand together, because attention
@@ -18,6 +18,8 @@ from microtune.nn.heads import VocabularyHead
 from microtune.nn.transformer import Cache, Transformer
 from microtune.ragged import Ragged
 from microtune.run.decoding import Decoding
+from microtune.run.picking import Terms, generator_of, penalized, pick
+from microtune.run.rules import Rule
 
 ROWS = 64  # of a batch at most: products gain little from more
 CACHE_BYTES = 256_000_000  # keys and values of a batch
@@ -62,25 +64,37 @@ def generate_many(
     stop_ids: Sequence[int],
     asked: Decoding | None = None,
     reader: Reader | None = None,
+    terms: Terms | None = None,
+    number: int = 0,
 ) -> Iterator[tuple[int, list[int]]]:
     """(index, new ids) of every question, a batch at a time, the shortest first; stop ids are not given.
 
     stop_ids: of all questions; asked: what the model's files ask of its decoder; reader: in place of the model's own
-    pass and head. A row ends where the positions of the model do, of which virtual tokens take some.
+    pass and head; terms: how each id is chosen (default: the likeliest), beams apart, for each question's answer
+    `number`, whose draws hang on the seed, the question and the number alone. A row ends where the positions of the
+    model do, of which virtual tokens take some.
     """
     model.eval()
-    limit, taken = model.spec.max_positions, model.output_stack.virtual.count
-    room = {
-        i: max_new_tokens if limit is None else min(max_new_tokens, limit - taken - len(q.ids))
-        for i, q in enumerate(questions)
-    }
-    for piece in _batches(model, questions, room):
+    room = rooms_of(model, questions, max_new_tokens)
+    for piece in batches_of(model, questions, room):
         rows = [
             _Row(list(map(int, questions[i].ids)), room[i], frozenset([*stop_ids, *questions[i].stops])) for i in piece
         ]
+        if terms is not None:
+            for row, i in zip(rows, piece, strict=True):
+                row.bind(terms, questions[i].sources, number)
         sources = [questions[i].sources for i in piece]
         writing = _Writing(model, rows, Ragged.from_lists(sources) if len(sources[0]) else None, asked)
         yield from zip(piece, writing.answers(reader or _own(model), piece), strict=True)
+
+
+def rooms_of(model: Transformer, questions: Sequence[Question], max_new_tokens: int) -> dict[int, int]:
+    """How many tokens the answer to each question may have: what the positions of the model leave, or fewer."""
+    limit, taken = model.spec.max_positions, model.output_stack.virtual.count
+    return {
+        i: max_new_tokens if limit is None else min(max_new_tokens, limit - taken - len(q.ids))
+        for i, q in enumerate(questions)
+    }
 
 
 def _own(model: Transformer) -> Reader:
@@ -109,11 +123,29 @@ class _Row:
     room: int
     stops: frozenset[int]
     new: list[int] = field(default_factory=list)
+    terms: Terms | None = None
+    rule: Rule | None = None
+    generator: torch.Generator | None = None
 
     def __post_init__(self) -> None:
         self.written = list(self.next)
         if self.room < 1:
             self.next = []
+
+    def bind(self, terms: Terms, sources: Sequence[int], number: int) -> None:
+        """Choose on these terms from now on."""
+        if not terms.options.is_plain:
+            self.terms, self.rule = terms, None if terms.rule is None else terms.rule.copy()
+            self.generator = generator_of(terms.options.seed, self.written, sources, number)
+
+    def chosen(self, scores: Tensor, banned: Sequence[int]) -> int:
+        """The next id, on this row's own terms; scores: [V]."""
+        assert self.terms is not None
+        scores = penalized(scores.cpu(), self.written, self.terms.options.repetition_penalty)
+        scores[list(banned)] = float("-inf")
+        if self.rule is not None:
+            scores = scores.masked_fill(~self.rule.allowed(), float("-inf"))
+        return pick(scores, self.terms.options, self.generator)
 
     def take(self, chosen: int) -> None:
         """Write one id, or end."""
@@ -122,6 +154,10 @@ class _Row:
             self.new.append(chosen)
             self.written.append(chosen)
             self.next = [chosen] if len(self.new) < self.room else []
+            if self.next and self.rule is not None:
+                self.rule.take(chosen)
+            if self.terms is not None and self.terms.ends is not None and self.terms.ends(self.new):
+                self.next = []
 
 
 class _Writing:
@@ -150,22 +186,26 @@ class _Writing:
 
     def _chosen(self, scores: Tensor, live: Sequence[int], step: int) -> list[int]:
         rows = [self.rows[place] for place in live]
-        if self.asked is not None:
-            for place, row in enumerate(rows):
-                banned = self.asked.banned(row.written)
-                if banned:
-                    scores[place, banned] = float("-inf")
-        best: list[int] = scores.argmax(-1).tolist()
+        banned = [[] if self.asked is None else self.asked.banned(row.written) for row in rows]
+        if rows[0].terms is not None:
+            best = [row.chosen(own, names) for row, own, names in zip(rows, scores, banned, strict=True)]
+        else:
+            for place, names in enumerate(banned):
+                if names:
+                    scores[place, names] = float("-inf")
+            best = scores.argmax(-1).tolist()
         if self.asked is None:
             return best
         forced = [self.asked.forced(step, row.room) for row in rows]
         return [b if f is None else f for b, f in zip(best, forced, strict=True)]
 
 
-def _batches(model: Transformer, questions: Sequence[Question], room: dict[int, int]) -> Iterator[list[int]]:
-    """Indexes of questions, those of one length together, as many as the cache may hold."""
+def batches_of(
+    model: Transformer, questions: Sequence[Question], room: dict[int, int], copies: int = 1
+) -> Iterator[list[int]]:
+    """Indexes of questions, those of one length together, as many as the cache may hold `copies` times."""
     stack, ahead = model.spec.output_stack, model.output_stack.virtual.count
-    token = 8 * stack.num_layers * stack.kv_heads * stack.head_size  # keys and values in float32
+    token = 8 * stack.num_layers * stack.kv_heads * stack.head_size * copies  # keys and values in float32
     piece: list[int] = []
     capacity = read = 0
     for i in sorted(room, key=lambda i: (len(questions[i].ids), len(questions[i].sources))):

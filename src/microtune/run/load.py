@@ -5,7 +5,7 @@ This is the class that users hold. It speaks text and lists of ids; tensors stay
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -27,11 +27,17 @@ from microtune.nn.shapes import shapes_only
 from microtune.nn.spec import LONGEST, ModelSpec
 from microtune.nn.transformer import Transformer
 from microtune.ragged import Ragged
+from microtune.recipe import validated
+from microtune.run.batched import Question
+from microtune.run.beams import search_many
 from microtune.run.decoding import Decoding, read_generation, strange_ids
 from microtune.run.generate import generate_ids
 from microtune.run.networks import is_recurrent, network_of, random_network, read_recurrent
+from microtune.run.pieces import whole_characters as whole_characters
 from microtune.run.sources import Place, locate
+from microtune.run.terms import terms_of
 from microtune.tasks.base import Task
+from microtune.tasks.writing import Writing
 
 DTYPES = {
     "float64": torch.float64,
@@ -154,8 +160,9 @@ class Model:
     def generate(self, prompt: str, *, stream: bool = False, **options: Any) -> str | Iterator[str]:
         """Text that continues `prompt`, or answers it (encoder-decoders); `stream=True` gives it piece by piece.
 
-        Options: max_new_tokens (64), temperature (0: greedy), top_k, top_p, seed; draft: a loaded n-gram model that
-        guesses `draft_tokens` (4) ahead, for a decoder of the same tokenizer.
+        Options: max_new_tokens (64), and those of `tasks.writing.Writing`: beams, temperature, top_k, regex, stops ...
+        The answer of beams is known, and given, only at the end. draft: a loaded n-gram model that guesses
+        `draft_tokens` (4) ahead, for a decoder of the same tokenizer; with temperature, top_k, top_p and seed alone.
         """
         pieces = self.continue_ids(self.prompt_ids(prompt), **options)
         return pieces if stream else "".join(pieces)
@@ -175,8 +182,9 @@ class Model:
 
     def continue_ids(self, ids: Sequence[int], *, max_new_tokens: int = 64, **options: Any) -> Iterator[str]:
         """Text that continues ready-made ids (an encoder-decoder answers them), in pieces of whole characters."""
-        new = self.next_ids(ids, max_new_tokens=max_new_tokens, stop_ids=self.text.stop_ids, **options)
-        yield from whole_characters(new, self.text)
+        writer = self.text.target
+        new = self.next_ids(ids, max_new_tokens=max_new_tokens, stop_ids=writer.stop_ids, **options)
+        yield from whole_characters(new, writer, tuple(options.get("stops", ())))
 
     def next_ids(
         self, ids: Sequence[int], *, max_new_tokens: int = 64, stop_ids: Sequence[int] = (), **options: Any
@@ -186,31 +194,33 @@ class Model:
         Where an encoder-decoder begins and ends, and which ids it may not give, is what its files say.
         """
         self.vocabulary_head()
-        limit, row = self.room, self.checked([ids])[0]
-        draft = options.pop("draft", None)
+        row, draft = self.checked([ids])[0], options.pop("draft", None)
         if draft is not None:
             from microtune.run.speculative import drafted_ids
 
             return drafted_ids(self, draft, row, max_new_tokens=max_new_tokens, stop_ids=stop_ids, **options)
-        if not self.is_encoder_decoder:
-            count = self.new_tokens(len(row), max_new_tokens)
-            return generate_ids(self.network, row, max_new_tokens=count, stop_ids=stop_ids, **options)
-        asked = Decoding.of(self.config, self.generation, self.spec.vocab_size)
-        return generate_ids(
-            self.network,
-            [asked.start],
-            max_new_tokens=max_new_tokens if limit is None else min(max_new_tokens, limit - 1),
-            stop_ids=[*stop_ids, *asked.stops],
-            sources=row,
-            asked=asked,
-            **options,
-        )
+        choice = validated(Writing, options, "decoding")
+        if choice.answers > 1:
+            raise InputError("decoding.answers: generation in pieces gives one answer; `predict` gives several.")
+        asked: Decoding | None = None
+        opening = row
+        if self.is_encoder_decoder:
+            asked = Decoding.of(self.config, self.generation, self.spec.vocab_size)
+            opening, stop_ids = [asked.start], [*stop_ids, *asked.stops]
+        max_new_tokens = self.new_tokens(len(opening), max_new_tokens)
+        writer = None if self.tokenizer is None else self.tokenizer.target
+        common: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop_ids": stop_ids, "asked": asked}
+        common["terms"] = terms_of(choice, writer, self.spec.vocab_size, stop_ids)
+        if choice.beams > 1:
+            question = Question(opening, row if self.is_encoder_decoder else ())
+            return iter(next(search_many(self.network, [question], **common))[1][0].ids)
+        return generate_ids(self.network, opening, sources=row if self.is_encoder_decoder else None, **common)
 
     def new_tokens(self, given: int, asked: int) -> int:
         """How many of the tokens `asked` for a decoder can write after `given` ones; InputError where it is none."""
         limit = self.room
         if limit is not None and given >= limit:
-            raise InputError(f"The prompt has {given} tokens, but the model has {self._positions()}.")
+            raise InputError(f"The prompt has {given} tokens, but the model has {self.positions}.")
         return asked if limit is None else min(asked, limit - given)
 
     def vocabulary_head(self) -> VocabularyHead:
@@ -224,7 +234,9 @@ class Model:
         assert isinstance(self.network.head, VocabularyHead)
         return self.network.head
 
-    def _positions(self) -> str:
+    @property
+    def positions(self) -> str:
+        """How many tokens it can read, in words."""
         taken = self.network.virtual_tokens
         left = f", of which virtual tokens take {taken}" if taken else ""
         return f"{self.spec.max_positions} positions{left}"
@@ -236,22 +248,10 @@ class Model:
             if not len(row):
                 raise InputError(f"Row {number} has no token.")
             if limit is not None and len(row) > limit:
-                raise InputError(f"Row {number} has {len(row)} tokens, but the model has {self._positions()}.")
+                raise InputError(f"Row {number} has {len(row)} tokens, but the model has {self.positions}.")
             if min(row) < 0 or max(row) >= size:
                 raise InputError(f"Row {number} holds an id outside 0..{size - 1}, the model's vocabulary.")
         return [list(row) for row in rows]
-
-
-def whole_characters(new: Iterable[int], tokenizer: Tokenizer) -> Iterator[str]:
-    """The text of new ids in pieces, each given as soon as its last character is whole."""
-    ids: list[int] = []
-    shown = ""
-    for chosen in new:
-        ids.append(chosen)
-        text = tokenizer.decode(ids)
-        if not text.endswith("\ufffd") and len(text) > len(shown):
-            yield text[len(shown) :]
-            shown = text
 
 
 def load(

@@ -6,17 +6,20 @@ on text answers with the text it generates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from microtune.data.sources import Row
 from microtune.errors import InputError, at, suggest
-from microtune.run.answers import Answers, how_to_write, written
+from microtune.recipe import validated
+from microtune.run.answers import Answers, written_best
 from microtune.run.batched import Question
 from microtune.run.classic.base import ClassicModel
+from microtune.run.decoding import Decoding
 from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.load import Model
+from microtune.run.pieces import DAMAGED
 from microtune.run.prepare import items_limit
 from microtune.tasks.base import Prediction, Task
 from microtune.tasks.classification import Classification
@@ -26,6 +29,7 @@ from microtune.tasks.language_modelling import LanguageModelling
 from microtune.tasks.regression import Regression, number_of
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
 from microtune.tasks.texts import TextTask
+from microtune.tasks.writing import GREEDY, Writing
 
 UNSURE = "unsure"
 ROWS_AT_ONCE = 1024
@@ -70,18 +74,27 @@ def _pair_rows(task: TextTask, texts: Sequence[str | tuple[str, str]]) -> list[R
 
 
 def predict(
-    model: Model, rows: Sequence[Row], *, min_confidence: float = 0.0, max_new_tokens: int | None = None
+    model: Model,
+    rows: Sequence[Row],
+    *,
+    min_confidence: float = 0.0,
+    max_new_tokens: int | None = None,
+    decoding: Mapping[str, Any] | None = None,
 ) -> Iterator[Prediction]:
-    """One Prediction per row, in the order of the rows; `row` is the row's index."""
+    """One Prediction per row, in the order of the rows; `row` is the row's index.
+
+    decoding: options of `tasks.writing.Writing` that replace those of the task.
+    """
     task = task_of(model)
+    options = written_as(task, decoding)
     rows = task.ready(rows, answers=False)
     if min_confidence and not isinstance(task, Classification):
         raise InputError(f"--min-confidence is for classifiers; the task {task.name} has no confidence.")
     if isinstance(task, SequenceToSequence):
-        yield from _written(model, task, rows, max_new_tokens or task.max_new_tokens)
+        yield from _written(model, task, rows, max_new_tokens or task.max_new_tokens, options)
         return
     if isinstance(task, (Instruction, LanguageModelling)):
-        yield from _generated(model, task, rows, max_new_tokens or LONGEST_ANSWER)
+        yield from _generated(model, task, rows, max_new_tokens or LONGEST_ANSWER, options)
         return
     unlabelled = task.unlabelled()
     limit = items_limit(model, None, model.network.virtual_tokens)
@@ -93,10 +106,39 @@ def predict(
             yield replace(prediction, row=first + prediction.row, answer=prediction.answer if sure else UNSURE)
 
 
-def _generated(model: Model, task: Task, rows: Sequence[Row], max_new_tokens: int) -> Iterator[Prediction]:
-    for index, row in enumerate(rows):
-        answer = "".join(model.continue_ids(asked_ids(model, task, row), max_new_tokens=max_new_tokens))
-        yield Prediction(answer, 1.0, row=index)
+def written_as(task: Task, decoding: Mapping[str, Any] | None) -> Writing:
+    """The task's own way of writing with these options in place of its own; an InputError where it writes nothing."""
+    if decoding and not isinstance(task, (SequenceToSequence, Instruction, LanguageModelling)):
+        raise InputError(f"--decoding is for models that write; the task {task.name} does not.")
+    own: Writing = getattr(task, "decoding", GREEDY)
+    return validated(Writing, {**own.model_dump(exclude_defaults=True), **decoding}, "decoding") if decoding else own
+
+
+def _generated(
+    model: Model, task: Task, rows: Sequence[Row], max_new_tokens: int, options: Writing
+) -> Iterator[Prediction]:
+    """Answers of a decoder in batches; what an encoder-decoder answers begins as its files say."""
+    start = None
+    if model.is_encoder_decoder:
+        start = Decoding.of(model.config, model.generation, model.spec.vocab_size).start
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        asked = model.checked([asked_ids(model, task, row) for row in rows[first : first + ROWS_AT_ONCE]])
+        full = next((ids for ids in asked if start is None and model.room is not None and len(ids) >= model.room), None)
+        if full is not None:
+            raise InputError(f"The prompt has {len(full)} tokens, but the model has {model.positions}.")
+        questions = [Question(ids) if start is None else Question([start], ids) for ids in asked]
+        for prediction in _in_order(model, questions, max_new_tokens, options, first):
+            yield replace(prediction, answer=prediction.answer.rstrip(DAMAGED))  # as a stream gives whole characters
+
+
+def _in_order(
+    model: Model, questions: Sequence[Question], max_new_tokens: int, options: Writing, first: int
+) -> Iterator[Prediction]:
+    found = dict(written_best(model, questions, max_new_tokens=max_new_tokens, options=options))
+    for index in range(len(questions)):
+        answers = found[index]
+        several = answers if options.answers > 1 else ()
+        yield Prediction(answers[0][0], 1.0, row=first + index, answers=several)
 
 
 def asked_ids(model: Model, task: Task, row: Row) -> list[int]:
@@ -106,15 +148,15 @@ def asked_ids(model: Model, task: Task, row: Row) -> list[int]:
     return model.prompt_ids(str(row.data.get(getattr(task, "text_field", None) or "text", "")))
 
 
-def _written(model: Model, task: SequenceToSequence, rows: Sequence[Row], max_new_tokens: int) -> Iterator[Prediction]:
+def _written(
+    model: Model, task: SequenceToSequence, rows: Sequence[Row], max_new_tokens: int, options: Writing
+) -> Iterator[Prediction]:
     """Answers in batches, in the order of the rows."""
     limit = items_limit(model, None, model.network.virtual_tokens)
     for first in range(0, len(rows), ROWS_AT_ONCE):
         asked = [task.question(row, model.text, limit) for row in rows[first : first + ROWS_AT_ONCE]]
         questions = [Question(opening, sources) for sources, opening, _ in asked]
-        answers = dict(written(model, questions, **{**how_to_write(task), "max_new_tokens": max_new_tokens}))
-        for index in range(len(questions)):
-            yield Prediction(answers[index], 1.0, row=first + index)
+        yield from _in_order(model, questions, max_new_tokens, options, first)
 
 
 def prompt_ids(model: Model, task: Instruction, row: Row) -> list[int]:

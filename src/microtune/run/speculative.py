@@ -20,8 +20,8 @@ from microtune.nn.heads import VocabularyHead
 from microtune.nn.transformer import Cache, Transformer
 from microtune.ragged import Ragged
 from microtune.run.classic.ngram import NGramModel
-from microtune.run.generate import chances
 from microtune.run.load import Model
+from microtune.run.picking import Drawing
 
 
 @dataclass
@@ -31,34 +31,6 @@ class Tally:
     passes: int = 0
     guessed: int = 0
     right: int = 0
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """How ids are drawn; temperature 0: the likeliest one."""
-
-    temperature: float
-    top_k: int
-    top_p: float
-    generator: torch.Generator
-
-    @classmethod
-    def of(cls, *, temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0) -> Drawing:
-        """From the options of `Model.generate`."""
-        return cls(temperature, top_k, top_p, torch.Generator().manual_seed(seed))
-
-    def shares(self, logits: Tensor) -> Tensor:
-        """Probabilities float64 [V] for scores [V]; greedy, all on the likeliest id."""
-        if self.temperature <= 0:
-            return torch.nn.functional.one_hot(logits.argmax(), len(logits)).double()
-        found = chances(logits.double(), self.temperature, self.top_k, self.top_p)
-        return found / found.sum()
-
-    def draw(self, shares: Tensor) -> int:
-        """One id."""
-        if self.temperature <= 0:
-            return int(shares.argmax())
-        return int(torch.multinomial(shares, 1, generator=self.generator))
 
 
 def drafted_ids(

@@ -96,10 +96,14 @@ class Run:
         *,
         min_confidence: float = 0.0,
         max_new_tokens: int | None = None,
+        decoding: dict[str, Any] | None = None,
     ) -> list[Prediction]:
-        """One Prediction (answer, confidence, scores) per text, or per pair of texts of a model that reads pairs."""
+        """One Prediction (answer, confidence, scores) per text, or per pair of texts of a model that reads pairs.
+
+        decoding: how a model that writes does so (docs/decoding.md); default: as the run's recipe says.
+        """
         rows = prediction.text_rows(prediction.task_of(self.model), [texts] if isinstance(texts, str) else texts)
-        options = {"min_confidence": min_confidence, "max_new_tokens": max_new_tokens}
+        options = {"min_confidence": min_confidence, "max_new_tokens": max_new_tokens, "decoding": decoding}
         return list(prediction.predict(self.model, rows, **options))  # type: ignore[arg-type]
 
     def evaluate(self, data: Any) -> Score:

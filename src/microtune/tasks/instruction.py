@@ -25,6 +25,7 @@ from microtune.tasks.conversation import chat_segments, tools_of
 from microtune.tasks.conversation import messages_of as messages_of
 from microtune.tasks.language_modelling import LikelihoodTask
 from microtune.tasks.wording import is_template
+from microtune.tasks.writing import GREEDY, Writing
 
 
 class Instruction(LikelihoodTask):
@@ -39,6 +40,7 @@ class Instruction(LikelihoodTask):
     messages_field: str | None = None
     prompt: str | None = Field(default=None, description='template of the prompt, such as "Translate: {en}"')
     answer: str | None = Field(default=None, description="template of what is learnt")
+    decoding: Writing = Field(default=GREEDY, description="how answers are written: beams, draws, what they keep to")
     separator: str = Field(default="\n", description="what stands between prompt, input and completion")
 
     truncates: ClassVar[bool] = False

@@ -20,7 +20,10 @@ Columns = Mapping[str, Column]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says about one row. `numbers` are sums that `metrics` adds up (loss, tokens, correct ...)."""
+    """What a model says about one row. `numbers` are sums that `metrics` adds up (loss, tokens, correct ...).
+
+    answers: of a model that writes several, all of them with their scores, the best first.
+    """
 
     answer: Any
     confidence: float
@@ -28,6 +31,7 @@ class Prediction:
     scores: Mapping[str, float] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
     row: int = -1
+    answers: Sequence[tuple[str, float]] = ()
 
 
 class Outcomes(Sequence[Prediction]):

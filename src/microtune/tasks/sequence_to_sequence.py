@@ -25,6 +25,7 @@ from microtune.tasks.language_modelling import LikelihoodTask
 from microtune.tasks.outcomes import Column, Columns
 from microtune.tasks.text_scores import TextScores, Words, words_of
 from microtune.tasks.wording import is_template
+from microtune.tasks.writing import GREEDY, Writing
 
 SAMPLE = 1000  # targets that are looked at for their script
 
@@ -40,10 +41,7 @@ class SequenceToSequence(LikelihoodTask):
     prefix: str = Field(default="", description='put before every source, such as "summarize: " for T5')
     mark: str = Field(default="\n=>\n", description="what stands between source and target for a model of one stack")
     max_new_tokens: int = Field(default=128, ge=1, description="tokens that a written answer may have")
-    beams: int = Field(default=1, ge=1, le=64, description="beginnings that are kept while writing; 1: greedy")
-    length_penalty: float = Field(
-        default=1.0, ge=0, le=10, description="with beams: answers compare by log p / length ** penalty"
-    )
+    decoding: Writing = Field(default=GREEDY, description="how answers are written: beams, draws, what they keep to")
     words: Literal["auto", "13a", "zh", "char"] = Field(
         default="auto", description="how sacrebleu parts the texts into words; auto: by the script of the targets"
     )

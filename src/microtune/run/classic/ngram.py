@@ -21,8 +21,8 @@ from microtune.errors import InputError, RunError
 from microtune.recipe import validated
 from microtune.run.classic.base import RECORD, ClassicModel, read_classic
 from microtune.run.evaluate import Score, confidence_intervals
-from microtune.run.generate import pick
 from microtune.run.held_out import Texts
+from microtune.run.picking import Drawing, pick
 from microtune.run.sources import Place
 from microtune.tasks.base import Prediction
 from microtune.tasks.language_modelling import LanguageModelling, framed
@@ -106,22 +106,12 @@ class NGramModel(ClassicModel):
         self, ids: Sequence[int], *, max_new_tokens: int = 64, stop_ids: Sequence[int] = (), **options: Any
     ) -> Iterator[int]:
         """New ids after `ids`, up to one of `stop_ids`; options: temperature, top_k, top_p, seed."""
-        return self._drawn(self.read(ids), max_new_tokens, stop_ids, **options)
+        drawing = Drawing.of(**options)
+        return self._drawn(self.read(ids), max_new_tokens, stop_ids, drawing)
 
-    def _drawn(
-        self,
-        context: list[int],
-        count: int,
-        stop_ids: Sequence[int],
-        *,
-        temperature: float = 0.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        seed: int = 0,
-    ) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(seed)
+    def _drawn(self, context: list[int], count: int, stop_ids: Sequence[int], drawing: Drawing) -> Iterator[int]:
         for _ in range(count):
-            chosen = pick(self.log_probabilities(context), temperature, top_k, top_p, generator)
+            chosen = pick(self.log_probabilities(context), drawing.options, drawing.generator)
             if chosen in stop_ids:
                 return
             yield chosen
