@@ -98,7 +98,7 @@ SIGNATURES = {
     "Run": "(path: 'str | Path') -> 'None'",
     "Run.predict": (
         "(self, texts: 'str | Sequence[str | tuple[str, str]]', *, min_confidence: 'float' = 0.0, "
-        "max_new_tokens: 'int | None' = None) -> 'list[Prediction]'"
+        "max_new_tokens: 'int | None' = None, decoding: 'dict[str, Any] | None' = None) -> 'list[Prediction]'"
     ),
     "Run.evaluate": "(self, data: 'Any') -> 'Score'",
     "Run.report": "(self, lang: 'str' = 'en') -> 'Path'",

@@ -10,7 +10,8 @@ import torch
 import microtune as mt
 from microtune.errors import InputError
 from microtune.run.classic.ngram import NGramModel
-from microtune.run.speculative import Drawing, Tally, accept, drafted_ids, rest
+from microtune.run.picking import Drawing
+from microtune.run.speculative import Tally, accept, drafted_ids, rest
 from tiny_model import TEXTS, make_model
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -68,11 +69,10 @@ def test_generate_takes_a_draft(pair: tuple[mt.Model, NGramModel]) -> None:
 
 def test_what_is_drawn_has_the_distribution_of_the_model() -> None:
     """Exactly: min(p, q) + (1 - sum min(p, q)) rest = p; and in 20,000 draws, within 4 standard deviations."""
-    generator = torch.Generator().manual_seed(0)
     p, q = torch.tensor([0.5, 0.3, 0.2, 0.0]).double(), torch.tensor([0.1, 0.2, 0.3, 0.4]).double()
     stands = torch.minimum(p, q)
     assert torch.allclose(stands + (1 - stands.sum()) * rest(p, q), p, atol=1e-15)
-    drawing = Drawing(1.0, 0, 1.0, generator)
+    drawing = Drawing.of(temperature=1.0)
     counts = torch.zeros(4)
     scores = p.log().expand(2, 4)
     draws = 20_000

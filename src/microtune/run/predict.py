@@ -118,6 +118,12 @@ def _generated(
     model: Model, task: Task, rows: Sequence[Row], max_new_tokens: int, options: Writing
 ) -> Iterator[Prediction]:
     """Answers of a decoder in batches; what an encoder-decoder answers begins as its files say."""
+    if isinstance(model, ClassicModel):
+        said = options.model_dump(exclude_defaults=True)
+        for index, row in enumerate(rows):
+            pieces = model.continue_ids(asked_ids(model, task, row), max_new_tokens=max_new_tokens, **said)
+            yield Prediction("".join(pieces), 1.0, row=index)
+        return
     start = None
     if model.is_encoder_decoder:
         start = Decoding.of(model.config, model.generation, model.spec.vocab_size).start
