@@ -17,6 +17,7 @@ from microtune.run.batched import Question
 from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.load import Model
 from microtune.run.prepare import items_limit
+from microtune.run.reference import scored_against_base
 from microtune.tasks.base import Prediction, Task
 from microtune.tasks.classification import Classification
 from microtune.tasks.conversation import chat_prompt, messages_of, tools_of
@@ -140,6 +141,7 @@ def evaluate(model: Model, rows: Sequence[Row]) -> Score:
     limit = items_limit(model, None, model.network.virtual_tokens)
     rows = task.ready(rows)
     encoded = task.encode_all(rows, model.text, limit, training=False)
+    encoded = scored_against_base(model, task, encoded)
     answers = Answers(model, task, encoded, rows)
     for _ in answers.fill():
         pass
