@@ -95,7 +95,7 @@ def test_a_resumed_run_is_bit_equal(base: str, tmp_path: Path, rows: list[dict[s
 
 def test_references_are_those_of_the_base(base: str) -> None:
     """log p of each answer token, against the softmax of all logits, to 1e-6; grouped with others or alone."""
-    model = load(base)
+    model = load(base, dtype="float64")
     task = Preference().prepare({"train": _rows(pairs(5))}, text_field=None, label_field=None)
     items = task.encode_all(_rows(pairs(5)), model.text, 64, training=True).items
     found = log_probabilities(model.network, items)
