@@ -289,7 +289,11 @@ def _item(
     parts: Sequence[Sequence[Segment]], index: int, max_length: int, report: EncodingReport, good: bool
 ) -> Item | None:
     """Sequences end to end, each read where its answer is predicted."""
-    ids, readout, targets, pieces, start = [], [], [], [], 0
+    ids: list[Column] = []
+    readout: list[Column] = []
+    targets: list[Column] = []
+    pieces: list[int] = []
+    start = 0
     for segments in parts:
         own = np.asarray([i for segment in segments for i in segment.ids], dtype=np.int64)
         mask = [segment.supervised for segment in segments for _ in segment.ids]
@@ -305,8 +309,8 @@ def _item(
         report.drop(index, sum(map(len, targets)))
         return None
     judged = Judged(good, tuple(map(len, targets)))
-    flat = [np.concatenate(found) for found in (ids, readout, targets)]
-    return Item(*flat, extra=judged, row=index, pieces=pieces)  # type: ignore[arg-type]
+    whole, read, learnt = (np.concatenate(found) for found in (ids, readout, targets))
+    return Item(whole, read, learnt, extra=judged, row=index, pieces=pieces)  # type: ignore[arg-type]
 
 
 def _same(item: Item) -> bool:
