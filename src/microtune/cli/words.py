@@ -8,7 +8,7 @@ import typer
 
 TASKS = (
     "classification, regression, token-labelling, question-answering, multiple-choice, similarity, instruction, "
-    "sequence-to-sequence, language-modelling"
+    "preference, sequence-to-sequence, language-modelling"
 )
 NO_TASK = f"Say what the data is for, with --task: {TASKS}."
 TaskName = Annotated[str | None, typer.Option("--task", help=TASKS)]

@@ -21,6 +21,7 @@ from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.load import Model
 from microtune.run.pieces import DAMAGED
 from microtune.run.prepare import items_limit
+from microtune.run.reference import scored_against_base
 from microtune.tasks.base import Prediction, Task
 from microtune.tasks.classification import Classification
 from microtune.tasks.conversation import chat_prompt, messages_of, tools_of
@@ -193,6 +194,7 @@ def evaluate(model: Model, rows: Sequence[Row]) -> Score:
     limit = items_limit(model, None, model.network.virtual_tokens)
     rows = task.ready(rows)
     encoded = task.encode_all(rows, model.text, limit, training=False)
+    encoded = scored_against_base(model, task, encoded)
     answers = Answers(model, task, encoded, rows)
     for _ in answers.fill():
         pass

@@ -16,6 +16,7 @@ from microtune.run.predict import prompt_ids
 from microtune.run.prepare import items_limit
 from microtune.tasks.base import Encoded, Task
 from microtune.tasks.instruction import Instruction, messages_of
+from microtune.tasks.preference import Preference
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
 
 LOOKED_AT = 200  # rows: each costs another rendering
@@ -48,6 +49,8 @@ def check_prompts(model: Model, task: Task, encoded: Encoded, rows: Sequence[Row
 
 def _up_to_the_answer(task: Instruction, row: Row) -> Row:
     """The row without what follows its last answer, which is not learnt."""
+    if isinstance(task, Preference):
+        return task.prompt_row(row)
     if task.form != "messages":
         return row
     field = task.messages_field or "messages"

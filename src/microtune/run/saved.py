@@ -199,6 +199,16 @@ def _base(folder: Path, base: BaseRecord, dtype: str | None) -> Model:
     return model
 
 
+def base_model(folder: Path) -> Model:
+    """The base that the saved run in `folder` began with, as it was before anything trained."""
+    record, _, _ = read_record(folder)
+    model = _base(folder, record.base, None)
+    if record.added is not None:
+        grow_again(model, New(record.added.first, record.added.count), str(folder / "model.json"))
+    model.network.eval()
+    return model
+
+
 def check_fits(
     folder: Path,
     spec: ModelSpec,
@@ -239,7 +249,8 @@ def _base_record(model: Model, choice: ModelChoice, method: Method, seed: int) -
     place = model.place
     if place is None:
         return {"name": "memory", "source": "", "digest": ""}
-    needed = method.name != "full" and choice.weights == "pretrained"
+    scored = model.task is not None and model.task.name == "preference"  # against the base, whatever has trained
+    needed = (method.name != "full" or scored) and choice.weights == "pretrained"
     return {
         "name": place.name,
         "kind": place.kind,

@@ -41,6 +41,7 @@ from microtune.run.plan import fitted
 from microtune.run.precision import HeldBase
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
 from microtune.run.prompts import check_prompts
+from microtune.run.reference import check_base, with_references
 from microtune.run.report import write_report
 from microtune.run.report.facts import score_record, write_facts
 from microtune.run.rows import narrow, widen
@@ -199,7 +200,9 @@ def get_rows(
     if known is None:
         splits.notes.extend([*model.notes, *notes])
         task = settled(task.fitted(model.spec), model)
+        check_base(task, model, recipe.model)
         encoded = encode_splits(task, splits, model, recipe.model.max_length, taken)
+        encoded = with_references(model.network, task, encoded, cache)
         known = task, splits, encoded
         if sharing is not None:
             sharing.keep(recipe, *known)

@@ -24,6 +24,7 @@ from microtune.recipe import build
 from microtune.recipe import load as load_recipe
 from microtune.run.load import Model
 from microtune.run.prepare import hashes, items_limit, make_splits, make_task
+from microtune.run.reference import scored_against_base
 from microtune.tasks.base import Encoded
 
 Kind = Literal["label", "vocabulary", "sentence", "hidden"]
@@ -168,6 +169,7 @@ def run_items(model: Model) -> tuple[Encoded | None, str]:
         if not rows:
             return None, "it has no test split"
         limit = items_limit(model, None, model.network.virtual_tokens)
-        return model.task.encode_all(rows, model.text, limit, training=False), ""
+        encoded = model.task.encode_all(rows, model.text, limit, training=False)
+        return scored_against_base(model, model.task, encoded), ""
     except MicrotuneError as error:
         return None, str(error).rstrip(".")

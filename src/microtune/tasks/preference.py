@@ -1,0 +1,343 @@
+"""Preference: of two answers the better one becomes more likely than the worse one, compared with the base.
+
+Pairs are learnt by direct preference optimisation (Rafailov et al., 2023): the loss of a pair is
+-log sigmoid(beta * ((c - c0) - (r - r0))), with c and r the log-probabilities of the chosen and the rejected answer,
+and c0 and r0 those that the base gave them. Rows with one answer that was good or bad are learnt by KTO (Ethayarajh et
+al., 2024), in which each answer is held against how far the model has moved on answers of other prompts. What the base
+said is computed once, before anything trains (run/reference.py), so that there is never a second model in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from microtune.data.batches import Batch, Item
+from microtune.data.fields import find_field
+from microtune.data.sources import Row
+from microtune.data.text import Tokenizer
+from microtune.errors import CheckError, InputError, at
+from microtune.nn.heads import VocabularyHead
+from microtune.tasks.base import Encoded, EncodingReport, Prediction, rows_of, tasks
+from microtune.tasks.conversation import Segment, chat_segments, tools_of
+from microtune.tasks.instruction import Instruction
+from microtune.tasks.outcomes import Column, Columns, Outcomes
+from microtune.tasks.preference_rows import (
+    Messages,
+    beginning,
+    check_turns,
+    good_or_bad,
+    last_turns,
+    named,
+    turns_of,
+)
+from microtune.tasks.preference_scores import Judged, measured, scores_of
+
+
+class Preference(Instruction):
+    """Prompt with a chosen and a rejected answer, or with one that was good or bad."""
+
+    name: Literal["preference"] = "preference"  # type: ignore[assignment]
+    objective: Literal["auto", "dpo", "kto"] = Field(
+        default="auto", description="dpo: pairs of answers; kto: single answers, good or bad; auto: by the fields"
+    )
+    beta: float = Field(default=0.1, gt=0, le=100, description="how dear it is to move away from the base")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="dpo: share of pairs that may be swapped")
+    good_weight: float = Field(default=1.0, gt=0, description="kto: weight of good answers")
+    bad_weight: float = Field(default=1.0, gt=0, description="kto: weight of bad answers")
+    chosen_field: str | None = Field(default=None, description="field with the better answer; default: by its name")
+    rejected_field: str | None = Field(default=None, description="field with the worse answer; default: by its name")
+    label_field: str | None = Field(
+        default=None, description="kto: field that says true or false; default: by its name"
+    )
+
+    def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
+        """Find the fields: pairs where a field is called chosen or rejected, else answers that were good or bad."""
+        rows = list(splits["train"])
+        pairs = bool(self.chosen_field or self.rejected_field or named(rows, "chosen") or named(rows, "rejected"))
+        objective = self.objective if self.objective != "auto" else "dpo" if pairs else "kto"
+        task = self.model_copy(update={"objective": objective})
+        return task._pairs(rows, text_field) if objective == "dpo" else task._flags(rows, text_field, label_field)
+
+    def _pairs(self, rows: Sequence[Row], text_field: str | None) -> Self:
+        chosen = find_field(rows, "chosen", self.chosen_field, flag="task.chosen_field")
+        rejected = find_field(rows, "rejected", self.rejected_field, exclude=[chosen], flag="task.rejected_field")
+        found = {"chosen_field": chosen, "rejected_field": rejected}
+        asked = text_field or self.prompt_field or self.messages_field
+        if asked is None:
+            free = [*named(rows, "messages"), *named(rows, "prompt")]
+            asked = next((name for name in free if name not in (chosen, rejected)), None)
+        if asked is not None:
+            asked = find_field(rows, "prompt", asked)
+        if asked is None and not isinstance(rows[0].data.get(chosen), list):
+            asked = find_field(rows, "prompt", exclude=[chosen, rejected], flag="--text-field")
+        plain_text = asked is not None and isinstance(rows[0].data.get(asked), str)
+        if plain_text and isinstance(rows[0].data.get(chosen), str) and self.form != "messages":
+            return self._texts(rows, asked, [chosen, rejected], found)
+        return self.model_copy(update={"form": "messages", "messages_field": asked or "", **found})
+
+    def _texts(self, rows: Sequence[Row], prompt: str | None, taken: Sequence[str], found: dict[str, str]) -> Self:
+        own = self.prompt is None and any("input" in row.data for row in rows[:100])
+        extra = self.input_field or ("input" if own and "input" not in (prompt, *taken) else None)
+        update = {"form": "prompt", "prompt_field": prompt, "completion_field": taken[0], "input_field": extra}
+        return self.model_copy(update={**update, **found})
+
+    def _flags(self, rows: Sequence[Row], text_field: str | None, label_field: str | None) -> Self:
+        label = find_field(rows, "label", label_field or self.label_field, flag="--label-field")
+        messages = self.messages_field or next(iter(named(rows, "messages")), None)
+        if self.form != "prompt" and messages is not None and text_field in (None, messages):
+            update = {"form": "messages", "messages_field": messages, "label_field": label}
+            return self.model_copy(update=update)
+        prompt = find_field(rows, "prompt", text_field or self.prompt_field, exclude=[label], flag="--text-field")
+        wanted = self.completion_field
+        answer = find_field(rows, "completion", wanted, exclude=[prompt, label], flag="task.completion_field")
+        return self._texts(rows, prompt, [answer], {"label_field": label})
+
+    def check_ready(self, where: str) -> None:
+        """The fields of the form."""
+        fields = (self.chosen_field, self.rejected_field) if self.objective == "dpo" else (self.label_field,)
+        if self.objective == "auto" or self.form == "auto" or not all(fields):
+            raise InputError(f"{where}: the preference task does not name its fields.")
+
+    def encode(
+        self, row: Row, index: int, tokenizer: Tokenizer, max_length: int, report: EncodingReport
+    ) -> Item | None:
+        """Both answers after the prompt, or one; None where one is too long, or both are the same."""
+        if self.objective == "dpo":
+            parts = [self.answered(row, row, name, tokenizer) for name in self._answers]
+            good = True
+        else:
+            good = good_or_bad(row, self.label_field or "label")
+            parts = [self.answered(row, row, self._answers[0], tokenizer)]
+        return _item(parts, index, max_length, report, good)
+
+    def encode_all(self, rows: Sequence[Row], tokenizer: Tokenizer, max_length: int, *, training: bool) -> Encoded:
+        """All rows; pairs of equal answers are counted. For KTO each prompt gets the answer of the next row too."""
+        report = EncodingReport(rows=len(rows))
+        items: list[Item] = []
+        alike = []
+        for index, row in enumerate(rows):
+            item = self.encode(row, index, tokenizer, max_length, report)
+            if item is not None and self.objective == "dpo" and _same(item):
+                alike.append(row)
+                continue
+            if item is not None:
+                items.append(item)
+                report.add(item)
+        if alike:
+            count = f"{len(alike)} of {len(rows)} rows have a chosen answer that equals the rejected one"
+            report.remarks.append(
+                f"{count}; they teach nothing and were left out. First: {at(alike[0].path, alike[0].line)}."
+            )
+        if self.objective == "kto":
+            items = [self._beside_another(item, i, items, rows, tokenizer, max_length) for i, item in enumerate(items)]
+        return Encoded(items, report)
+
+    def _beside_another(
+        self, item: Item, place: int, items: Sequence[Item], rows: Sequence[Row], tokenizer: Tokenizer, max_length: int
+    ) -> Item:
+        """With a second sequence: the same prompt and the answer of the next row, by which the drift is estimated."""
+        other = rows[items[(place + 1) % len(items)].row]
+        again = _item(
+            [
+                self.answered(rows[item.row], rows[item.row], self._answers[0], tokenizer),
+                self.answered(rows[item.row], other, self._answers[0], tokenizer),
+            ],
+            item.row,
+            max_length,
+            EncodingReport(),
+            item.extra.good,
+        )
+        return item if again is None else again  # too long together: it says nothing of the drift
+
+    @property
+    def _answers(self) -> tuple[str, ...]:
+        if self.objective == "dpo":
+            return self.chosen_field or "chosen", self.rejected_field or "rejected"
+        return ((self.messages_field if self.form == "messages" else self.completion_field) or "completion",)
+
+    def answered(self, row: Row, other: Row, field: str, tokenizer: Tokenizer) -> list[Segment]:
+        """The prompt of a row with the answer that stands in `field` of another (or the same)."""
+        if self.form == "prompt":
+            data = {name: value for name, value in row.data.items() if name != field}
+            data |= {field: other.data[field]} if field in other.data else {}
+            return self.model_copy(update={"completion_field": field}).segments(replace(row, data=data), tokenizer)
+        asked, turns = self.asked(row), self._turns(other, field)
+        where = f'{at(other.path, other.line)}: "{field}"'
+        check_turns(asked, turns, where)
+        segments = chat_segments([*asked, *turns], tokenizer, f"{at(row.path, row.line)}: ", tools_of(row))
+        return last_turns(segments, sum(turn["role"] == "assistant" for turn in turns))
+
+    def asked(self, row: Row) -> Messages:
+        """The messages before the answers."""
+        if self.objective == "kto":
+            messages = turns_of(row, self.messages_field or "messages")
+            return messages[:-1] if messages[-1]["role"] == "assistant" else messages
+        if not self.messages_field:
+            one, other = (turns_of(row, name) for name in self._answers)
+            return one[: beginning(one, other)]
+        value = row.data.get(self.messages_field)
+        if isinstance(value, str) and value.strip():
+            return [{"role": "user", "content": value}]
+        return turns_of(row, self.messages_field)
+
+    def _turns(self, row: Row, field: str) -> Messages:
+        """The messages of an answer, without a prompt that they repeat."""
+        turns = turns_of(row, field)
+        if self.objective == "kto":
+            return turns[-1:]
+        asked = self.asked(row)
+        return turns[len(asked) :] if turns[: len(asked)] == asked else turns
+
+    def prompt_row(self, row: Row) -> Row:
+        """A row whose messages are those before the answers."""
+        if self.form != "messages":
+            return row
+        return replace(row, data={**row.data, self.messages_field or "messages": self.asked(row)})
+
+    def weight(self, item: Item) -> int:
+        """One per row."""
+        return 1
+
+    def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, int]:
+        """Summed loss of the pairs of a batch; its gradient reaches each token as a weight of its own cross-entropy."""
+        assert isinstance(head, VocabularyHead)
+        _check_head(head)
+        found = head.log_probabilities(hidden, batch.targets)
+        scores = _by_sequence(found, batch.counts).detach().requires_grad_()
+        with torch.enable_grad():
+            exact = self.pair_losses(scores.view(-1, 2), _references(batch.items, scores).view(-1, 2)).sum()
+            (slopes,) = torch.autograd.grad(exact, scores)
+        along = head.loss(hidden, batch.targets, torch.repeat_interleave(-slopes, batch.counts).to(found.dtype))
+        return along + (exact.detach() - along.detach()), len(batch.items)
+
+    def pair_losses(self, scores: Tensor, references: Tensor) -> Tensor:
+        """Loss `[P]` from the log-probabilities `[P, 2]` of chosen and rejected answers, now and of the base."""
+        moved = scores - references
+        margin = self.beta * (moved[:, 0] - moved[:, 1])
+        share = self.label_smoothing
+        return -(1 - share) * F.logsigmoid(margin) - share * F.logsigmoid(-margin)
+
+    @property
+    def coupled(self) -> bool:
+        """Under KTO the drift of the whole batch stands in the loss of each row."""
+        return self.objective == "kto"
+
+    def vectors(self, head: nn.Module, hidden: Tensor, batch: Batch) -> Tensor:
+        """`[sequences, 1]`: log-probability of each answer; of the answers of other rows without a gradient."""
+        assert isinstance(head, VocabularyHead)
+        _check_head(head)
+        counts = batch.counts.tolist()
+        own = [number == 0 for item in batch.items for number in range(max(len(item.pieces), 1))]
+        found = [
+            -head.loss(h, t) if mine else head.log_probabilities(h, t).sum()
+            for h, t, mine in zip(hidden.split(counts), batch.targets.split(counts), own, strict=True)
+        ]
+        return torch.stack([value.to(torch.promote_types(value.dtype, torch.float32)) for value in found])[:, None]
+
+    def joint_loss(self, vectors: Tensor, items: Sequence[Item]) -> Tensor:
+        """Summed loss of KTO: how far each answer has moved, held against how far the batch's other answers have."""
+        moved = vectors[:, 0] - _references(items, vectors)
+        parts = moved.split([max(len(item.pieces), 1) for item in items])
+        others = [part[1] for part in parts if len(part) > 1]
+        drift = torch.stack(others).mean().clamp(min=0).detach() if others else moved.new_zeros(())
+        return self.answer_losses(torch.stack([part[0] for part in parts]), drift, [i.extra.good for i in items]).sum()
+
+    def answer_losses(self, moved: Tensor, drift: Tensor, good: Sequence[bool]) -> Tensor:
+        """Loss `[A]` of answers that have moved by `moved [A]`, where others have by `drift`."""
+        right = torch.tensor(good, device=moved.device)
+        gain = torch.sigmoid(self.beta * torch.where(right, moved - drift, drift - moved))
+        return torch.where(right, self.good_weight, self.bad_weight) * (1 - gain)
+
+    def measure(
+        self, head: nn.Module, hidden: Tensor, batch: Batch, tallies: dict[str, Column] | None = None
+    ) -> Columns:
+        """How far the answers of each row have moved, and the drift of its good answer."""
+        assert isinstance(head, VocabularyHead)
+        logs = head.log_probabilities(hidden, batch.targets).cpu().numpy().astype(np.float64)
+        return {"row": rows_of(batch), **measured(logs, batch)}
+
+    def read(self, columns: Columns, index: int) -> Prediction:
+        """The numbers; there is no answer to compare."""
+        numbers = {name: float(values[index]) for name, values in columns.items() if name != "row"}
+        return Prediction(answer=None, confidence=0.0, numbers=numbers, row=int(columns["row"][index]))
+
+    def columns(self, found: Sequence[Prediction]) -> Columns:
+        """The numbers of all Predictions."""
+        if isinstance(found, Outcomes):
+            return found.columns
+        names = list(found[0].numbers) if found else []
+        sums = {name: np.array([p.numbers[name] for p in found], dtype=np.float64) for name in names}
+        return {"row": np.array([p.row for p in found], dtype=np.int64), **sums}
+
+    def metrics(self, found: Sequence[Prediction], weights: Column | None = None) -> dict[str, float]:
+        """loss, preference accuracy, margin, and the drift from the base."""
+        columns = self.columns(found)
+        if not len(columns["row"]):
+            raise CheckError("There is no pair to score in this split.", check="nothing-to-score")
+        return scores_of(self, columns, weights)
+
+
+def _item(
+    parts: Sequence[Sequence[Segment]], index: int, max_length: int, report: EncodingReport, good: bool
+) -> Item | None:
+    """Sequences end to end, each read where its answer is predicted."""
+    ids: list[Column] = []
+    readout: list[Column] = []
+    targets: list[Column] = []
+    pieces: list[int] = []
+    start = 0
+    for segments in parts:
+        own = np.asarray([i for segment in segments for i in segment.ids], dtype=np.int64)
+        mask = [segment.supervised for segment in segments for _ in segment.ids]
+        places = np.flatnonzero(mask[1:]) + 1
+        ids.append(own[:-1])
+        readout.append(places - 1 + start)
+        targets.append(own[places])
+        pieces.append(len(own) - 1)
+        start += len(own) - 1
+    if any(segment.parted for segments in parts for segment in segments):
+        report.part(index)
+    if max(pieces) > max_length:
+        report.drop(index, sum(map(len, targets)))
+        return None
+    judged = Judged(good, tuple(map(len, targets)))
+    whole, read, learnt = (np.concatenate(found) for found in (ids, readout, targets))
+    return Item(whole, read, learnt, extra=judged, row=index, pieces=pieces)  # type: ignore[arg-type]
+
+
+def _same(item: Item) -> bool:
+    cut = int(item.pieces[0])
+    return np.array_equal(np.asarray(item.ids[:cut]), np.asarray(item.ids[cut:])) and (
+        int(item.targets[item.extra.counts[0] - 1]) == int(item.targets[-1])
+    )
+
+
+def _by_sequence(logs: Tensor, counts: Tensor) -> Tensor:
+    """Sums `[sequences]` of the log-probabilities `[R]` of the tokens of each."""
+    owner = torch.repeat_interleave(torch.arange(len(counts), device=logs.device), counts)
+    wide = logs.double() if logs.device.type == "cpu" else logs
+    return torch.zeros(len(counts), dtype=wide.dtype, device=logs.device).index_add(0, owner, wide)
+
+
+def _references(items: Sequence[Item], like: Tensor) -> Tensor:
+    sums = [value for item in items for value in item.extra.reference_sums()]
+    return torch.tensor(sums, dtype=like.dtype, device=like.device)
+
+
+def _check_head(head: VocabularyHead) -> None:
+    if head.label_smoothing:
+        raise InputError(
+            "train.label_smoothing spreads the targets of tokens, which a preference does not learn; leave it out, or "
+            "set task.label_smoothing for pairs that may be swapped."
+        )
+
+
+tasks.add("preference", Preference)
