@@ -18,10 +18,12 @@ from microtune.data.lint.duplicates import Duplicates
 from microtune.data.lint.encoding import Encoding
 from microtune.data.lint.lengths import Histogram, Lengths
 from microtune.data.lint.mix import Languages
-from microtune.data.lint.near import NearDuplicates, grams, jaccard, near_pairs, signature
-from microtune.data.lint.personal import PersonalData, is_address, is_card, is_identity, masked, personal
+from microtune.data.lint.near import NearDuplicates, near_pairs
+from microtune.data.lint.personal import PersonalData, masked, personal
 from microtune.data.lint.reading import Reader
 from microtune.data.lint.sample import Sample
+from microtune.data.minhash import grams, jaccard, signature
+from microtune.data.personal import is_address, is_card, is_identity, is_public
 from microtune.data.sources import read_rows
 
 
@@ -84,7 +86,7 @@ def test_near_pairs_are_those_of_a_full_comparison() -> None:
 
 
 def test_a_signature_estimates_the_overlap() -> None:
-    assert (signature(grams("the same text")) == signature(grams("the same text"))).all()
+    assert signature(grams("the same text")) == signature(grams("the same text"))
     assert jaccard(np.array([1, 2, 3], np.uint64), np.array([2, 3, 4], np.uint64)) == 0.5
 
 
@@ -184,6 +186,7 @@ def test_checksums() -> None:
     assert not is_card("1111111111111111")
     assert is_address("8.8.4.4")
     assert not is_address("08.8.4.4")
+    assert [is_public(a) for a in ("8.8.4.4", "2a00:1450::1", "10.0.0.1", "fe80::1")] == [True, True, False, False]
     assert masked("13812345678") == "1*********8"
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from microtune.data.personal import is_card, is_identity
 from microtune.data.sources import Row
 from microtune.data.steps import RowStep, StepReport, TextStep, make_step, prepared_rows, run_steps, steps
 from microtune.data.steps.base import View
-from microtune.data.steps.personal import is_identity_number, luhn
 from microtune.data.steps.words import sentences_of
 from microtune.errors import InputError
 
@@ -68,6 +68,14 @@ def choose(rows: Sequence[Row], name: str, **options: Any) -> list[Row]:
         ("mask", {}, "see https://x.y/a?token=abc and https://x.y/a?page=2", "see [URL] and https://x.y/a?page=2"),
         ("mask", {}, "ftp? https://me:pw@x.y/ (555) 123-4567 in 2024", "ftp? [URL] [PHONE] in 2024"),
         ("mask", {"kinds": ["phone"]}, "a@b.cn 13812345678", "a@b.cn [PHONE]"),
+        ("mask", {}, "at 192.168.3.4:8080, Tel.13812345678. 100 200 3000", "at [IP]:8080, Tel.[PHONE]. 100 200 3000"),
+        ("mask", {}, "card 3056 930902 5904 or 3782 822463 10005", "card [CARD] or [CARD]"),
+        (
+            "mask",
+            {},
+            "https://x.y/?author=li&keyword=bank&code=12 stays",
+            "https://x.y/?author=li&keyword=bank&code=12 stays",
+        ),
     ],
 )
 def test_texts(name: str, options: dict[str, Any], before: str, after: str) -> None:
@@ -82,10 +90,10 @@ def test_chinese_by_packages() -> None:
 
 
 def test_check_digits() -> None:
-    assert is_identity_number("11010519491231002x")
-    assert not is_identity_number("110105194913310021"), "there is no month 13"
-    assert luhn("4111111111111111")
-    assert not luhn("4111111111111117")
+    assert is_identity("11010519491231002x")
+    assert not is_identity("110105194913310021"), "there is no month 13"
+    assert is_card("4111111111111111")
+    assert not is_card("4111111111111117")
 
 
 def test_sentences_end_where_they_end() -> None:
@@ -99,6 +107,9 @@ def test_rows_that_are_left_out() -> None:
     rows = rows_of("the card is not in my bag", "我的卡丢了，请帮帮我", "xyzzy", "これは日本語です")
     assert choose(rows, "language", keep=["zh"]) == [rows[1], rows[2]]
     assert choose(rows, "language", keep=["zh"], unknown="drop") == [rows[1]]
+    german = rows_of("Der Mann ist nicht mit dem Zug gefahren", "Where is the nearest station of the city?")
+    assert choose(german, "language") == [german[1]]
+    assert choose(german, "language", keep=["de"]) == [german[0]]
     rows = rows_of("Card  lost", "card ｌost", "card lost", label=["a", "a", "b"])
     assert choose(rows, "duplicates") == [rows[0], rows[2]]
     assert choose(rows, "duplicates", by="text") == [rows[0]]

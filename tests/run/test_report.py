@@ -19,8 +19,8 @@ from huggingface_hub import ModelCardData
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from tiny_runs import make_base, run, tune_recipe
 
+from microtune.data.languages import languages_of
 from microtune.data.sources import Row
-from microtune.data.steps.languages import languages_of
 from microtune.errors import InputError, RunError
 from microtune.run.folder import read_metrics
 from microtune.run.report import write_report

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from microtune.data.invisible import TURNING, WIDTHLESS
 from microtune.data.lint.base import Base, Finding, Seen, Tally
 
 # UTF-8 read as Latin-1 or Windows-1252, UTF-8 read as GBK ("锟斤拷"), memory of a debugger read as GBK ("烫烫烫").
@@ -14,7 +15,7 @@ MOJIBAKE = re.compile(
     r"|锟斤拷|烫烫烫|[\u00e4-\u00e9][\u0080-\u00bf\u2013-\u2122]{2}"
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u0080-\u009f]")
-INVISIBLE = re.compile(r"[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+INVISIBLE = re.compile(f"[{WIDTHLESS}{TURNING}]")
 MARKUP = re.compile(
     r"&(?:amp|lt|gt|quot|nbsp|#\d{2,5});|</?(?:br|p|div|span|b|i|a|td|tr|li|ul|strong|em)\b[^<>]{0,200}>| #\d{2,3};"
 )

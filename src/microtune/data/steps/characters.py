@@ -14,12 +14,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from microtune.data.invisible import WIDTHLESS
 from microtune.data.steps.base import TextStep, steps
 from microtune.errors import InputError
 
 _BLANKS = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r"\n{3,}")
-_INVISIBLE = re.compile("[\u200b\u2060\ufeff\u00ad]")  # joiners inside emoji and scripts stay
+_INVISIBLE = re.compile(f"[{WIDTHLESS}]")
 
 
 class Unicode(TextStep):

@@ -1,29 +1,22 @@
 """Steps that leave rows of the training split out: by length, by language, copies and near copies.
 
-Near copies by MinHash (Broder, 1997) with banding (Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, 2014):
-texts whose sets of character 5-grams are alike share, with high probability, one band of minima; candidates are then
-compared exactly. The first of several copies stays.
+Near copies are found by MinHash (data/minhash.py). The first of several copies stays.
 """
 
 from __future__ import annotations
 
-import unicodedata
-import zlib
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
+from microtune.data import languages
+from microtune.data.minhash import ALIKE, COMPARED, Neighbours, grams, signature
 from microtune.data.sources import Row
+from microtune.data.splits import normalised
 from microtune.data.steps.base import RowStep, View, steps
-from microtune.data.steps.languages import language_of
 
-GRAM = 5
-BANDS, BAND = 16, 5  # sets that share 80 % of their grams meet in a band with a chance of 99.9 %; 50 %: 40 %
-PRIME = (1 << 31) - 1
-COMPARED = 2000  # characters of a text
-BUCKET = 50  # earlier texts of one band that are compared: a cap against data that is all alike
+BUCKET = 50  # earlier texts of one band that are compared: more than lint, for here only what stays is remembered
 
 
 class Length(RowStep):
@@ -41,12 +34,13 @@ class Language(RowStep):
     """Rows in other languages, as far as script and small words show."""
 
     name: Literal["language"] = "language"
-    keep: list[Literal["en", "zh", "ja", "ko"]] = Field(default_factory=lambda: ["en", "zh"], description="languages")  # type: ignore[arg-type]
+    keep: list[languages.Language] = Field(default_factory=lambda: ["en", "zh"], description="languages")  # type: ignore[arg-type]
     unknown: Literal["keep", "drop"] = Field(default="keep", description="texts of which the language is not clear")
 
     def choose(self, rows: Sequence[Row], view: View) -> list[Row]:
-        found = ((row, language_of(view.text(row)[:2000])) for row in rows)
-        return [row for row, name in found if name in self.keep or (name is None and self.unknown == "keep")]
+        found = ((row, languages.language(view.text(row))) for row in rows)
+        unclear = self.unknown == "keep"
+        return [row for row, name in found if name in self.keep or (unclear and name not in languages.KNOWN)]
 
 
 class Duplicates(RowStep):
@@ -59,7 +53,7 @@ class Duplicates(RowStep):
         seen: set[tuple[str, str]] = set()
         kept = []
         for row in rows:
-            key = plain(view.text(row)), label_key(row, view) if self.by == "row" else ""
+            key = normalised(view.text(row)), label_key(row, view) if self.by == "row" else ""
             if key not in seen:
                 seen.add(key)
                 kept.append(row)
@@ -70,53 +64,24 @@ class NearDuplicates(RowStep):
     """Rows whose text nearly repeats that of an earlier one with the same label."""
 
     name: Literal["near-duplicates"] = "near-duplicates"
-    alike: float = Field(default=0.8, gt=0, le=1, description="share of common character 5-grams (Jaccard)")
+    alike: float = Field(default=ALIKE, gt=0, le=1, description="share of common character 5-grams (Jaccard)")
 
     def choose(self, rows: Sequence[Row], view: View) -> list[Row]:
-        generator = np.random.default_rng(0)
-        factors = generator.integers(1, PRIME, size=(BANDS * BAND, 2), dtype=np.int64)
-        buckets: dict[tuple[int, bytes, str], list[np.ndarray]] = {}
+        seen: dict[str, Neighbours] = {}
         kept = []
-        for row in rows:
-            grams = grams_of(plain(view.text(row))[:COMPARED])
-            keys = [(band, mark, label_key(row, view)) for band, mark in enumerate(bands_of(grams, factors))]
-            close = (other for key in keys for other in buckets.get(key, ()))
-            if any(jaccard(grams, other) >= self.alike for other in close):
-                continue
-            kept.append(row)
-            for key in keys:
-                place = buckets.setdefault(key, [])
-                if len(place) < BUCKET:
-                    place.append(grams)
+        for number, row in enumerate(rows):
+            found = grams(normalised(view.text(row)[:COMPARED]))
+            keys = signature(found)
+            neighbours = seen.setdefault(label_key(row, view), Neighbours(BUCKET))
+            if neighbours.closest(found, keys)[0] < self.alike:
+                kept.append(row)
+                neighbours.add(number, found, keys)
         return kept
-
-
-def plain(text: str) -> str:
-    """A text by which copies are known: NFKC, lower case, single blanks."""
-    return " ".join(unicodedata.normalize("NFKC", text).lower().split())
 
 
 def label_key(row: Row, view: View) -> str:
     """The label as text; "" where the task has none."""
     return "" if view.label is None else repr(view.label(row))
-
-
-def grams_of(text: str) -> np.ndarray:
-    """Hashes of the character 5-grams of a text, each once, ascending; of a shorter text its own hash."""
-    whole = [text[i : i + GRAM] for i in range(max(1, len(text) - GRAM + 1))]
-    return np.unique(np.array([zlib.crc32(g.encode("utf-8", "replace")) % PRIME for g in whole], dtype=np.int64))
-
-
-def bands_of(grams: np.ndarray, factors: np.ndarray) -> list[bytes]:
-    """The minima of each band under random permutations."""
-    least = np.min((grams[:, None] * factors[:, 0] + factors[:, 1]) % PRIME, axis=0)
-    return [least[i * BAND : (i + 1) * BAND].tobytes() for i in range(BANDS)]
-
-
-def jaccard(a: np.ndarray, b: np.ndarray) -> float:
-    """Size of the intersection over that of the union of two ascending sets."""
-    both = len(np.intersect1d(a, b, assume_unique=True))
-    return both / (len(a) + len(b) - both)
 
 
 steps.add("length", Length)

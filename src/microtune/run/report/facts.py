@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from microtune.data.batches import item_sizes
+from microtune.data.languages import languages_of
 from microtune.data.sources import Row
-from microtune.data.steps.languages import languages_of
 from microtune.run.disk import write_json
 from microtune.run.evaluate import Score
 from microtune.run.load import Model
