@@ -23,7 +23,7 @@ PROMPT = "The customer asked"
 def demo(
     folder: Annotated[str, typer.Option("--out", help="where everything is saved")] = "runs/demo",
     model: Annotated[str, typer.Option(help="the base to tune")] = "sprout",
-    epochs: Annotated[float, typer.Option(help="passes over the training rows")] = 5,
+    epochs: Annotated[float, typer.Option(help="passes over the training rows")] = 4,
 ) -> None:
     """Show the data, tune the embedded model lightly, compare, predict, generate."""
     from microtune.run import tour

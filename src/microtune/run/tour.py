@@ -23,7 +23,7 @@ from microtune.run.verbs import tune
 
 LANGUAGES = ("en", "zh")
 RANDOM_RATES = (5e-4, 2e-3)
-LORA_RATE = 5e-3
+LORA_RATE = 3e-3
 TASK = {"name": "classification", "pooling": "mean"}  # for all networks alike
 
 
