@@ -109,11 +109,16 @@ def test_references_are_those_of_the_base(base: str) -> None:
 
 def test_the_references_are_kept_and_the_micro_batches_change_nothing(base: str, tmp_path: Path) -> None:
     """KTO compares over the whole batch: cut in pieces of one row it gives the same run, up to rounding."""
-    whole = tiny_runs.run(recipe(base, tmp_path, flags(), "lora:2", max_steps=4), tmp_path / "whole")
+    kept: set[Path] = set()
+
+    def look(_: object) -> None:
+        kept.update((tmp_path / "whole" / "cache").glob("references-*/values.bin"))
+
+    whole = tiny_runs.run(recipe(base, tmp_path, flags(), "lora:2", max_steps=4), tmp_path / "whole", event=look)
     parts = tiny_runs.run(recipe(base, tmp_path, flags(), "lora:2", max_steps=4, micro_tokens=8), tmp_path / "parts")
     one, other = (read_tensors(f.path / "model" / "trained.safetensors") for f in (whole, parts))
     assert max(float((one[n] - other[n]).abs().max()) for n in one) < 1e-4
-    assert len(list((whole.path / "cache").glob("references-*/values.bin"))) == 3
+    assert len(kept) == 3, "of train, validation and test; gone with the cache of the finished run"
 
 
 def test_refusals(base: str, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from microtune.run.decoding import Decoding, read_generation, strange_ids
 from microtune.run.generate import generate_ids
 from microtune.run.networks import is_recurrent, network_of, random_network, read_recurrent
 from microtune.run.pieces import whole_characters as whole_characters
-from microtune.run.sources import Place, locate
+from microtune.run.sources import Place, is_classic, locate
 from microtune.run.terms import terms_of
 from microtune.tasks.base import Task
 from microtune.tasks.writing import Writing
@@ -271,10 +271,14 @@ def load(
         raise InputError(f'dtype: unknown value "{dtype}"; known are {", ".join(DTYPES)}.')
     place = locate(str(source))
     if place.kind == "run":
-        from microtune.run.classic import is_classic, load_classic
-        from microtune.run.saved import load_run
+        if is_classic(place.path):
+            from microtune.run.classic import load_classic
 
-        model = load_classic(place) if is_classic(place.path) else load_run(place, dtype)
+            model: Model = load_classic(place)
+        else:
+            from microtune.run.saved import load_run
+
+            model = load_run(place, dtype)
     elif place.kind == "adapter":
         from microtune.run.peft import load_adapter
 

@@ -68,9 +68,10 @@ def kept_tokenizer(
     wanted: Vocabulary,
     texts: Callable[[], Iterable[str]],
     folder: Path | None,
-    train: Callable[[Iterable[str], Vocabulary], Tokenizer] = train_tokenizer,
+    train: Callable[[Iterable[str], Vocabulary], Tokenizer] | None = None,
 ) -> Tokenizer:
     """The tokenizer that an earlier sitting of the run left in `folder`, or a new one, which is left there."""
+    train = train or train_tokenizer
     if folder is None:
         return train(texts(), wanted)
     done = Tokenizer.load(folder) if verify_folder(folder) is None else None

@@ -19,6 +19,7 @@ from microtune.registry import Registry
 from microtune.run import hub
 from microtune.run.hub import modelscope
 
+CLASSIC = "classic.json"  # in the model folder of a run: a model before the Transformer
 READ = (".json", ".safetensors", ".jinja", ".txt", ".model", ".spm")  # endings of files that are read of a folder
 
 
@@ -177,3 +178,8 @@ def _read_files(folder: Path) -> Iterator[Path]:
             continue
         except OSError as error:
             raise InputError(f"{place}: cannot be looked into ({error.strerror}).") from error
+
+
+def is_classic(run: Path) -> bool:
+    """Whether a run folder holds a classic model."""
+    return (run / "model" / CLASSIC).is_file()

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from microtune.data.batches import Batch
-from microtune.errors import CheckError
+from microtune.errors import InputError
 from microtune.tasks.outcomes import Column, Columns
 
 
@@ -31,7 +31,7 @@ class Judged:
     def reference_sums(self) -> list[float]:
         """The base's log-probability of each answer."""
         if self.reference is None:
-            raise CheckError("The base was not asked about these answers; score them with microtune evaluate.")
+            raise InputError("The base was not asked about these answers; score them with microtune evaluate.")
         ends = np.cumsum(self.counts)[:-1]
         return [float(part.sum(dtype=np.float64)) for part in np.split(self.reference, ends)]
 

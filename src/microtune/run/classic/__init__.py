@@ -8,14 +8,14 @@ from typing import Any
 from microtune.classic import make_classic
 from microtune.recipe import Recipe
 from microtune.registry import Registry
-from microtune.run.classic.base import ClassicModel, is_classic, read_classic
+from microtune.run.classic.base import ClassicModel, read_classic
 from microtune.run.classic.counted import pretrain_ngram
 from microtune.run.classic.ngram import load_ngram
 from microtune.run.classic.vectors import load_vectors, pretrain_vectors
 from microtune.run.folder import RunFolder
 from microtune.run.sources import Place
 
-__all__ = ["check_classic", "is_classic", "load_classic", "loaders", "pretrain_classic", "trainers"]
+__all__ = ["check_classic", "load_classic", "loaders", "pretrain_classic", "trainers"]
 
 Trainer = Callable[[Recipe, RunFolder], Iterator[Any]]
 

@@ -27,11 +27,11 @@ from microtune.run.folder import RunFolder
 from microtune.run.load import Model
 from microtune.run.objective import pretraining_task
 from microtune.run.report import write_report
-from microtune.run.sources import Place
+from microtune.run.sources import CLASSIC, Place
 from microtune.tasks.base import Task
 from microtune.version import __version__
 
-RECORD = "classic.json"
+RECORD = CLASSIC
 
 
 class ClassicRecord(Section):
@@ -86,11 +86,6 @@ class ClassicModel(Model):
 
     def _refuse(self, why: str) -> NoReturn:
         raise InputError(f"{self.place.name if self.place else 'This'}: {self.kind} has {why}.")
-
-
-def is_classic(run: Path) -> bool:
-    """Whether a run folder holds a classic model."""
-    return (run / "model" / RECORD).is_file()
 
 
 def read_classic(place: Place) -> tuple[Classic, dict[str, Any]]:
