@@ -139,6 +139,12 @@ RECIPES = (
     "messages",
     "sharegpt",
     "lines",
+    "tags",
+    "flat squad",
+    "choices",
+    "lettered",
+    "rated pairs",
+    "triplets",
 )
 
 

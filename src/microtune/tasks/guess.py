@@ -67,7 +67,8 @@ def _answers(file: File) -> Guess | None:
     """Question answering: an offset points from an answer into its passage, or the answer stands in the passage."""
     found = pointers(file.rows)
     if found is not None and found[0] == "answer":
-        return Guess("question-answering", "squad", _flat_answer(file), "points-to-answer")
+        roles = _flat_answer(file)
+        return Guess("question-answering", "squad", roles, "points-to-answer", _asked_options(roles))
     asked = [s for s in file.texts if s.questions >= 0.7]
     for question in asked:
         longer = [s for s in file.texts if s.kind == "text" and s.length > 2 * question.length]
@@ -77,8 +78,14 @@ def _answers(file: File) -> Guess | None:
                     continue
                 if not answer.is_category and stands_in(file.rows, answer, passage) >= 0.8:
                     roles = {"question": question.name, "context": passage.name, "answer": answer.name}
-                    return Guess("question-answering", "rows", roles, "answer-in-passage")
+                    return Guess("question-answering", "rows", roles, "answer-in-passage", _asked_options(roles))
     return None
+
+
+def _asked_options(roles: dict[str, Any]) -> dict[str, Any] | None:
+    """The fields of a flat row as the task names them."""
+    names = {"question": "question_field", "context": "context_field", "answer": "label_field"}
+    return {names[role]: field for role, field in roles.items()} if roles.keys() == names.keys() else None
 
 
 def _flat_answer(file: File) -> dict[str, Any]:
@@ -136,13 +143,14 @@ def _tagged(file: File) -> Guess | None:
         text = max(file.texts, key=lambda s: s.length)
         if spans is not None:
             others = ("classification",) if file.labels else ()
-            return Guess(
-                "token-labelling", "spans", {"text": text.name, "spans": spans.name}, "points-to-spans", None, others
-            )
+            roles = {"text": text.name, "spans": spans.name}
+            options = {"text_field": text.name, "label_field": spans.name} if text.kind == "text" else None
+            return Guess("token-labelling", "spans", roles, "points-to-spans", options, others)
     lists = tag_lists(file.shapes, file.rows)
     if lists is None:
         return None
-    return Guess("token-labelling", "tags", {"tokens": lists[0], "tags": lists[1]}, "tags-beside-words")
+    roles, options = {"tokens": lists[0], "tags": lists[1]}, {"tokens_field": lists[0], "label_field": lists[1]}
+    return Guess("token-labelling", "tags", roles, "tags-beside-words", options)
 
 
 def _choices(file: File) -> Guess | None:
@@ -154,7 +162,12 @@ def _choices(file: File) -> Guess | None:
     question = max((s for s in file.texts if s.name not in taken), key=lambda s: s.questions, default=None)
     roles: dict[str, Any] = {"question": question.name} if question else {}
     roles |= {"options": list(found.fields), "answer": found.answer} if found.answer else {}
-    return Guess("multiple-choice", "options", roles, "answer-among-options")
+    ready: dict[str, Any] | None = None
+    if question is not None and question.kind == "text" and found.answer and found.fields:
+        several = len(found.fields) > 1
+        where = {"choice_columns": list(found.fields)} if several else {"choices_field": found.fields[0]}
+        ready = {"question_field": question.name, **where, "label_field": found.answer}
+    return Guess("multiple-choice", "options", roles, "answer-among-options", ready)
 
 
 def _documents(file: File) -> Guess | None:
@@ -223,7 +236,8 @@ def _several_texts(file: File) -> Guess | None:
         return _writing(first, second, "question-from-text" if related == "asks" else "shorter-from-longer")
     if related in ("alike", "same"):
         fields = {"text": first.name, "pair": second.name}
-        return Guess("similarity", "pairs", fields, "two-alike", None, ("sequence-to-sequence",))
+        ready = {"text_field": first.name, "pair_field": second.name, "label_field": "", "negative_field": ""}
+        return Guess("similarity", "pairs", fields, "two-alike", ready, ("sequence-to-sequence",))
     if file.called("source", [first]) and file.called("target", [second]):
         return _writing(first, second, "named-so")
     return _instruction(first, second, None, "two-texts")
@@ -289,7 +303,7 @@ def _rated_pair(file: File, first: Shape, second: Shape, number: Shape) -> Guess
     fields = {"text": first.name, "pair": second.name, "score": number.name}
     options = {"text_field": first.name, "pair_field": second.name, "label_field": number.name}
     if means[1] - means[0] > 0.15 * (number.high - number.low):
-        return Guess("similarity", "pairs", fields, "number-rises-with-overlap", None, ("regression",))
+        return Guess("similarity", "pairs", fields, "number-rises-with-overlap", options, ("regression",))
     return Guess("regression", "pairs", fields, "pair-and-number", options)
 
 
@@ -310,7 +324,8 @@ def _triple(file: File, texts: Sequence[Shape]) -> Guess:
     level = max(prompt.length, one.length) < 1.5 * min(prompt.length, one.length) and prompt.questions < 0.5
     if level and not by_name[0]:
         fields = {"anchor": prompt.name, "positive": chosen, "negative": rejected}
-        return Guess("similarity", "triplets", fields, "three-alike", None, ("preference",))
+        ready = {"text_field": prompt.name, "pair_field": chosen, "negative_field": rejected, "label_field": ""}
+        return Guess("similarity", "triplets", fields, "three-alike", ready, ("preference",))
     return Guess("preference", "pairs", {"prompt": prompt.name, "chosen": chosen, "rejected": rejected}, "two-answers")
 
 
