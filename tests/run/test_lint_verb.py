@@ -127,6 +127,7 @@ def test_a_large_file_is_sampled_and_says_so(monkeypatch: pytest.MonkeyPatch) ->
     assert lint(rows, model=None, full=True).sampled == 400
 
 
+ANSWER = ("text", "answer_start")
 RECIPES = (
     "classes",
     "several labels",
@@ -160,6 +161,11 @@ def test_the_recipe_trains(tmp_path: Path, model: str, form: str, hide: bool) ->
     if form in ("messages", "sharegpt") and hide:  # what a turn is called inside must be as templates read it
         inner = {"messages": ("role", "content"), "sharegpt": ("from", "value")}[form]
         rows = [{"f1": [dict(zip(inner, turn.values(), strict=True)) for turn in row["f1"]]} for row in rows]
+    if form == "flat squad" and hide:  # and so must the inside of an answer
+        rows = [
+            {k: dict(zip(ANSWER, v.values(), strict=True)) if isinstance(v, dict) else v for k, v in row.items()}
+            for row in rows
+        ]
     report = lint(write(tmp_path / "data.jsonl", rows), model=model)
     assert report.recipe is not None
     assert "recipe-stops" not in {told.kind for told in report.findings}
