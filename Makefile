@@ -12,8 +12,8 @@ TORCH = $(shell grep '^torch==' constraints.txt)
 .PHONY: help demo sprout check install-demo install-dev format lint types test test-all clean
 
 help:
-	@echo "make demo      install into .venv and run the tour (about 3 minutes)"
-	@echo "make check     install into .venv, then format, lint, types, tests (about 6 minutes on 2 cores)"
+	@echo "make demo      install into .venv and run the tour (about 2 minutes)"
+	@echo "make check     install into .venv, then format, lint, types, tests (about 8 minutes on 2 cores)"
 	@echo "make test-all  the slow tests too"
 	@echo "make sprout DATA=FOLDER  pretrain the embedded base anew (minutes on a GPU, a day on 2 cores; resumes)"
 
