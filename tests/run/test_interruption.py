@@ -105,8 +105,8 @@ def check_points(recipe: Recipe, points: list[tuple[int, str]], expected: dict[s
         assert finish(recipe, path) == expected, f"{kind} at operation {at}"
 
 
-@pytest.mark.parametrize(("name", "count"), [("top", 12), ("lora", 10), ("muon", 8)])
-def test_30_points(name: str, count: int, recipes: dict[str, Recipe], whole: Wholes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "count"), [("top", 30), ("lora", 20), ("muon", 10)])
+def test_60_points(name: str, count: int, recipes: dict[str, Recipe], whole: Wholes, tmp_path: Path) -> None:
     log, expected = whole(name)
     check_points(recipes[name], spread(count, len(log)), expected, tmp_path)
 
