@@ -72,7 +72,7 @@ def pair_recipe(kind: str, pairs: dict[str, Any]) -> dict[str, Any]:
         model: dict[str, Any] = {"family": "seq2seq-rnn", "spec": {"encoder": encoder, "decoder": decoder}}
     else:
         stack = {**TRANSFORMER, **POST, **SINUS}
-        sides = {"encoder": stack, "decoder": {**stack, "causal": True, "cross_attention": True}}
+        sides = {"head_bias": True, "encoder": stack, "decoder": {**stack, "causal": True, "cross_attention": True}}
         model = {"family": "marian", "spec": sides}
     return {
         "task": {"name": "sequence-to-sequence", "max_new_tokens": 60},
