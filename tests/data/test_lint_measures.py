@@ -18,13 +18,13 @@ from microtune.data.lint.duplicates import Duplicates
 from microtune.data.lint.encoding import Encoding
 from microtune.data.lint.lengths import Histogram, Lengths
 from microtune.data.lint.mix import Languages
-from microtune.data.lint.near import NearDuplicates, near_pairs
+from microtune.data.lint.near import NearDuplicates, compared
 from microtune.data.lint.personal import PersonalData, masked, personal
 from microtune.data.lint.reading import Reader
 from microtune.data.lint.sample import Sample
 from microtune.data.minhash import grams, jaccard, signature
 from microtune.data.personal import is_address, is_card, is_identity, is_public
-from microtune.data.sources import read_rows
+from microtune.data.sources import Row, read_rows
 
 
 def seen(rows: list[dict[str, Any]], *, test: bool = False) -> list[Seen]:
@@ -82,7 +82,7 @@ def test_near_pairs_are_those_of_a_full_comparison() -> None:
         if texts[later] not in texts[:later] and any(jaccard(sets[i], sets[later]) >= 0.8 for i in range(later))
     }
     assert len(true) > 20
-    assert {later for _, later, _ in near_pairs(texts)} == true
+    assert {later for _, later, share in compared(texts) if share >= 0.8} == true
 
 
 def test_a_signature_estimates_the_overlap() -> None:
@@ -187,7 +187,7 @@ def test_checksums() -> None:
     assert is_address("8.8.4.4")
     assert not is_address("08.8.4.4")
     assert [is_public(a) for a in ("8.8.4.4", "2a00:1450::1", "10.0.0.1", "fe80::1")] == [True, True, False, False]
-    assert masked("13812345678") == "1*********8"
+    assert masked("phone", "13812345678") == "1*********8"
 
 
 def test_languages() -> None:
@@ -221,7 +221,7 @@ def test_a_clean_file_has_no_findings() -> None:
         assert not found(measure, rows), measure
     for sampled in (Languages(rows), Cues(rows)):
         assert not sampled.findings()
-    assert not list(near_pairs([row.text for row in rows]))
+    assert all(share < 0.8 for _, _, share in compared([row.text for row in rows]))
 
 
 def test_a_sample_is_bounded_and_spread() -> None:
@@ -250,3 +250,12 @@ def places(text: str) -> set[str]:
     import string
 
     return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_what_a_finding_shows_of_a_url_is_not_its_secret() -> None:
+    assert masked("secret-url", "https://bob:s3cret@api.example.com/v1?token=abc123") == "https://***@api.example.com/v1***"
+
+
+def test_a_row_counts_once_for_text_and_target() -> None:
+    rows = [Seen(Row({}, "a", 1), 0, "an \ufffd", "and \ufffd")]
+    assert [(f.kind, f.count, f.of) for f in found(Encoding(), rows).values()] == [("replacement", 1, 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -223,7 +224,8 @@ def test_the_page_is_closed_and_escaped(tmp_path: Path, lang: Any) -> None:
     assert "\u202e" not in text
     assert "&lt;script&gt;" in text
     assert "Content-Security-Policy" in text
-    assert "default-src 'none'" in text
+    assert "default-src 'none'; style-src 'sha256-" in html.unescape(text)
+    assert "unsafe-inline" not in text
     assert "width=device-width" in text
     assert "<svg" in text
     assert str(words(lang, "PAGE")["title"]) in text
@@ -251,3 +253,12 @@ def test_a_row_may_have_none_of_several_labels() -> None:
     rows = FORMS["joined labels"][0](Maker(1), 60)
     rows[4]["labels"] = ""
     assert not lint(rows, model=None).findings
+
+
+def test_a_named_task_is_read_by_its_own_fields() -> None:
+    """What the user names sees what the guess would have seen."""
+    make = Maker(1)
+    rows = FORMS["flat squad"][0](make, 60)
+    rows[3] |= {"question": rows[3]["question"] + " mail ann.lee@example.com"}
+    kinds = {told.kind: told.count for told in lint(rows, task="question-answering", model=None).findings}
+    assert kinds["email"] == 1

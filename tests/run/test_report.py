@@ -23,10 +23,10 @@ from microtune.data.languages import languages_of
 from microtune.data.sources import Row
 from microtune.errors import InputError, RunError
 from microtune.run.folder import read_metrics
+from microtune.run.html import el, visible
 from microtune.run.report import write_report
 from microtune.run.report.charts import thinned, ticks_of
 from microtune.run.report.facts import histogram
-from microtune.run.report.html import el, visible
 from microtune.run.report.outcomes import by_length, judged
 from microtune.run.report.words import TABLES
 from microtune.run.verbs import Run

@@ -341,7 +341,12 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
     The first ids are reserved: bos, eos, pad, mask, the chat roles and end of turn, 32 sentinels, 16 spares.
     """
-    backend = tokenizers.Tokenizer(models.BPE())
+    return with_marks(byte_level(models.BPE(), trainers.BpeTrainer, texts, vocab_size))
+
+
+def byte_level(model: Any, trainer: Any, texts: Iterable[str], vocab_size: int) -> tokenizers.Tokenizer:
+    """A model of `tokenizers` learnt over bytes, so that it can write every text, by the trainer of its kind."""
+    backend = tokenizers.Tokenizer(model)
     backend.normalizer = normalizers.NFC()
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -350,12 +355,14 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         ]
     )
     backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=list(RESERVED_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    backend.train_from_iterator(texts, trainer)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    reserved = list(RESERVED_TOKENS)
+    learner = trainer(vocab_size=vocab_size, special_tokens=reserved, initial_alphabet=alphabet, show_progress=False)
+    backend.train_from_iterator(texts, learner)
+    return backend
+
+
+def with_marks(backend: tokenizers.Tokenizer, **more: str) -> Tokenizer:
+    """A newly learnt tokenizer with the marks that all of ours have; more: further special tokens by name."""
     special = {name: token for name, token in CORE_TOKENS.items() if name in ("bos", "eos", "pad", "mask")}
-    return Tokenizer(backend, special, chat_template=CHAT_TEMPLATE, stops=[CORE_TOKENS["end"]])
+    return Tokenizer(backend, special | more, chat_template=CHAT_TEMPLATE, stops=[CORE_TOKENS["end"]])

@@ -13,12 +13,11 @@ from typing import Literal
 
 import tokenizers
 from pydantic import Field
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from microtune.data.special_tokens import with_text_as_data
-from microtune.data.text import CHAT_TEMPLATE, CORE_TOKENS, RESERVED_TOKENS, Tokenizer, train_bpe
+from microtune.data.text import RESERVED_TOKENS, Tokenizer, byte_level, train_bpe, with_marks
 from microtune.data.tokenizer_file import sound
-from microtune.data.vocabulary_files import QWEN2_PATTERN
 from microtune.recipe import Section
 
 UNKNOWN = "<|unk|>"
@@ -56,23 +55,7 @@ def _parted(text: str) -> Iterator[str]:
 
 
 def _unigram(texts: Iterable[str], size: int) -> Tokenizer:
-    backend = tokenizers.Tokenizer(models.Unigram())
-    backend.normalizer = normalizers.NFC()
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(QWEN2_PATTERN), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=size,
-        special_tokens=list(RESERVED_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    backend.train_from_iterator(texts, trainer)
-    return _finished(_as_read(with_text_as_data(backend)))
+    return with_marks(_as_read(with_text_as_data(byte_level(models.Unigram(), trainers.UnigramTrainer, texts, size))))
 
 
 def _as_read(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
@@ -94,12 +77,7 @@ def _wordpiece(texts: Iterable[str], size: int) -> Tokenizer:
         vocab_size=size, special_tokens=[*RESERVED_TOKENS, UNKNOWN], show_progress=False
     )
     backend.train_from_iterator(texts, trainer)
-    return _finished(backend, unk=UNKNOWN)
-
-
-def _finished(backend: tokenizers.Tokenizer, **more: str) -> Tokenizer:
-    special = {name: token for name, token in CORE_TOKENS.items() if name in ("bos", "eos", "pad", "mask")}
-    return Tokenizer(backend, special | more, chat_template=CHAT_TEMPLATE, stops=[CORE_TOKENS["end"]])
+    return with_marks(backend, unk=UNKNOWN)
 
 
 def framing(tokenizer: Tokenizer, *, opened: bool = True) -> Tokenizer:

@@ -14,7 +14,7 @@ import yaml
 
 from microtune.recipe import Recipe
 from microtune.run.evaluate import Score
-from microtune.run.report.html import visible
+from microtune.run.html import visible
 
 PIPELINES = {
     "classification": "text-classification",

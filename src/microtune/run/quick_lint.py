@@ -34,14 +34,28 @@ FIELDS = {  # field of a task -> role that a reader knows
     "input_field": "input",
     "completion_field": "completion",
     "messages_field": "messages",
+    "question_field": "question",
+    "context_field": "context",
+    "choices_field": "options",
+    "choice_columns": "options",
+    "tokens_field": "tokens",
+    "chosen_field": "chosen",
+    "rejected_field": "rejected",
+    "negative_field": "negative",
+}
+LABELS = {  # what a reader calls the label of these tasks
+    "regression": "score",
+    "similarity": "score",
+    "question-answering": "answer",
+    "multiple-choice": "answer",
 }
 
 
 def roles_of(task: Task) -> dict[str, Any]:
     """Role -> field of a task that knows its fields."""
     roles = {role: value for name, role in FIELDS.items() if (value := getattr(task, name, None))}
-    if task.name == "regression" and "label" in roles:
-        roles["score"] = roles.pop("label")
+    if task.name in LABELS and "label" in roles:
+        roles[LABELS[task.name]] = roles.pop("label")
     return roles
 
 
@@ -60,7 +74,7 @@ def quick_lint(task: Task, rows: Sequence[Row], ledger: Ledger) -> list[str]:
     ledger.passed(CHECK)
     found = [finding for measure in measures for finding in measure.findings()]
     told = [finding for finding in found if finding.severity != "note" and finding.kind not in SAID_ELSEWHERE]
-    return [ledger.warned("data-faults", _sentence(told, number))] if told else []
+    return [ledger.warned(CHECK, _sentence(told, number))] if told else []
 
 
 def _sentence(found: Sequence[Finding], rows: int) -> str:

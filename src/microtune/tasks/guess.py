@@ -310,7 +310,7 @@ def _rated_pair(file: File, first: Shape, second: Shape, number: Shape) -> Guess
 def _triple(file: File, texts: Sequence[Shape]) -> Guess:
     """Three texts without a label: a prompt and two answers, or three texts of one kind."""
     by_name = [file.called(role, texts) for role in ("chosen", "rejected")]
-    prompt, one, other = texts[:3] if len(texts) == 3 else sorted(texts, key=lambda s: texts.index(s))[:3]
+    prompt, one, other = texts[:3]
     if by_name[0] and by_name[1]:
         one, other = by_name[0], by_name[1]
         prompt = next(s for s in texts if s not in (one, other))

@@ -41,11 +41,11 @@ class Duplicates(Base):
         if not seen.text.strip():
             return
         self.rows += 1
+        if self.task == "language-modelling" and len(seen.text) < LINE:
+            return
         if key in self._test:
             self._leaks.add(seen.row, f"test line {self._test[key]}: {seen.text[:60]}")
             self._leaked.add(key)
-        if self.task == "language-modelling" and len(seen.text) < LINE:
-            return
         answer = digest(" ".join(sorted(seen.labels)) if seen.labels else seen.target)
         known = self._first.get(key)
         if known is None:

@@ -4,7 +4,7 @@ characters, leftovers of HTML."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from microtune.data.invisible import TURNING, WIDTHLESS
 from microtune.data.lint.base import Base, Finding, Seen, Tally
@@ -31,24 +31,12 @@ class Encoding(Base):
     def add(self, seen: Seen) -> None:
         """Look at one row."""
         self.rows += 1
+        here: dict[str, str] = {}  # a row counts once, whether text or target is damaged, or both
         for text in (seen.text, seen.target):
-            self._look(seen, text)
-
-    def _look(self, seen: Seen, text: str) -> None:
-        if not text.isascii():
-            if "\ufffd" in text:
-                self._add("replacement", seen, text, text.index("\ufffd"))
-            if match := MOJIBAKE.search(text):
-                self._add("mojibake", seen, text, match.start())
-            if match := INVISIBLE.search(text):
-                self._add("invisible", seen, text, match.start())
-        if not text.isprintable() and (match := CONTROL.search(text)):
-            self._add("control", seen, text, match.start())
-        if (";" in text or ">" in text) and (match := MARKUP.search(text)):
-            self._add("markup", seen, text, match.start())
-
-    def _add(self, kind: str, seen: Seen, text: str, start: int) -> None:
-        self._found.setdefault(kind, Tally()).add(seen.row, text[max(0, start - 30) :])
+            for kind, start in _damage(text):
+                here.setdefault(kind, text[max(0, start - 30) :])
+        for kind, excerpt in here.items():
+            self._found.setdefault(kind, Tally()).add(seen.row, excerpt)
 
     def findings(self) -> Sequence[Finding]:
         """Lost or garbled characters are warnings; markup and invisible characters are notes."""
@@ -57,3 +45,18 @@ class Encoding(Base):
             Finding(kind, "note" if kind in notes else "warning", tally.count, self.rows, tally.places)
             for kind, tally in self._found.items()
         ]
+
+
+def _damage(text: str) -> Iterator[tuple[str, int]]:
+    """Each kind of damage in a text, and where it begins."""
+    if not text.isascii():
+        if "\ufffd" in text:
+            yield "replacement", text.index("\ufffd")
+        if match := MOJIBAKE.search(text):
+            yield "mojibake", match.start()
+        if match := INVISIBLE.search(text):
+            yield "invisible", match.start()
+    if not text.isprintable() and (match := CONTROL.search(text)):
+        yield "control", match.start()
+    if (";" in text or ">" in text) and (match := MARKUP.search(text)):
+        yield "markup", match.start()

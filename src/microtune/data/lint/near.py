@@ -12,11 +12,6 @@ SAID = 500  # texts between two words about how far it is
 SHORT = 30  # characters below which two texts are often alike by chance
 
 
-def near_pairs(texts: Sequence[str]) -> Iterator[tuple[int, int, float]]:
-    """(earlier, later, similarity) for each text that is nearly, but not exactly, an earlier one."""
-    return (found for found in compared(texts) if found[2] >= ALIKE)
-
-
 def compared(texts: Sequence[str]) -> Iterator[tuple[int, int, float]]:
     """(most alike earlier text or -1, text, similarity) of every text; copies of earlier texts have similarity 0."""
     clean = [normalised(text[:COMPARED]) for text in texts]

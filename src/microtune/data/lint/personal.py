@@ -1,10 +1,11 @@
-"""Rows that hold personal data, as data/personal.py finds it. Values are never shown whole in a report."""
+"""Rows that hold personal data, as data/personal.py finds it. This finding never shows a value whole."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
-from microtune.data.lint.base import EXCERPT, Base, Finding, Place, Seen, Tally
+from microtune.data.lint.base import Base, Finding, Seen, Tally
 from microtune.data.personal import Kind, is_public, personal_in
 
 FINDINGS: dict[Kind, str] = {  # what it is called in a report
@@ -24,8 +25,10 @@ def personal(text: str) -> Iterator[tuple[str, str]]:
             yield FINDINGS[kind], text[start:end]
 
 
-def masked(value: str) -> str:
-    """A value of which two thirds are hidden."""
+def masked(kind: str, value: str) -> str:
+    """A value of which two thirds are hidden; of a URL its user, its password and what it asks with."""
+    if kind == "secret-url":
+        return re.split(r"[?&#;]", re.sub(r"//[^/\s@]*@", "//***@", value))[0] + "***"
     keep = max(1, len(value) // 6)
     return value[:keep] + "*" * (len(value) - 2 * keep) + value[-keep:]
 
@@ -45,10 +48,7 @@ class PersonalData(Base):
             for kind, value in personal(text):
                 here.setdefault(kind, value)
         for kind, value in here.items():
-            tally = self._found.setdefault(kind, Tally())
-            tally.add(seen.row)
-            if len(tally.places) == tally.count:
-                tally.places[-1] = Place(seen.row.path, seen.row.line, masked(value)[:EXCERPT])
+            self._found.setdefault(kind, Tally()).add(seen.row, masked(kind, value))
 
     def findings(self) -> Sequence[Finding]:
         """Every kind is a warning."""

@@ -15,6 +15,7 @@ from microtune.data.sources import Row
 
 READ = ("text", "pair", "source", "prompt", "input", "context", "question", "options", "anchor", "tokens", "articles")
 LEARNT = ("target", "completion", "answer", "chosen", "positive", "score", "instances")
+ANSWERING = frozenset(("assistant", "gpt", "bot", "model"))  # whose turns are learnt
 CLASSES = {"classification", "multiple-choice"}
 MOST_LABEL = 60  # characters of a class that are kept
 
@@ -65,9 +66,8 @@ def turns_of(value: Any) -> tuple[str, str]:
     learnt: list[str] = []
     for place, turn in enumerate(value):
         texts = [v for v in turn.values() if isinstance(v, str)] if isinstance(turn, dict) else [flat(turn)]
-        answers = {"assistant", "gpt", "bot", "model"}
         said = max(texts, key=len, default="")
-        known = any(text.casefold() in answers for text in texts)
+        known = any(text.casefold() in ANSWERING for text in texts)
         plain = not isinstance(turn, dict) and place % 2 == 1
         (learnt if known or plain else read).append(said)
     return "\n".join(read), "\n".join(learnt)

@@ -9,7 +9,7 @@ from typing import Any
 
 from microtune.data.sources import Row
 from microtune.data.steps.base import RowStep, Step, StepReport, TextStep, View, changed_row, make_step, steps
-from microtune.errors import InputError
+from microtune.errors import InputError, at
 
 
 def run_steps(
@@ -90,4 +90,4 @@ def _count(report: StepReport, before: Sequence[Row], after: Sequence[Row]) -> N
     gone = [row for row in before if not now[id(row)]]
     if gone:
         first = gone[0]
-        report.place = f"{first.path}, line {first.line}"
+        report.place = at(first.path, first.line)

@@ -65,6 +65,8 @@ class _Reader(HTMLParser):
         self._hidden = 0
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag == "body":  # ends a head that nobody closed, which HTML allows
+            self._hidden = 0
         if tag in _UNSEEN:
             self._hidden += 1
         elif tag in _BLOCKS:

@@ -107,7 +107,8 @@ class Augment(RowStep):
             return text
         if self.how == "drop":
             gone = set(rng.sample(words, min(times, len(words) - 2)))
-            return " ".join("".join("" if i in gone else piece for i, piece in enumerate(pieces)).split(" "))
+            kept = "".join("" if i in gone else piece for i, piece in enumerate(pieces))
+            return re.sub(r"[^\S\n]{2,}", " ", kept).strip()
         for _ in range(times):
             first = rng.randrange(len(words) - 1)
             a, b = words[first], words[first + 1]

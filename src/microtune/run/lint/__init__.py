@@ -208,7 +208,7 @@ class _Measured:
             self.skipped = doubts.skipped
             self._collect([Cues(rows), doubts])
         if ask.model is not None:
-            yield Stage("loading the tokenizer", 0, 1)
+            yield Stage("loading the model", 0, 1)
             model = load(ask.model)
             limit = model.max_length or model.spec.max_positions or 4096
             tokens = Tokens(rows, self.task, model.text, limit, ask.model)

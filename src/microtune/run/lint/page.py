@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from microtune.errors import visible
+from microtune.run.html import Markup, document
+from microtune.run.html import escaped as _t
 from microtune.run.lint.proposal import recipe_text
 from microtune.run.lint.report import LintReport, Piece, Told, words
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 CLASSES = 30  # bars of a plot of classes
 _STYLE = """
 :root { color-scheme: light dark; --bar: #3b7dd8; --line: #8884; --error: #c22; --warning: #b60; --note: #567; }
@@ -32,13 +31,9 @@ table { border-collapse: collapse; font-size: .85rem; width: 100%; } td, th { te
 def page(report: LintReport) -> str:
     """The whole page."""
     w = words(report.lang, "PAGE")
+    title = f"{w['title']}: {report.source}"
     parts = [
-        "<!doctype html>",
-        f'<html lang="{report.lang}"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{_t(w['title'])}: {_t(report.source)}</title><style>{_STYLE}</style></head><body>",
-        f"<h1>{_t(w['title'])}: {_t(report.source)}</h1>",
+        f"<h1>{_t(title)}</h1>",
         _head(report, w),
         f"<h2>{len(report.findings)} {_t(w['found'])}</h2>",
         *(_finding(told, w) for told in report.findings),
@@ -48,20 +43,10 @@ def page(report: LintReport) -> str:
         f"<h2>{_t(w['rendered'])}</h2>",
         *(_row(pieces) for pieces in report.rendered),
         f"<h2>{_t(w['recipe'])}</h2>",
-        f"<pre>{_code(recipe_text(report.recipe))}</pre>" if report.recipe else f"<p>{_t(w['no_recipe'])}</p>",
+        f"<pre>{_t(recipe_text(report.recipe))}</pre>" if report.recipe else f"<p>{_t(w['no_recipe'])}</p>",
         _fields(report.figures.get("fields", {}), w),
-        "</body></html>\n",
     ]
-    return "\n".join(part for part in parts if part)
-
-
-def _t(value: Any) -> str:
-    """Text of anybody, harmless."""
-    return escape(visible(str(value)))
-
-
-def _code(text: str) -> str:
-    return "\n".join(_t(line) for line in text.split("\n"))
+    return document(report.lang, title, _STYLE, Markup("\n".join(part for part in parts if part)))
 
 
 def _head(report: LintReport, w: Mapping[str, str]) -> str:
@@ -90,7 +75,7 @@ def _finding(told: Told, w: Mapping[str, str]) -> str:
 def _row(pieces: Sequence[Piece]) -> str:
     shown = []
     for piece in pieces:
-        text = _code(piece.text)
+        text = _t(piece.text)
         shown.append(
             f'<span class="role">{_t(piece.role)}</span> {f"<mark>{text}</mark>" if piece.supervised else text}'
         )

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from microtune import recipe as recipes
-from microtune.data.lint.reading import LEARNT
+from microtune.data.lint.reading import ANSWERING, LEARNT
 from microtune.data.parallel import is_pair
 from microtune.data.shapes import flat
 from microtune.data.sources import Row
@@ -27,8 +27,7 @@ from microtune.tasks.guess import guess
 
 SHOWN_ROWS = 3
 SHOWN = 400  # characters of a piece
-SUPERVISED = {*LEARNT, "label", "spans", "tags", "rejected", "negative"} - {"rejected", "negative"}
-_SPEAKERS = {"assistant", "gpt", "bot", "model"}
+SUPERVISED = {*LEARNT, "label", "spans", "tags"}
 
 
 def propose(
@@ -123,7 +122,7 @@ def _turn(turn: Any, place: int) -> Piece:
     texts = [v for v in turn.values() if isinstance(v, str)]
     said = max(texts, key=len, default="")
     speaker = next((t for t in texts if t is not said and len(t) <= 24), "")
-    return Piece(speaker or "turn", _shortened(said), speaker.casefold() in _SPEAKERS)
+    return Piece(speaker or "turn", _shortened(said), speaker.casefold() in ANSWERING)
 
 
 def _shortened(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,37 +65,8 @@ class LintReport:
 
     def record(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        findings = [
-            {
-                "kind": t.kind,
-                "severity": t.severity,
-                "count": t.count,
-                "of": t.of,
-                "message": t.message,
-                "advice": t.advice,
-                "places": [{"path": p.path, "line": p.line, "text": p.text} for p in t.places],
-            }
-            for t in self.findings
-        ]
-        rendered = [
-            [{"role": p.role, "text": p.text, "supervised": p.supervised} for p in pieces] for pieces in self.rendered
-        ]
-        return {
-            "source": self.source,
-            "task": self.task,
-            "form": self.form,
-            "why": self.why,
-            "others": list(self.others),
-            "fields": self.fields,
-            "rows": self.rows,
-            "test_rows": self.test_rows,
-            "sampled": self.sampled,
-            "findings": findings,
-            "remarks": self.remarks,
-            "rendered": rendered,
-            "recipe": self.recipe,
-            "figures": self.figures,
-        }
+        values = {key: value for key, value in asdict(self).items() if key != "lang"}
+        return {**values, "others": list(self.others)}
 
     def save(self, folder: str | Path) -> None:
         """Write lint.json and lint.html, and recipe.yaml where there is a recipe."""

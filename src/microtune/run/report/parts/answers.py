@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from microtune.run.html import Markup, el, section, table
 from microtune.run.report.charts import points
-from microtune.run.report.html import Markup, el, section, table
 from microtune.run.report.read import Example, Judged, Matrix, RunFiles
+from microtune.run.report.style import SHADES
 from microtune.run.report.words import Words
-
-SHADES = 9
 
 
 def answers(run: RunFiles, say: Words) -> Markup | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from microtune.run.html import Markup, el, section, table
 from microtune.run.report.cost import THREAD_WATTS, cost_of, duration, energy
-from microtune.run.report.html import Markup, el, section, table
 from microtune.run.report.read import RunFiles
 from microtune.run.report.words import Words
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
+from microtune.run.html import Markup, el, folded, section, table
 from microtune.run.report.charts import Line, lines
-from microtune.run.report.html import Markup, el, folded, section, table
 from microtune.run.report.read import RunFiles
 from microtune.run.report.words import Words
 
@@ -50,12 +51,14 @@ def series(lines_: Sequence[dict[str, Any]], key: str) -> list[tuple[float, floa
 
 def smoothed(points: Sequence[tuple[float, float]], window: int) -> list[tuple[float, float]]:
     """The mean of each point and those before it, `window` together."""
-    found = []
-    for i in range(window - 1, len(points)):
-        values = [y for _, y in points[i - window + 1 : i + 1] if math.isfinite(y)]
-        if values:
-            found.append((points[i][0], math.fsum(values) / len(values)))
-    return found
+    there = [math.isfinite(y) for _, y in points]
+    sums = [0.0, *accumulate(y if known else 0.0 for (_, y), known in zip(points, there, strict=True))]
+    counts = [0, *accumulate(there)]
+    return [
+        (points[i - 1][0], (sums[i] - sums[i - window]) / count)
+        for i in range(window, len(points) + 1)
+        if (count := counts[i] - counts[i - window])
+    ]
 
 
 def _looks(looks: Sequence[dict[str, Any]], say: Words) -> Markup | None:

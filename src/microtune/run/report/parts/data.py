@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from microtune.run.html import Markup, el, folded, section, table
 from microtune.run.report.charts import bars
-from microtune.run.report.html import Markup, el, folded, section, table
 from microtune.run.report.read import RunFiles
 from microtune.run.report.words import Words
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from microtune.run.report.html import Markup, el, folded, section, table
+from microtune.run.html import Markup, el, folded, section, table
 from microtune.run.report.read import RunFiles
 from microtune.run.report.words import Words
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from microtune.run.html import Markup, el
 from microtune.run.report.cost import cost_of, duration
-from microtune.run.report.html import Markup, el
 from microtune.run.report.read import RunFiles
 from microtune.run.report.words import Words
 

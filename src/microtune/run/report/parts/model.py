@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from microtune.run.report.html import Markup, el, section, table
+from microtune.run.html import Markup, el, section, table
 from microtune.run.report.read import RunFiles
 from microtune.run.report.words import Words
 

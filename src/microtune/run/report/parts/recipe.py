@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from microtune.run.report.html import Markup, el, folded, section, table
+from microtune.run.html import Markup, el, folded, section, table
 from microtune.run.report.read import RunFiles
 from microtune.run.report.words import Words
 

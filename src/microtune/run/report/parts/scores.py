@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from microtune.run.html import Markup, el, section, table
 from microtune.run.report.charts import interval
-from microtune.run.report.html import Markup, el, section, table
 from microtune.run.report.read import RunFiles, SplitScores
 from microtune.run.report.words import Words
 
