@@ -253,7 +253,10 @@ def places(text: str) -> set[str]:
 
 
 def test_what_a_finding_shows_of_a_url_is_not_its_secret() -> None:
-    assert masked("secret-url", "https://bob:s3cret@api.example.com/v1?token=abc123") == "https://***@api.example.com/v1***"
+    assert (
+        masked("secret-url", "https://bob:s3cret@api.example.com/v1?token=abc123")
+        == "https://***@api.example.com/v1***"
+    )
 
 
 def test_a_row_counts_once_for_text_and_target() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -67,12 +68,38 @@ def questions_of(spec: ModelSpec, count: int = 12) -> list[Question]:
     return [Question(row) if spec.encoder is None else Question([2], row) for row in rows]
 
 
-def alone(model: Transformer, question: Question, **options: Any) -> list[int]:
-    sources = question.sources if len(question.sources) else None
-    limit = model.spec.max_positions
-    if limit is not None:
-        options["max_new_tokens"] = min(options["max_new_tokens"], limit - len(question.ids))
-    return list(generate_ids(model, question.ids, sources=sources, **options))
+@torch.no_grad()
+def alone(
+    model: Transformer,
+    question: Question,
+    *,
+    max_new_tokens: int,
+    stop_ids: Sequence[int] = (),
+    asked: Decoding | None = None,
+) -> list[int]:
+    """One answer by whole passes over all that is written, without a cache: the reference."""
+    sources = Ragged.from_lists([question.sources]) if len(question.sources) else None
+    limit, ids = model.spec.max_positions, list(question.ids)
+    room = max_new_tokens if limit is None else min(max_new_tokens, limit - len(ids))
+    for step in range(room):
+        scores = model.head(model(Ragged.from_lists([ids]), sources=sources)[-1:])[0].float()
+        forced = None if asked is None else asked.forced(step, room)
+        if asked is not None:
+            scores[asked.banned(ids)] = float("-inf")
+        chosen = int(scores.argmax()) if forced is None else forced
+        if chosen in stop_ids:
+            break
+        ids.append(chosen)
+    return ids[len(question.ids) :]
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+def test_one_answer_as_it_comes_is_that_of_whole_passes(spec: ModelSpec) -> None:
+    model = model_of(spec)
+    for question in questions_of(spec, 4):
+        sources = question.sources if len(question.sources) else None
+        found = list(generate_ids(model, question.ids, sources=sources, max_new_tokens=12, stop_ids=()))
+        assert found == alone(model, question, max_new_tokens=12)
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())

@@ -19,6 +19,8 @@ from microtune.run.disk import read_tensors
 from microtune.run.load import load
 from microtune.run.predict import predict, task_of, text_rows
 from microtune.tasks.classification import Classification
+from microtune.tasks.regression import Regression
+from microtune.tasks.sequence_to_sequence import SequenceToSequence
 from tiny_adapters import ANSWERS, CLASSES, make_run
 from tiny_model import make_model
 
@@ -134,6 +136,23 @@ def test_mixed_predictions_are_each_rows_own(many: Adapters, runs: dict[str, Pat
         for label, share in found.scores.items():
             assert abs(share - wanted.scores[label]) < 1e-5
     assert set(got[1].scores) == {"hotel", "flight", "train"}
+
+
+def test_tasks_that_do_not_mix_answer_as_alone(base: Path, runs: dict[str, Path], tmp_path: Path) -> None:
+    """A number and a text that is written from a source, beside labels: each by its own task, as its run gives it."""
+    number = Regression(text_field="text", label_field="score")
+    pairs = SequenceToSequence(source_field="en", target_field="zh", max_new_tokens=6)
+    paths = {
+        "cards": runs["cards"],
+        "score": make_run(tmp_path / "score", base, seed=8, task=number),
+        "pairs": make_run(tmp_path / "pairs", base, seed=9, task=pairs),
+    }
+    owners = ["score", "cards", "pairs", "score", "pairs", "cards"]
+    got = load_adapters(base, paths).predict(TEXTS, owners, max_new_tokens=6)
+    for name, text, found in zip(owners, TEXTS, got, strict=True):
+        (wanted,) = answers(paths[name], [text])
+        assert found.answer == (pytest.approx(wanted.answer, rel=1e-5) if name == "score" else wanted.answer)
+    assert got[2].answer != got[4].answer
 
 
 def test_mixed_rows_really_are_one_pass(many: Adapters) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,7 +85,8 @@ def test_a_seed_repeats_and_the_batch_moves_nothing(monkeypatch: pytest.MonkeyPa
 
     def drawn(seed: int, which: slice = slice(None), number: int = 0) -> list[list[int]]:
         terms = Terms(Writing(temperature=1.0, seed=seed, repetition_penalty=1.1))
-        found = dict(generate_many(model, questions[which], terms=terms, number=number, **common))
+        asked = [replace(question, number=number) for question in questions[which]]
+        found = dict(generate_many(model, asked, terms=terms, **common))
         return [found[i] for i in range(len(found))]
 
     first = drawn(3)
@@ -95,6 +97,8 @@ def test_a_seed_repeats_and_the_batch_moves_nothing(monkeypatch: pytest.MonkeyPa
     assert drawn(3, slice(None, None, -1)) == first[::-1]
     monkeypatch.setattr(batched, "ROWS", 2)
     assert drawn(3) == first
+    as_they_come = {"temperature": 1.0, "seed": 3, "repetition_penalty": 1.1}
+    assert [list(generate_ids(model, q.ids, **common, **as_they_come)) for q in questions] == first
 
 
 def test_a_penalty_ends_repetition() -> None:

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import microtune as mt
+from microtune.classic.recurrent import Recurrent
+from microtune.classic.recurrent_spec import RecurrentSpec
 from microtune.errors import InputError
 from microtune.run.classic.ngram import NGramModel
 from microtune.run.picking import Drawing
@@ -92,6 +94,11 @@ def test_a_draft_that_cannot_serve_is_refused(pair: tuple[mt.Model, NGramModel])
         mt.load("sprout").generate("my", draft=draft)
     with pytest.raises(InputError, match="draft_tokens: 0"):
         model.generate("my", draft=draft, draft_tokens=0)
+    size = {"num_layers": 1, "hidden_size": 8}
+    spec = RecurrentSpec.from_dict({"vocab_size": len(model.text), "decoder": size})
+    recurrent = mt.Model(Recurrent(spec), model.tokenizer, family="seq2seq-rnn")
+    with pytest.raises(InputError, match="a recurrent network cannot take a token back"):
+        recurrent.generate("my", draft=draft)
 
 
 def test_a_model_of_a_run_is_no_draft_by_its_path(pair: tuple[mt.Model, NGramModel], tmp_path: Path) -> None:

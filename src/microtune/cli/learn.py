@@ -120,8 +120,11 @@ def _finish(run: Any, *, as_json: bool, base: bool = False) -> None:
 
 def _nexts(path: Path, *, base: bool) -> list[str]:
     """Commands that make sense after a run."""
-    if (path / "model" / "vectors.txt").is_file():
+    from microtune.run.sources import is_classic
+    from microtune.run.vectors import FILE
+
+    if (path / "model" / FILE).is_file():
         return [f"microtune vectors {path} WORD"]
-    if base and not (path / "model" / "classic.json").is_file():
+    if base and not is_classic(path):
         return [f"microtune tune DATA --task classification --model {path / 'model'}"]
     return [f'microtune predict {path} "your text"', f"microtune evaluate {path} --data FILE"]

@@ -63,8 +63,8 @@ def map_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         for name, entry in header.items():
             shape, dtype = tuple(entry["shape"]), np.dtype(DTYPES[entry["dtype"]])
             offset = 8 + length + entry["data_offsets"][0]
-            empty = np.zeros(shape, dtype)
-            result[name] = np.memmap(path, dtype, "r", offset, shape) if prod(shape) else empty
+            mapped = bool(prod(shape))  # nothing can be mapped of an empty one
+            result[name] = np.memmap(path, dtype, "r", offset, shape) if mapped else np.zeros(shape, dtype)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunError(f"{path}: not a readable safetensors file ({reason}).") from error

@@ -40,9 +40,10 @@ class Flow:
     def shortened(self, readout: Tensor) -> Flow:
         """The same flow for a block that computes the tokens `readout [R]` (ascending) only."""
         asked = self.positions[readout]
+        counts = None if self.memory_lengths is None else self._counts(readout)
 
         def lay() -> Layout:
-            return self.lay(self._counts(readout), asked, aligned=False)
+            return self.lay(self._counts(readout) if counts is None else counts, asked, aligned=False)
 
         if self.layout.packed is None:
             layout = lay()
@@ -50,8 +51,8 @@ class Flow:
             layout = Layout(lambda: lay().sorted, self.layout.causal, self.layout.repeats, self.layout.packed)
         layout.totals = self.layout.totals
         across = None
-        if self.memory_lengths is not None:
-            across = make_layout(self._counts(readout), asked, self.memory_lengths, causal=False, aligned=False)
+        if self.memory_lengths is not None and counts is not None:
+            across = make_layout(counts, asked, self.memory_lengths, causal=False, aligned=False)
         return replace(self, layout=layout, memory_layout=across, readout=readout)
 
     def _counts(self, readout: Tensor) -> Tensor:

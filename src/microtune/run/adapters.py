@@ -90,8 +90,8 @@ class Adapters:
     ) -> list[Prediction]:
         """One Prediction per text, by the task of its adapter; rows of several adapters are computed together.
 
-        adapters: one name for all, one for each text, or None for the adapter in use. Generated answers are the
-        likeliest ones.
+        adapters: one name for all, one for each text, or None for the adapter in use. Answers are written
+        as the `decoding` of each task says.
         """
         given = [texts] if isinstance(texts, str) else list(texts)
         owners = self._owners(adapters, len(given))

@@ -7,6 +7,7 @@ target in training, and reduced at once to the counts that scores need; of a row
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from microtune.data.batches import Item
@@ -103,7 +104,7 @@ def written(
 def written_best(
     model: Model, questions: Sequence[Question], *, max_new_tokens: int, options: Writing = GREEDY
 ) -> Iterator[tuple[int, Texts]]:
-    """(index, answers) of every question, the shortest first; only beams score their answers, others have 0."""
+    """(index, answers) of every question, in any order; only beams score their answers, others have 0."""
     model.vocabulary_head()
     writer = model.text.target
     common: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop_ids": list(writer.stop_ids)}
@@ -122,5 +123,8 @@ def written_best(
         for index, ids in generate_many(model.network, questions, **common):
             yield index, [(text(ids), 0.0)]
     else:
-        drawn = [dict(generate_many(model.network, questions, number=n, **common)) for n in range(options.answers)]
-        yield from ((index, [(text(answers[index]), 0.0) for answers in drawn]) for index in range(len(questions)))
+        count = options.answers
+        every = [replace(question, number=n) for question in questions for n in range(count)]
+        drawn = dict(generate_many(model.network, every, **common))
+        for index in range(len(questions)):
+            yield index, [(text(drawn[index * count + n]), 0.0) for n in range(count)]

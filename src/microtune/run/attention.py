@@ -16,7 +16,6 @@ from microtune.data.sources import Row
 from microtune.errors import InputError, RunError
 from microtune.ragged import Ragged
 from microtune.run.decoding import Decoding
-from microtune.run.generate import generate_ids
 from microtune.run.load import Model
 from microtune.run.prepare import items_limit
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
@@ -43,7 +42,7 @@ def attention_of(model: Model, text: str, answer: str | None = None) -> Attentio
         )
     task = model.task
     if isinstance(task, SequenceToSequence):
-        row = Row({task.source_field or "source": text}, "<text>", 1)
+        row = task.ready([Row({task.source_field or "source": text}, "<text>", 1)], answers=False)[0]
         sources, opening, _ = task.question(row, model.text, items_limit(model, None, 0))
         longest = task.max_new_tokens
     else:
@@ -55,7 +54,7 @@ def attention_of(model: Model, text: str, answer: str | None = None) -> Attentio
     if answer is not None:
         new = writer.encode(answer, special=False)
     else:
-        new = list(generate_ids(network, opening, max_new_tokens=longest, stop_ids=stops, sources=sources))
+        new = list(model.next_ids(sources, max_new_tokens=longest, stop_ids=stops))
     new = [*new, *stops[:1]]
     device = next(network.parameters()).device
     inputs, read = (Ragged.from_lists([ids]).to(device) for ids in ([*opening, *new[:-1]], sources))

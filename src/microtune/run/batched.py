@@ -29,12 +29,13 @@ CACHE_BYTES = 256_000_000  # keys and values of a batch
 class Question:
     """What an answer is generated from: ids of the output stack, and what the encoder of an encoder-decoder reads.
 
-    stops: ids that end this answer, beside those that end every one.
+    stops: ids that end this answer, beside those that end every one; number: which of several drawn answers it is.
     """
 
     ids: Sequence[int]
     sources: Sequence[int] = ()
     stops: Sequence[int] = ()
+    number: int = 0
 
 
 class Reader(Protocol):
@@ -65,27 +66,29 @@ def generate_many(
     asked: Decoding | None = None,
     reader: Reader | None = None,
     terms: Terms | None = None,
-    number: int = 0,
 ) -> Iterator[tuple[int, list[int]]]:
     """(index, new ids) of every question, a batch at a time, the shortest first; stop ids are not given.
 
     stop_ids: of all questions; asked: what the model's files ask of its decoder; reader: in place of the model's own
-    pass and head; terms: how each id is chosen (default: the likeliest), beams apart, for each question's answer
-    `number`, whose draws hang on the seed, the question and the number alone. A row ends where the positions of the
+    pass and head; terms: how each id is chosen (default: the likeliest), beams apart; draws hang on the seed,
+    the question and the number of its answer alone. A row ends where the positions of the
     model do, of which virtual tokens take some.
     """
     model.eval()
     room = rooms_of(model, questions, max_new_tokens)
     for piece in batches_of(model, questions, room):
         rows = [
-            _Row(list(map(int, questions[i].ids)), room[i], frozenset([*stop_ids, *questions[i].stops])) for i in piece
+            Growing(list(map(int, questions[i].ids)), room[i], frozenset([*stop_ids, *questions[i].stops]))
+            for i in piece
         ]
         if terms is not None:
             for row, i in zip(rows, piece, strict=True):
-                row.bind(terms, questions[i].sources, number)
+                row.bind(terms, questions[i].sources, questions[i].number)
         sources = [questions[i].sources for i in piece]
-        writing = _Writing(model, rows, Ragged.from_lists(sources) if len(sources[0]) else None, asked)
-        yield from zip(piece, writing.answers(reader or _own(model), piece), strict=True)
+        growth = Growth(model, rows, Ragged.from_lists(sources) if len(sources[0]) else None, asked)
+        for _ in growth.steps(reader or own_reader(model), piece):
+            pass
+        yield from ((i, row.new) for i, row in zip(piece, rows, strict=True))
 
 
 def rooms_of(model: Transformer, questions: Sequence[Question], max_new_tokens: int) -> dict[int, int]:
@@ -97,7 +100,8 @@ def rooms_of(model: Transformer, questions: Sequence[Question], max_new_tokens: 
     }
 
 
-def _own(model: Transformer) -> Reader:
+def own_reader(model: Transformer) -> Reader:
+    """A model's own pass and head."""
     assert isinstance(model.head, VocabularyHead)
 
     def read(
@@ -116,7 +120,7 @@ def _own(model: Transformer) -> Reader:
 
 
 @dataclass
-class _Row:
+class Growing:
     """One answer in the making: what the model reads next of it (nothing once it has ended), and what is written."""
 
     next: list[int]
@@ -139,9 +143,9 @@ class _Row:
             self.generator = generator_of(terms.options.seed, self.written, sources, number)
 
     def chosen(self, scores: Tensor, banned: Sequence[int]) -> int:
-        """The next id, on this row's own terms; scores: [V]."""
+        """The next id, on this row's own terms; scores: [V] on the CPU."""
         assert self.terms is not None
-        scores = penalized(scores.cpu(), self.written, self.terms.options.repetition_penalty)
+        scores = penalized(scores, self.written, self.terms.options.repetition_penalty)
         scores[list(banned)] = float("-inf")
         if self.rule is not None:
             scores = scores.masked_fill(~self.rule.allowed(), float("-inf"))
@@ -160,20 +164,20 @@ class _Row:
                 self.next = []
 
 
-class _Writing:
+class Growth:
     """One batch of answers in the making."""
 
     def __init__(
-        self, model: Transformer, rows: Sequence[_Row], sources: Ragged | None, asked: Decoding | None
+        self, model: Transformer, rows: Sequence[Growing], sources: Ragged | None, asked: Decoding | None
     ) -> None:
         self.rows, self.sources, self.asked = rows, sources, asked
         self.device = next(model.parameters()).device
-        totals = [len(row.next) + row.room for row in rows]
-        capacity = model.output_stack.virtual.count + max(totals)
-        self.cache = Cache(model.spec, len(rows), capacity, torch.tensor(totals, device=self.device))
+        ahead = model.output_stack.virtual.count
+        totals = [ahead + len(row.next) + row.room for row in rows]
+        self.cache = Cache(model.spec, len(rows), max(totals), torch.tensor(totals, device=self.device))
 
-    def answers(self, reader: Reader, questions: Sequence[int]) -> list[list[int]]:
-        """Go on until every row has ended."""
+    def steps(self, reader: Reader, questions: Sequence[int]) -> Iterator[None]:
+        """Go on until every row has ended; after each token of all rows it may be looked at what they have."""
         step, sources = 0, None if self.sources is None else self.sources.to(self.device)
         while live := [place for place, row in enumerate(self.rows) if row.next]:
             inputs = Ragged.from_lists([row.next for row in self.rows]).to(self.device)
@@ -182,13 +186,13 @@ class _Writing:
             for place, chosen in zip(live, self._chosen(scores, live, step), strict=True):
                 self.rows[place].take(chosen)
             step, sources = step + 1, None
-        return [row.new for row in self.rows]
+            yield
 
     def _chosen(self, scores: Tensor, live: Sequence[int], step: int) -> list[int]:
         rows = [self.rows[place] for place in live]
         banned = [[] if self.asked is None else self.asked.banned(row.written) for row in rows]
         if rows[0].terms is not None:
-            best = [row.chosen(own, names) for row, own, names in zip(rows, scores, banned, strict=True)]
+            best = [row.chosen(own, names) for row, own, names in zip(rows, scores.cpu(), banned, strict=True)]
         else:
             for place, names in enumerate(banned):
                 if names:

@@ -63,16 +63,16 @@ def _search(model: Transformer, trees: Sequence[_Tree], sources: Ragged | None) 
     assert isinstance(model.head, VocabularyHead)
     device = model.tokens.weight.device
     sources = None if sources is None else sources.to(device)
-    totals = [len(tree.prompt) + tree.room for tree in trees]
-    capacity = model.output_stack.virtual.count + max(totals)
-    cache = Cache(model.spec, len(trees), capacity, torch.tensor(totals, device=device))
+    ahead = model.output_stack.virtual.count
+    totals = [ahead + len(tree.prompt) + tree.room for tree in trees]
+    cache = Cache(model.spec, len(trees), max(totals), torch.tensor(totals, device=device))
     cache.lengths = cache.lengths.to(device)
     rows = [tree.prompt if tree.live else [] for tree in trees]
     growing, before = list(trees), [1] * len(trees)  # and the rows of each in the cache
     while any(rows):
         inputs = Ragged.from_lists(rows).to(device)
         ends = (inputs.lengths.cumsum(0) - 1)[inputs.lengths > 0]
-        scores = model.head(model(inputs, readout=ends, cache=cache, sources=sources))
+        scores = model.head(model(inputs, readout=ends, cache=cache, sources=sources)).cpu()
         parents: list[int] = []
         next_growing: list[_Tree] = []
         after: list[int] = []
@@ -154,7 +154,7 @@ class _Tree:
 
     def _log_probabilities(self, scores: Tensor) -> Tensor:
         """[live, V]: the model's own, with -inf for what may not come; what must come costs nothing."""
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32)).cpu()
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         penalty, step = self.terms.options.repetition_penalty, len(self.live[0].new)
         if penalty != 1.0:
             rows = zip(scores, self.live, strict=True)

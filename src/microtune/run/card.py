@@ -65,9 +65,9 @@ def write_card(
     lines = [
         *top.splitlines(),
         "",
-        f"# {_plain(folder.name)}",
+        f"# {plain(folder.name)}",
         "",
-        f"{recipe.task.name} on {_plain(str(recipe.data.train))}, base {_plain(summary.base)}, method "
+        f"{recipe.task.name} on {plain(str(recipe.data.train))}, base {plain(summary.base)}, method "
         f"{recipe.method.title}; made by microtune {__version__}.",
         "",
         f"{summary.trainable:,} of {summary.parameters:,} parameters were trained ({summary.share:.2%}).",
@@ -80,14 +80,14 @@ def write_card(
         lines += ["", "| label | precision | recall | F1 | rows |", "|---|---|---|---|---|"]
         for label, row in task.per_class(scores["test"].predictions).items():
             cells = f"{row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['support']:.0f}"
-            lines.append(f"| {_plain(str(label))} | {cells} |")
+            lines.append(f"| {plain(str(label))} | {cells} |")
     if isinstance(task, Classification) and "test" in scores:
         lines += _coverage(task, scores["test"])
     lines += _course(course)
     lines += _training(recipe)
     if notes:
         lines += ["", "What to know:", ""]
-        lines += [f"- {_plain(note)}" for note in notes]
+        lines += [f"- {plain(note)}" for note in notes]
     if made:
         passed, warned = ([c["name"] for c in made if c["result"] == result] for result in ("passed", "warned"))
         lines += ["", f"Checks that this run made of itself: {', '.join(passed)} passed"]
@@ -118,7 +118,7 @@ def _training(recipe: Recipe) -> list[str]:
 
 def _use(folder: Path, task: Task | None) -> list[str]:
     """How to load the model, and what it is not for."""
-    path = _plain(folder.as_posix())
+    path = plain(folder.as_posix())
     lines = ["", "## Use", "", "```python", "import microtune as mt", f'run = mt.Run("{path}")']
     lines += ['run.predict(["a text"])', "```", ""]
     kind = "a label" if isinstance(task, Classification) else "an answer"
@@ -132,10 +132,10 @@ def _use(folder: Path, task: Task | None) -> list[str]:
 
 def _course(course: Course) -> list[str]:
     """The diagnosis and the decisions."""
-    lines = ["", f"How the training went: {_plain(course.diagnosis.sentence)}"]
+    lines = ["", f"How the training went: {plain(course.diagnosis.sentence)}"]
     found = course.decisions
     if found:
-        lines += ["", *(f"- {_plain(decision.text)}" for decision in found[:DECISIONS])]
+        lines += ["", *(f"- {plain(decision.text)}" for decision in found[:DECISIONS])]
     if len(found) > DECISIONS:
         lines.append(f"- and {len(found) - DECISIONS} more in metrics.jsonl")
     return lines
@@ -155,14 +155,14 @@ def write_base_card(path: Path, recipe: Recipe, scores: Mapping[str, Any], facts
     ]
     mix = sum(s["tokens"] * s["epochs"] for s in facts["sources"])
     lines += [
-        f"| {_plain(s['name'])} | {s['language']} | {s['tokens']:,} | {s['epochs']:g} | "
+        f"| {plain(s['name'])} | {s['language']} | {s['tokens']:,} | {s['epochs']:g} | "
         f"{s['tokens'] * s['epochs'] / max(mix, 1):.1%} |"
         for s in facts["sources"]
     ]
     planned = mix * recipe.train.epochs
     share = min(facts["tokens"] / planned, 1.0) if planned else 0.0
     lines += ["", f"Of the passes planned, {share:.0%} of the tokens were seen, drawn from all sources alike.", ""]
-    lines += _held_out(scores)
+    lines += held_out_table(scores)
     lines += _tokenizer(facts["tokenizer"]) if "tokenizer" in facts else []
     write_text(path, "\n".join([*lines, ""]))
 
@@ -170,8 +170,8 @@ def write_base_card(path: Path, recipe: Recipe, scores: Mapping[str, Any], facts
 def _beginning(recipe: Recipe) -> str:
     """What the training began with."""
     if recipe.model.spec is None:
-        return f"from {_plain(str(recipe.model.source))} on"
-    return "from nothing" if recipe.model.vectors is None else f"from the vectors {_plain(recipe.model.vectors)}"
+        return f"from {plain(str(recipe.model.source))} on"
+    return "from nothing" if recipe.model.vectors is None else f"from the vectors {plain(recipe.model.vectors)}"
 
 
 def _tokenizer(report: Mapping[str, Any]) -> list[str]:
@@ -186,11 +186,11 @@ def _tokenizer(report: Mapping[str, Any]) -> list[str]:
     ]
     for name, row in report["languages"].items():
         known = f"{row['coverage']:.2%}"
-        lines.append(f"| {_plain(name)} | {row['tokens_per_word']:.2f} | {row['bytes_per_token']:.2f} | {known} |")
+        lines.append(f"| {plain(name)} | {row['tokens_per_word']:.2f} | {row['bytes_per_token']:.2f} | {known} |")
     return lines
 
 
-def _held_out(scores: Mapping[str, Any]) -> list[str]:
+def held_out_table(scores: Mapping[str, Any]) -> list[str]:
     """Bits per byte, or what stands for them where an objective hides tokens: the loss and the share guessed right."""
     names = ("bits_per_byte", "perplexity")
     if any(names[0] not in score["values"] for score in scores.values()):
@@ -202,11 +202,11 @@ def _held_out(scores: Mapping[str, Any]) -> list[str]:
         low, high = score["intervals"].get(names[0], (float("nan"), float("nan")))
         value, other = (score["values"][n] for n in names)
         shown = f"{other:.1f}" if names[1] == "perplexity" else f"{other:.3f}"
-        lines.append(f"| {_plain(name)} | {value:.3f} | {low:.3f} to {high:.3f} | {shown} |")
+        lines.append(f"| {plain(name)} | {value:.3f} | {low:.3f} to {high:.3f} | {shown} |")
     return lines if names[0] == "bits_per_byte" else [*lines, "", f"{NO_BITS} What is hidden never changes."]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text of users in Markdown: no table bars, no HTML, no line breaks."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
     return " ".join(escaped.split())

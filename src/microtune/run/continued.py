@@ -36,7 +36,12 @@ def base_of(recipe: Recipe) -> Model | None:
             "model.source."
         )
     check_kept(choice)
+    for name in ("added_tokens", "max_length"):
+        if getattr(choice, name):
+            raise InputError(f"recipe: model.{name} belongs to tuning; leave it out.")
     model = load(choice.source, weights=choice.weights, seed=recipe.seed)
+    if model.place is not None and model.place.kind == "adapter":
+        raise InputError(f"{choice.source}: an adapter; go on from its base, or from what export makes of it.")
     if not isinstance(model.network.head, VocabularyHead) or model.missing_head:
         raise InputError(f"{choice.source}: it has no vocabulary head, by which language modelling could go on.")
     if model.task is not None:

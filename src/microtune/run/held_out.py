@@ -6,7 +6,7 @@ Every score is bits per byte where the objective defines it, else what stands fo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -43,7 +43,12 @@ class HeldOut:
     def __init__(self, recipe: Recipe, task: LanguageModelling, tokenizer: Tokenizer) -> None:
         self.recipe, self.tokenizer = recipe, tokenizer
         self.task = task.model_copy(update={"text_field": "text"})
-        self.sources = [source for source in recipe.data.sources if source.held_out]
+        named = zip(recipe.data.sources, source_names(recipe.data.sources), strict=True)
+        self.names, self.sources = [], []  # of the sources that have held-out text
+        for source, name in named:
+            if source.held_out:
+                self.names.append(f"{name} ({source.language})" if source.language else name)
+                self.sources.append(source)
         self.loss = float("inf")
 
     @cached_property
@@ -67,12 +72,9 @@ class HeldOut:
     def gathered(self, scores: Iterable[Score], step: int, *, intervals: bool = True) -> Iterator[Scored]:
         """The scores of every source, in their order, and what follows from them for the languages."""
         found: list[Columns] = []
-        for source, score in zip(self.sources, scores, strict=True):
+        for name, score in zip(self.names, scores, strict=True):
             found.append(score.predictions.columns)
-            name = source_name(source)
-            yield Scored(
-                f"{name} ({source.language})" if source.language else name, step, score.values, score.intervals
-            )
+            yield Scored(name, step, score.values, score.intervals)
         for language in dict.fromkeys(source.language for source in self.sources if source.language):
             parts = [c for c, source in zip(found, self.sources, strict=True) if source.language == language]
             if len(parts) > 1:
@@ -129,6 +131,8 @@ def watched(
                 yield scored
 
 
-def source_name(source: Source) -> str:
-    """What a source is called in reports."""
-    return source.name or Path(source.path).parent.name or Path(source.path).name.partition(".")[0]
+def source_names(sources: Sequence[Source]) -> list[str]:
+    """What each source is called in reports; those that would be called alike are told apart by file and number."""
+    names = [s.name or Path(s.path).parent.name or Path(s.path).name.partition(".")[0] for s in sources]
+    names = [n if names.count(n) == 1 else f"{n}/{Path(s.path).name}" for n, s in zip(names, sources, strict=True)]
+    return [n if names.count(n) == 1 else f"{n} {names[: i + 1].count(n)}" for i, n in enumerate(names)]

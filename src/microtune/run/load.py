@@ -33,7 +33,7 @@ from microtune.run.beams import search_many
 from microtune.run.decoding import Decoding, read_generation, strange_ids
 from microtune.run.generate import generate_ids
 from microtune.run.networks import is_recurrent, network_of, random_network, read_recurrent
-from microtune.run.pieces import whole_characters as whole_characters
+from microtune.run.pieces import whole_characters
 from microtune.run.sources import Place, is_classic, locate
 from microtune.run.terms import terms_of
 from microtune.tasks.base import Task
@@ -162,7 +162,7 @@ class Model:
 
         Options: max_new_tokens (64), and those of `tasks.writing.Writing`: beams, temperature, top_k, regex, stops ...
         The answer of beams is known, and given, only at the end. draft: a loaded n-gram model that guesses
-        `draft_tokens` (4) ahead, for a decoder of the same tokenizer; with temperature, top_k, top_p and seed alone.
+        `draft_tokens` (4) ahead, for a decoder of the same tokenizer; beside draws alone.
         """
         pieces = self.continue_ids(self.prompt_ids(prompt), **options)
         return pieces if stream else "".join(pieces)
@@ -208,7 +208,7 @@ class Model:
             asked = Decoding.of(self.config, self.generation, self.spec.vocab_size)
             opening, stop_ids = [asked.start], [*stop_ids, *asked.stops]
         max_new_tokens = self.new_tokens(len(opening), max_new_tokens)
-        writer = None if self.tokenizer is None else self.tokenizer.target
+        writer = self.text.target if choice.is_bound else None
         common: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop_ids": stop_ids, "asked": asked}
         common["terms"] = terms_of(choice, writer, self.spec.vocab_size, stop_ids)
         if choice.beams > 1:

@@ -23,12 +23,15 @@ from microtune.nn.transformer import Cache
 from microtune.ragged import Ragged
 from microtune.run.batched import Question, generate_many
 from microtune.run.evaluate import EVALUATION_TOKENS
-from microtune.run.load import Model, whole_characters
+from microtune.run.load import Model
 from microtune.run.onto import Adapter
-from microtune.run.predict import UNSURE, asked_ids, predict, task_of, text_rows
+from microtune.run.pieces import whole_characters
+from microtune.run.predict import UNSURE, asked_ids, predict, task_of, text_rows, written_as
 from microtune.run.prepare import items_limit
 from microtune.tasks.base import Prediction
 from microtune.tasks.classification import Classification
+from microtune.tasks.instruction import Instruction
+from microtune.tasks.language_modelling import LanguageModelling
 
 Owners = Sequence[str | None]  # the adapter of each row; None: the base as it is
 
@@ -121,7 +124,9 @@ class Mixed:
             rows, adapter = [i for i, owner in enumerate(owners) if owner == name], self.adapters[name]
             task = task_of(adapter.model)
             labels = isinstance(task, Classification)
-            if alone or not adapter.mixes or (self.base.is_encoder_decoder and not labels):
+            greedy = isinstance(task, (Instruction, LanguageModelling)) and written_as(task, None).is_plain
+            mixes = adapter.mixes and (labels or (greedy and not self.base.is_encoder_decoder))
+            if alone or not mixes:
                 given = text_rows(task, [texts[i] for i in rows])
                 options = {"min_confidence": min_confidence, "max_new_tokens": max_new_tokens}
                 with self.worn(name) as model:
@@ -140,7 +145,7 @@ class Mixed:
 
     def _items(self, adapter: Adapter, texts: Sequence[str], rows: Sequence[int]) -> list[Item]:
         """The texts of one adapter as items of its task, numbered as in the whole batch."""
-        model, task = adapter.model, task_of(adapter.model).model_copy(update={"label_field": None})
+        model, task = adapter.model, task_of(adapter.model).unlabelled()
         limit = items_limit(model, None, 0)
         given = task.ready(text_rows(task, [texts[i] for i in rows]), answers=False)
         encoded = task.encode_all(given, model.text, limit, training=False)

@@ -108,7 +108,7 @@ def _with_steps(recipe: Recipe, task: Task, parts: dict[str, list[Row]]) -> tupl
     found = _steps(recipe)
     if not found:
         return task, Splits(parts)
-    rows, reports = run_steps(found, parts, task.text_fields, label=label_reader(task), seed=recipe.seed)
+    rows, reports = run_steps(found, parts, task.text_fields, label=label_reader(task), seed=split_seed(recipe))
     repeated = tuple(step.model_dump(mode="json") for step in found if isinstance(step, TextStep))
     notes = [report.sentence() for report in reports]
     return task.model_copy(update={"steps": repeated}), Splits(rows, notes, steps=reports)

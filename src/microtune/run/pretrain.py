@@ -34,7 +34,7 @@ from microtune.run.disk import explained
 from microtune.run.diverged import good_checkpoints
 from microtune.run.folder import RunFolder
 from microtune.run.hashes import file_hash
-from microtune.run.held_out import HeldOut, source_name, watched
+from microtune.run.held_out import HeldOut, source_names, watched
 from microtune.run.invariants import check_rates, check_tied
 from microtune.run.models import save_base
 from microtune.run.objective import fitting, make_blocks, make_items, pretraining_task, token_ids
@@ -199,8 +199,8 @@ def _hash(recipe: Recipe, source: Source) -> str:
 def source_facts(recipe: Recipe, stores: list[RaggedStore]) -> list[dict[str, Any]]:
     """What the model card says about each source."""
     return [
-        {"name": source_name(s), "language": s.language, "tokens": len(store.values), "epochs": s.epochs}
-        for s, store in zip(recipe.data.sources, stores, strict=True)
+        {"name": name, "language": s.language, "tokens": len(store.values), "epochs": s.epochs}
+        for s, name, store in zip(recipe.data.sources, source_names(recipe.data.sources), stores, strict=True)
     ]
 
 

@@ -83,8 +83,9 @@ def kept_tokenizer(
 
 def size_notes(recipe: Recipe, tokenizer: Tokenizer) -> list[str]:
     """Says that a text was too short for the vocabulary that was asked for; the model has the smaller one."""
-    ready, wanted = named_tokenizer(recipe)
-    if ready is not None or len(tokenizer) >= wanted.vocab_size:
+    choice = recipe.model.tokenizer
+    wanted = None if isinstance(choice, str) else validated(Vocabulary, choice or {}, "recipe: model.tokenizer")
+    if wanted is None or len(tokenizer) >= wanted.vocab_size:
         return []
     return [
         f"model.tokenizer: the text supports a vocabulary of {len(tokenizer):,}, fewer than the "

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from microtune.classic.recurrent import Recurrent
 from microtune.errors import InputError
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.transformer import Cache, Transformer
@@ -48,12 +49,14 @@ def drafted_ids(
     """New ids after `ids`, as `Model.next_ids` gives them, with the guesses of `draft` checked several at a time.
 
     draft_tokens: guesses for each pass of the model; sure: guessing stops before a token whose likeliest value has less
-    probability; tally: counts how it went; options: temperature, top_k, top_p, seed.
+    probability; tally: counts how it went; options: temperature, top_k, top_p, min_p, seed.
     """
     if not isinstance(draft, NGramModel):
         raise InputError("draft: only an n-gram model can guess ahead; give what mt.load makes of its run.")
     if model.is_encoder_decoder:
         raise InputError("draft: guessing ahead is for decoders; this model is an encoder-decoder.")
+    if isinstance(model.network, Recurrent):
+        raise InputError("draft: a recurrent network cannot take a token back; guessing ahead is for Transformers.")
     if draft.text.backend.get_vocab() != model.text.backend.get_vocab():
         raise InputError(
             "draft: its tokenizer is not that of the model; train it with model.tokenizer set to the model's folder."
@@ -101,7 +104,6 @@ def _checked(
     network.eval()
     device = next(network.parameters()).device
     cache = Cache(network.spec, 1, network.output_stack.virtual.count + len(written) + count)
-    cache.lengths = cache.lengths.to(device)
     pending = list(written)  # ids that the large model has not read yet
     while count:
         guesses, shares = guesser.guess(written, count - 1)

@@ -13,12 +13,13 @@ from microtune.tasks.writing import Writing
 
 def terms_of(options: Writing, tokenizer: Tokenizer | None, vocab_size: int, stop_ids: Sequence[int]) -> Terms:
     """`tokenizer` writes the answers; only stop texts and rules need it."""
-    if tokenizer is None or options.is_plain:
+    if tokenizer is None or not options.is_bound:
         return Terms(options)
     stops = options.stops
+    reach = 4 * max(map(len, stops), default=0) + 8  # tokens: a character has at most four bytes, a token at least one
 
     def at_end(new: Sequence[int]) -> bool:
-        return first_stop(tokenizer.decode(new), stops) is not None
+        return first_stop(tokenizer.decode(new[-reach:]), stops) is not None
 
     rule = _rule(options, tokenizer, vocab_size, list(dict.fromkeys(stop_ids)))
     return Terms(options, rule, at_end if stops else None)

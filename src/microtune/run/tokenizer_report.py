@@ -14,7 +14,7 @@ from microtune.data.store import RaggedStore
 from microtune.data.text import Tokenizer
 from microtune.data.words import Words
 from microtune.recipe import Recipe
-from microtune.run.held_out import source_name
+from microtune.run.held_out import source_names
 
 LOOKED_AT = 2_000_000  # tokens of each source
 
@@ -28,11 +28,12 @@ def tokenizer_report(recipe: Recipe, tokenizer: Tokenizer, stores: Sequence[Ragg
     counts = np.zeros(len(tokenizer), dtype=np.int64)
     sums: dict[str, np.ndarray[Any, Any]] = {}
     sources = {}
-    for source, store in zip(recipe.data.sources, stores, strict=True):
+    names = source_names(recipe.data.sources)
+    for source, name, store in zip(recipe.data.sources, names, stores, strict=True):
         ids = np.asarray(store.values[:LOOKED_AT], dtype=np.int64)
         counts += np.bincount(ids, minlength=len(counts))
         found = _sums(ids, words, unknown)
-        sources[source_name(source)] = _shares(found)
+        sources[name] = _shares(found)
         language = source.language or "unknown"
         sums[language] = sums.get(language, np.zeros(4)) + found
     ordinary = np.array([bool(piece) for piece in words.surfaces])

@@ -244,6 +244,7 @@ class Training:
         self.optimizers.load_state(moments, plain["optimizers"])
         self.step = self.movement.steps = int(plain["step"])
         self.seconds = float(plain.get("seconds", 0.0))
+        self._count(0.0)  # the time may have been up already
 
 
 def _smooth(model: Transformer, task: Task, share: float) -> None:

@@ -75,10 +75,14 @@ class Writing(Section):
         return self
 
     @property
+    def is_bound(self) -> bool:
+        """Whether a tokenizer is needed to say what an answer may be, or where it ends."""
+        return bool(self.stops or self.labels) or self.regex is not None or self.json_schema is not None
+
+    @property
     def is_plain(self) -> bool:
         """Whether every token is simply the likeliest one."""
-        bound = self.stops or self.labels or self.regex is not None or self.json_schema is not None
-        return self.beams == 1 and not self.temperature and self.repetition_penalty == 1.0 and not bound
+        return self.beams == 1 and not self.temperature and self.repetition_penalty == 1.0 and not self.is_bound
 
 
 GREEDY = Writing()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from microtune.classic import make_classic
+from microtune.classic.base import Classic
 from microtune.recipe import Recipe
 from microtune.registry import Registry
 from microtune.run.classic.base import ClassicModel, read_classic
@@ -20,7 +21,7 @@ __all__ = ["check_classic", "load_classic", "loaders", "pretrain_classic", "trai
 Trainer = Callable[[Recipe, RunFolder], Iterator[Any]]
 
 trainers: Registry[Trainer] = Registry("classic model")
-loaders: Registry[Callable[[Place], ClassicModel]] = Registry("classic model")
+loaders: Registry[Callable[[Place, Classic, dict[str, Any]], ClassicModel]] = Registry("classic model")
 trainers.add("ngram", pretrain_ngram)
 trainers.add("word2vec", pretrain_vectors)
 loaders.add("ngram", load_ngram)
@@ -35,8 +36,8 @@ def pretrain_classic(recipe: Recipe, folder: RunFolder) -> Iterator[Any]:
 
 def load_classic(place: Place) -> ClassicModel:
     """The model of a finished run of `pretrain_classic`."""
-    options, _ = read_classic(place)
-    return loaders[options.name](place)
+    options, facts = read_classic(place)
+    return loaders[options.name](place, options, facts)
 
 
 def check_classic(recipe: Recipe) -> None:

@@ -20,6 +20,7 @@ from microtune.nn.heads import VocabularyHead
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Choice, Recipe, Section, Train, validated
+from microtune.run.card import held_out_table, plain
 from microtune.run.checks import Ledger
 from microtune.run.disk import verify_folder, write_text
 from microtune.run.evaluate import Score
@@ -117,7 +118,9 @@ def check_recipe(recipe: Recipe) -> None:
 def unused(recipe: Recipe, used: Sequence[str]) -> list[str]:
     """A note about fields of `train` that differ from their defaults and that the model does not use."""
     default = Train()
-    names = [n for n in Train.model_fields if getattr(recipe.train, n) != getattr(default, n) and n not in used]
+    names = [
+        n for n in Train.model_fields if getattr(recipe.train, n) != getattr(default, n) and n not in (*used, "track")
+    ]
     assert recipe.model.classic is not None
     said = ", ".join(f"train.{name}" for name in names)
     return [f"{recipe.model.classic.name} does not use {said}."] if names else []
@@ -138,28 +141,19 @@ def write_classic_card(
     notes: Sequence[str],
 ) -> None:
     """README.md of a run: what was learnt, from what, and bits per byte on held-out text."""
-    lines = [f"# {_plain(path.parent.name)}", "", f"{about}; made by microtune {__version__}.", ""]
+    lines = [f"# {plain(path.parent.name)}", "", f"{about}; made by microtune {__version__}.", ""]
     lines += ["| source | language | tokens | share read |", "|---|---|---|---|"]
-    lines += [f"| {_plain(s['name'])} | {s['language']} | {s['tokens']:,} | {s['share']:g} |" for s in sources]
+    lines += [f"| {plain(s['name'])} | {s['language']} | {s['tokens']:,} | {s['share']:g} |" for s in sources]
     if scores:
-        lines += ["", "| held-out text | bits per byte | 95 % interval | perplexity per token |", "|---|---|---|---|"]
-    for name, score in scores.items():
-        low, high = score["intervals"].get("bits_per_byte", (float("nan"), float("nan")))
-        value, perplexity = score["values"]["bits_per_byte"], score["values"]["perplexity"]
-        lines.append(f"| {_plain(name)} | {value:.3f} | {low:.3f} to {high:.3f} | {perplexity:.1f} |")
+        lines += ["", *held_out_table(scores)]
     if notes:
-        lines += ["", "What to know:", "", *(f"- {_plain(note)}" for note in notes)]
+        lines += ["", "What to know:", "", *(f"- {plain(note)}" for note in notes)]
     lines += [
         "",
         "```python",
         "import microtune as mt",
-        f'model = mt.load("{_plain(path.parent.as_posix())}")',
+        f'model = mt.load("{plain(path.parent.as_posix())}")',
         "```",
         "",
     ]
     write_text(path, "\n".join(lines))
-
-
-def _plain(text: str) -> str:
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
-    return " ".join(escaped.split())

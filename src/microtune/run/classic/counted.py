@@ -18,7 +18,7 @@ from microtune.data.text import Tokenizer
 from microtune.errors import CheckError, InputError
 from microtune.recipe import Recipe
 from microtune.run.checks import Ledger
-from microtune.run.classic.base import RECORD, check_recipe, finish, unused, write_classic_card
+from microtune.run.classic.base import RECORD, check_recipe, finish, read_classic, unused, write_classic_card
 from microtune.run.classic.ngram import ARRAYS, Counted, NGramModel, load_ngram
 from microtune.run.disk import explained, remove_folder, write_folder, write_json
 from microtune.run.folder import RunFolder
@@ -151,7 +151,9 @@ def _save(
     write_folder(folder.path / "model", fill)
     place = Place("run", str(folder.path), folder.path)
     probe = np.concatenate([np.asarray(s.values[:RELOADED], dtype=np.int64) for s in stores])[:RELOADED]
-    if not np.array_equal(load_ngram(place).table.probabilities(probe), table.probabilities(probe)):
+    if not np.array_equal(
+        load_ngram(place, *read_classic(place)).table.probabilities(probe), table.probabilities(probe)
+    ):
         raise CheckError(f"{folder.path / 'model'}: the saved counts are not those that were scored.", check="reload")
     sources = [
         {**fact, "share": min(source.epochs, 1.0)}

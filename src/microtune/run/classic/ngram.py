@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from microtune.classic.base import Classic
 from microtune.classic.counting import Array
 from microtune.classic.ngram import NGram, Table, TableFacts
 from microtune.data.arrays import map_arrays
@@ -19,7 +20,7 @@ from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError, RunError
 from microtune.recipe import validated
-from microtune.run.classic.base import RECORD, ClassicModel, read_classic
+from microtune.run.classic.base import RECORD, ClassicModel
 from microtune.run.evaluate import Score, confidence_intervals
 from microtune.run.held_out import Texts
 from microtune.run.picking import Drawing, pick
@@ -105,7 +106,7 @@ class NGramModel(ClassicModel):
     def next_ids(
         self, ids: Sequence[int], *, max_new_tokens: int = 64, stop_ids: Sequence[int] = (), **options: Any
     ) -> Iterator[int]:
-        """New ids after `ids`, up to one of `stop_ids`; options: temperature, top_k, top_p, seed."""
+        """New ids after `ids`, up to one of `stop_ids`; options: temperature, top_k, top_p, min_p, seed."""
         drawing = Drawing.of(**options)
         return self._drawn(self.read(ids), max_new_tokens, stop_ids, drawing)
 
@@ -162,9 +163,8 @@ class NGramModel(ClassicModel):
         return float(columns["loss"].sum() / math.log(2) / columns["bytes"].sum())
 
 
-def load_ngram(place: Place) -> NGramModel:
-    """The model of a finished run; its arrays are mapped, not read."""
-    options, facts = read_classic(place)
+def load_ngram(place: Place, options: Classic, facts: dict[str, Any]) -> NGramModel:
+    """The model of a finished run, of which `read_classic` gave options and facts; its arrays are mapped, not read."""
     assert isinstance(options, NGram)
     folder = place.path / "model"
     tokenizer = Tokenizer.load(folder)

@@ -27,7 +27,7 @@ from microtune.run.checks import Ledger
 from microtune.run.classic.base import RECORD, ClassicModel, check_recipe, finish, unused, write_classic_card
 from microtune.run.disk import write_folder, write_json
 from microtune.run.folder import RunFolder
-from microtune.run.held_out import source_name
+from microtune.run.held_out import source_names
 from microtune.run.pretrain import make_tokenizer
 from microtune.run.session import Stage
 from microtune.run.sources import Place
@@ -153,9 +153,10 @@ def _save(
     names, matrix = read_vectors(folder.path / "model" / FILE)
     if names != found.names or not np.array_equal(matrix, found.matrix):
         raise CheckError(f"{folder.path / 'model' / FILE}: not the vectors that were trained.", check="reload")
+    names = source_names(recipe.data.sources)
     sources = [
-        {"name": source_name(s), "language": s.language, "tokens": count, "share": min(s.epochs, 1.0)}
-        for s, count in zip(recipe.data.sources, sentences.counts, strict=True)
+        {"name": name, "language": s.language, "tokens": count, "share": min(s.epochs, 1.0)}
+        for s, name, count in zip(recipe.data.sources, names, sentences.counts, strict=True)
     ]
     about = (
         f"Vectors of width {options.width} for {len(found):,} {options.unit}, {options.variant} with "
@@ -169,6 +170,6 @@ def _save(
     finish(folder, {}, facts | {"seconds": round(seconds, 3), "sources": sources}, made)
 
 
-def load_vectors(place: Place) -> WordVectors:
+def load_vectors(place: Place, *_: Any) -> WordVectors:
     """The vectors of a finished run."""
     return WordVectors(place, Vectors(*read_vectors(place.path / "model" / FILE)))
