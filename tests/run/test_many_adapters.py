@@ -141,7 +141,7 @@ def test_mixed_predictions_are_each_rows_own(many: Adapters, runs: dict[str, Pat
 def test_tasks_that_do_not_mix_answer_as_alone(base: Path, runs: dict[str, Path], tmp_path: Path) -> None:
     """A number and a text that is written from a source, beside labels: each by its own task, as its run gives it."""
     number = Regression(text_field="text", label_field="score")
-    pairs = SequenceToSequence(source_field="en", target_field="zh", max_new_tokens=6)
+    pairs = SequenceToSequence(source_field="en", target_field="zh", form="decoder", max_new_tokens=6)
     paths = {
         "cards": runs["cards"],
         "score": make_run(tmp_path / "score", base, seed=8, task=number),

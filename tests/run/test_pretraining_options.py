@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_runs import picture, pretrain_recipe, run
+from tiny_runs import make_base, make_rows, picture, pretrain_recipe, run, tune_recipe
 
 import microtune as mt
 from microtune.data.store import RaggedStore
 from microtune.data.text import train_bpe
 from microtune.errors import InputError
-from microtune.recipe import Recipe, build
+from microtune.recipe import Recipe, Source, build
 from microtune.run.averaging import Snapshots
+from microtune.run.held_out import source_names
+from microtune.run.session import Scored
 from microtune.run.tokenizer_report import tokenizer_report
 from microtune.run.train import Step
 
@@ -180,6 +182,46 @@ def test_what_cannot_go_on_is_refused(tmp_path: Path) -> None:
     masked["task"] = {"name": "language-modelling", "objective": "masked"}
     with pytest.raises(InputError, match="masked, which needs an encoder alone; the network is another one"):
         run(build(masked), tmp_path / "x")
+
+
+def test_an_adapter_and_what_belongs_to_tuning_are_refused(tmp_path: Path) -> None:
+    base = make_base(tmp_path / "base")
+    tuned = run(tune_recipe(base, make_rows(tmp_path / "rows.csv"), "lora", epochs=1), tmp_path / "tuned")
+    recipe = pretrain_recipe(tmp_path)
+    adapter = {"spec": None, "source": str(tuned.path), "tokenizer": None}
+    with pytest.raises(InputError, match="an adapter; go on from its base, or from what export makes of it"):
+        run(_changed(recipe, model=adapter), tmp_path / "x")
+    for field, value in (("added_tokens", ["<x>"]), ("max_length", 32)):
+        model = {"spec": None, "source": base, "tokenizer": None, field: value}
+        with pytest.raises(InputError, match=rf"model\.{field} belongs to tuning"):
+            run(_changed(recipe, model=model), tmp_path / "x")
+
+
+def test_sources_that_would_be_called_alike_keep_their_scores(tmp_path: Path) -> None:
+    named = [Source(path=path) for path in ("a/x.txt", "a/y.txt", "b/x.txt", "c/z.txt", "c/z.txt")]
+    assert source_names(named) == ["a/x.txt", "a/y.txt", "b", "c/z.txt 1", "c/z.txt 2"]
+    recipe = _two_sources(tmp_path, epochs=1)
+    recipe = _changed(recipe, data={"sources": [{**s.model_dump(), "name": ""} for s in recipe.data.sources]})
+    scores = json.loads((run(recipe, tmp_path / "a").path / "scores.json").read_text())["scores"]
+    assert set(scores) == {"corpus (en)", "more (en)", "all en"}
+
+
+def test_time_that_was_up_is_up_after_a_kill(tmp_path: Path) -> None:
+    recipe = _two_sources(tmp_path, minutes=0.002, checkpoint_steps=1)
+    folder = tmp_path / "a"
+    steps: list[int] = []
+
+    def stop(event: object) -> None:
+        if isinstance(event, Step):
+            steps.append(event.step)
+        elif steps and isinstance(event, Scored):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run(recipe, folder, event=stop)
+    made = len(steps)
+    run(recipe, folder, event=lambda event: steps.append(event.step) if isinstance(event, Step) else None)
+    assert len(steps) == made
 
 
 def test_the_report_of_a_tokenizer_is_a_count(tmp_path: Path) -> None:

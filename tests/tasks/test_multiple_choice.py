@@ -131,6 +131,16 @@ def test_likelihood_and_its_gradient(per: Any) -> None:
         assert_close(grad, parameter.grad, rtol=1e-9, atol=1e-12)
 
 
+def test_smoothed_targets_are_refused() -> None:
+    """A likelihood has none to smooth: the loss would be that of the options and its gradient another one's."""
+    task, encoded = encoded_for(DECODER_SPEC)
+    model = make_model(DECODER_SPEC, task, torch.float64)
+    model.head.label_smoothing = 0.1
+    batch = collate(list(encoded.items))
+    with pytest.raises(InputError, match=r"train\.label_smoothing spreads the targets of tokens"):
+        task.loss(model.head, model(batch.inputs, readout=batch.readout), batch)
+
+
 def test_the_prefix_is_computed_once() -> None:
     """An item that saves enough stands alone, and its passage and question are laid down once: same scores."""
     task = prepared([{**row, "context": "where is the parcel " * 12} for row in ROWS]).fitted(DECODER_SPEC)

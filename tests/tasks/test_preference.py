@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from microtune.data.sources import Row
 from microtune.errors import InputError
-from microtune.tasks.preference import Preference
+from microtune.tasks.preference import Preference, _others
 from microtune.tasks.preference_scores import scores_of
 
 
@@ -113,3 +114,11 @@ def tokens() -> Any:
     from microtune.data.text import train_bpe
 
     return train_bpe(["yes no yes no a b c hello"], 280)
+
+
+def test_kto_holds_an_answer_against_one_to_another_prompt() -> None:
+    """Rows of one prompt often stand side by side: the next answer may be to the same one."""
+    asked = ["a", "a", "b", "a"]
+    items = [SimpleNamespace(ids=[ord(p), 7, n], readout=[1], row=n) for n, p in enumerate(asked)]
+    assert [other.row for other in _others(items)] == [2, 2, 3, 2]  # type: ignore[arg-type, union-attr]
+    assert _others(items[:2]) == [None, None]  # type: ignore[arg-type]

@@ -14,11 +14,11 @@ import numpy.typing as npt
 from pydantic import Field
 
 from microtune.classic.base import Classic, classics
+from microtune.data.word_places import CLOSE
 from microtune.errors import InputError, suggest
 
 NO_GENSIM = 'word2vec is trained by gensim, which is not installed; pip install "microtune[classic]" brings it.'
-CHINESE = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-WORD = re.compile(rf"[{CHINESE}]|[^\W{CHINESE}]+(?:['’][^\W{CHINESE}]+)*")
+WORD = re.compile(rf"[{CLOSE}]|[^\W{CLOSE}]+(?:['’][^\W{CLOSE}]+)*")
 LONGEST = 10_000  # words of one sentence; gensim cuts longer ones without a word
 
 
@@ -30,7 +30,8 @@ class Word2Vec(Classic):
         default="skip-gram", description="skip-gram: a word tells its neighbours; cbow: they tell it, quicker"
     )
     unit: Literal["words", "tokens"] = Field(
-        default="words", description="words in small letters (a Chinese character is one), or tokens of model.tokenizer"
+        default="words",
+        description="words in small letters (a Chinese or Japanese sign is one), or tokens of model.tokenizer",
     )
     width: int = Field(default=100, ge=1, le=4096, description="numbers of a vector")
     window: int = Field(default=5, ge=1, description="words to each side that count as neighbours")
@@ -40,7 +41,7 @@ class Word2Vec(Classic):
 
 
 def words_of(text: str) -> list[str]:
-    """Words in small letters; each Chinese character is one."""
+    """Words in small letters; each Chinese or Japanese sign is one."""
     return WORD.findall(text.lower())
 
 

@@ -95,9 +95,9 @@ def collate(items: Sequence[Item], *, share: bool = False) -> Batch:
     share: a beginning that all items have in common, and that nobody reads, is laid down once (`Ragged.shared`); for
     causal models only, in which what stands before does not depend on what follows.
     """
-    shared = common_beginning(items) if share else 0
     if any(len(item.pieces) for item in items):
         return _grouped(items, share=share)
+    shared = common_beginning(items) if share else 0
     rows = [item.ids[shared:] for item in items]
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     starts = np.cumsum(lengths) - lengths + shared

@@ -51,6 +51,12 @@ def find_field(
     raise _unsettled(rows[0], role, candidates, free, flag or f"--{role}-field")
 
 
+def named(rows: Sequence[Row], role: str, *, exclude: Sequence[str] = ()) -> list[str]:
+    """The fields whose whole name says that they play `role`, the surest first."""
+    names = [n for n in dict.fromkeys(n for row in rows[:SAMPLE] for n in row.data) if n not in exclude]
+    return [name for tier in NAMES[role] for name in names if plain(name) in tier]
+
+
 def find_pair(rows: Sequence[Row], *, exclude: Sequence[str]) -> str | None:
     """The field with the second text of a pair: one whose whole name says so and which every row fills; or None."""
     sample = rows[:: max(1, len(rows) // SAMPLE)]

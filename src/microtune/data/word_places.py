@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 
-CLOSE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Chinese and Japanese: written without blanks
+CLOSE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese, Japanese: without blanks
+IS_CLOSE = re.compile(f"[{CLOSE}]")
 _MARKS = "\u0300-\u036f\u064b-\u065f"  # accents of their own, which tokenizers may fold into the letter before
 _WORD = re.compile(f"[{CLOSE}]|(?:[^\\W\\d_{CLOSE}][{_MARKS}]*)+|\\d+|[^\\w\\s]|_")
 _CLOSE = re.compile(f"[{CLOSE}\u3000-\u303f\uff01-\uff5e]")  # with their punctuation

@@ -19,12 +19,12 @@ import numpy.typing as npt
 
 from microtune.data.store import RaggedStore
 from microtune.data.text import Tokenizer
+from microtune.data.word_places import IS_CLOSE
 
 Ids = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Cut = Callable[[str], Iterable[str]]
 OTHER, LETTER, DIGIT, HAN = range(4)
-HAN_RANGES = ((0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
 LONGEST = 10  # tokens of one word: an endless line without spaces is not one
 
 
@@ -127,7 +127,7 @@ def _byte_table() -> dict[str, int]:
 def _kind(character: str) -> int:
     if not character:
         return OTHER
-    if any(low <= ord(character) <= high for low, high in HAN_RANGES):
+    if IS_CLOSE.match(character):
         return HAN
     return {"L": LETTER, "M": LETTER, "N": DIGIT}.get(unicodedata.category(character)[0], OTHER)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from microtune.nn.flow import Flow
+from microtune.nn.fused import compute_type
 from microtune.nn.transformer import Block, Transformer
 
 BACKEND = "inductor"
@@ -37,9 +38,9 @@ class CompiledBlock:
             return Block.forward(self.block, x, flow)
         attention = self.block.attention  # what all blocks share is made once, and not inside what is compiled
         if attention.theta is not None:
-            attention.angles(flow.layout, flow.positions, _computed(x))
+            attention.angles(flow.layout, flow.positions, compute_type(x))
         if flow.layout.packed is None:
-            flow.layout.mask(0, attention.window, _computed(x))
+            flow.layout.mask(0, attention.window, compute_type(x))
         return self.run(self.block, x, flow)
 
 
@@ -64,8 +65,3 @@ def _uniform(flow: Flow, tokens: int) -> bool:
     if layout.packed is not None:
         return layout.packed.longest[0] * len(flow.lengths) == tokens
     return len(layout.groups) == 1 and layout.query_order is None
-
-
-def _computed(x: Tensor) -> torch.dtype:
-    device = x.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

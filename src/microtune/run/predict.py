@@ -29,7 +29,6 @@ from microtune.tasks.instruction import Instruction
 from microtune.tasks.language_modelling import LanguageModelling
 from microtune.tasks.regression import Regression, number_of
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
-from microtune.tasks.texts import TextTask
 from microtune.tasks.writing import GREEDY, Writing
 
 UNSURE = "unsure"
@@ -51,8 +50,6 @@ def text_rows(task: Task, texts: Sequence[str | tuple[str, str]]) -> list[Row]:
     own = task.text_rows(texts)
     if own is not None:
         return own
-    if isinstance(task, TextTask) and task.pair_field:
-        return _pair_rows(task, texts)
     if not all(isinstance(text, str) for text in texts):
         raise InputError("This model reads one text at a time, not pairs.")
     if isinstance(task, Instruction) and task.form == "messages":
@@ -61,17 +58,6 @@ def text_rows(task: Task, texts: Sequence[str | tuple[str, str]]) -> list[Row]:
     fields = ("prompt_field",) if isinstance(task, Instruction) else ("source_field", "text_field")
     name = next((found for field in fields if (found := getattr(task, field, None))), "text")
     return [Row({name: text}, "<text>", i + 1) for i, text in enumerate(texts)]
-
-
-def _pair_rows(task: TextTask, texts: Sequence[str | tuple[str, str]]) -> list[Row]:
-    singles = [text for text in texts if isinstance(text, str)]
-    if singles and (len(singles) < len(texts) or len(texts) % 2):
-        raise InputError("This model reads pairs of texts: give them two by two, the first and the second of each.")
-    pairs = list(zip(singles[::2], singles[1::2], strict=True)) if singles else [tuple(pair) for pair in texts]
-    if not all(len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in pairs):
-        raise InputError("This model reads pairs of texts: give two texts for each answer.")
-    names = (task.text_field or "text", task.pair_field or "pair")
-    return [Row(dict(zip(names, pair, strict=True)), "<text>", i + 1) for i, pair in enumerate(pairs)]
 
 
 def predict(

@@ -23,7 +23,6 @@ from microtune.tasks.base import Task
 ROWS = 100_000  # looked at
 CHARACTERS = 50_000_000
 SAID_ELSEWHERE = {"rare-classes", "class-imbalance", "one-class"}  # the task's own remarks and checks
-CHECK = "data-faults"
 FIELDS = {  # field of a task -> role that a reader knows
     "text_field": "text",
     "pair_field": "pair",
@@ -71,10 +70,10 @@ def quick_lint(task: Task, rows: Sequence[Row], ledger: Ledger) -> list[str]:
         read += len(seen.text) + len(seen.target)
         if read > CHARACTERS:
             break
-    ledger.passed(CHECK)
+    ledger.passed("data-faults")
     found = [finding for measure in measures for finding in measure.findings()]
     told = [finding for finding in found if finding.severity != "note" and finding.kind not in SAID_ELSEWHERE]
-    return [ledger.warned(CHECK, _sentence(told, number))] if told else []
+    return [ledger.warned("data-faults", _sentence(told, number))] if told else []
 
 
 def _sentence(found: Sequence[Finding], rows: int) -> str:

@@ -282,6 +282,16 @@ def _texts(value: object) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
+def paired_rows(texts: Sequence[Any], names: tuple[str, str], wanted: str) -> list[Row]:
+    """Texts two by two, or pairs of them, as rows with two fields; else an InputError that says what is `wanted`."""
+    singles = [text for text in texts if isinstance(text, str)]
+    whole = len(singles) in (0, len(texts)) and len(singles) % 2 == 0
+    pairs = list(zip(singles[::2], singles[1::2], strict=False)) if singles else list(texts)
+    if not whole or not all(len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in pairs):
+        raise InputError(wanted)
+    return [Row(dict(zip(names, pair, strict=True)), "<text>", i) for i, pair in enumerate(pairs, 1)]
+
+
 def rows_of(batch: Batch) -> Column:
     """Which row each item of the batch came from."""
     return np.array([item.row for item in batch.items], dtype=np.int64)

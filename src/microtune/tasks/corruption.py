@@ -79,14 +79,12 @@ class Corrupted:
         return np.ones(len(ids), dtype=bool) if self.words is None else self.words.starts(ids)
 
 
-def spoilt(
-    ids: Sequence[int], corruption: Corruption, words: Words | None, row: int, number: int, size: float = 0.0
-) -> Item:
+def spoilt(ids: Sequence[int], corruption: Corruption, words: Words | None, row: int, number: int) -> Item:
     """One piece of a held-out row, spoilt in the way that belongs to its place: the same in every evaluation."""
     values = np.asarray(ids, dtype=np.int64)
     starts = np.ones(len(values), dtype=bool) if words is None else words.starts(values)
     made = corruption.item(values, starts, _draws(0, row, number))
-    return Item(made.ids, made.readout, made.targets, sources=made.sources, extra=size, row=row)
+    return Item(made.ids, made.readout, made.targets, sources=made.sources, row=row)
 
 
 def _draws(*place: int) -> np.random.Generator:

@@ -19,15 +19,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from microtune.data.batches import Batch, Item
-from microtune.data.fields import find_field, text_of
-from microtune.data.names import NAMES, plain
+from microtune.data.fields import find_field, named, text_of
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
-from microtune.nn.heads import VocabularyHead
 from microtune.nn.own_heads import OptionHead
 from microtune.nn.spec import ModelSpec
 from microtune.tasks.base import EncodingReport, Prediction, Task, rows_of, tasks
+from microtune.tasks.likelihoods import learnt_through, likelihoods
 from microtune.tasks.options import Fields, Options, first_number, list_field, option_columns, read_options
 from microtune.tasks.outcomes import Column, Columns, Outcomes
 from microtune.tasks.scoring import wide
@@ -67,7 +66,7 @@ class MultipleChoice(Task):
         question = find_field(rows, "question", text_field or self.question_field, exclude=taken, flag="--text-field")
         context = self.context_field
         if context is None:
-            context = _named_context(rows, exclude=[*taken, question])
+            context = next(iter(_filled(rows, named(rows, "context", exclude=[*taken, question]))), "")
         elif context:
             context = find_field(rows, "context", context)
         fields = Fields(question, choices, columns, key)
@@ -96,10 +95,9 @@ class MultipleChoice(Task):
         """Where options stand, and what guessing reaches."""
         where = f'"{self.choices_field}"' if self.choices_field else ", ".join(self.choice_columns)
         counts = [len(read_options(row, self.fields).options) for row in splits["train"]]
-        how = "likelihood" if self.form == "likelihood" else "a head over each option"
         return [
-            f"Options stand in {where or 'the question'}, {min(counts)} to {max(counts)} of each, and are scored by "
-            f"{how}; guessing is right in {np.mean([1 / n for n in counts]):.1%}."
+            f"Options stand in {where or 'the question'}, {min(counts)} to {max(counts)} of each; guessing is right in "
+            f"{np.mean([1 / n for n in counts]):.1%}."
         ]
 
     def copy_key(self) -> Any:
@@ -230,27 +228,12 @@ class MultipleChoice(Task):
         if self.form == "head":
             scores = wide(head(hidden, batch.counts))[:, 0]
             return _losses(scores, batch).sum(), len(batch.items)
-        assert isinstance(head, VocabularyHead)
         lengths = self._lengths(batch)
-        scores = self._likelihoods(head, hidden, batch).detach().requires_grad_()
-        with torch.enable_grad():
-            exact = _losses(scores, batch).sum()
-            (slopes,) = torch.autograd.grad(exact, scores)
-        weights = torch.repeat_interleave(-slopes / lengths, batch.counts)  # of each token's own cross-entropy
-        along = head.loss(hidden, batch.targets, weights)  # has the gradient of the loss, at another height
-        return along + (exact.detach() - along.detach()), len(batch.items)
+        return learnt_through(head, hidden, batch, lambda sums: _losses(sums / lengths, batch).sum()), len(batch.items)
 
     def _lengths(self, batch: Batch) -> Tensor:
-        return (
-            batch.counts.to(torch.float32) if self.per == "token" else torch.ones_like(batch.counts).to(torch.float32)
-        )
-
-    def _likelihoods(self, head: VocabularyHead, hidden: Tensor, batch: Batch) -> Tensor:
-        """Log-likelihood of each option `[options]`, without a gradient."""
-        logs = wide(head.log_probabilities(hidden, batch.targets))
-        owner = torch.repeat_interleave(torch.arange(len(batch.counts), device=logs.device), batch.counts)
-        sums = torch.zeros(len(batch.counts), dtype=logs.dtype, device=logs.device).index_add(0, owner, logs)
-        return sums / self._lengths(batch).to(logs.dtype)
+        """What the likelihood of each option is divided by."""
+        return batch.counts if self.per == "token" else torch.ones_like(batch.counts)
 
     def measure(
         self, head: nn.Module, hidden: Tensor, batch: Batch, tallies: dict[str, Column] | None = None
@@ -259,8 +242,7 @@ class MultipleChoice(Task):
         if self.form == "head":
             scores = wide(head(hidden, batch.counts))[:, 0]
         else:
-            assert isinstance(head, VocabularyHead)
-            scores = self._likelihoods(head, hidden, batch)
+            scores = likelihoods(head, hidden, batch) / self._lengths(batch)
         parts = scores.split([len(item.pieces) for item in batch.items])
         shares = [part.softmax(0).cpu().numpy().astype(np.float64) for part in parts]
         found = [(item.extra, share) for item, share in zip(batch.items, shares, strict=True)]
@@ -324,15 +306,9 @@ def _columns(found: Sequence[tuple[Options, Column]], rows: Column) -> dict[str,
     return {"row": rows, "asked": asked, "shares": shares, "answer": answer, "target": target, "loss": loss}
 
 
-def _named_context(rows: Sequence[Row], *, exclude: Sequence[str]) -> str:
-    """A field whose whole name says that it holds a passage, and that every row fills; "" where there is none."""
-    names = [n for n in dict.fromkeys(n for row in rows[:1000] for n in row.data) if n not in exclude]
-    for tier in NAMES["context"]:
-        for name in names:
-            filled = (isinstance(value := row.data.get(name), str) and value.strip() for row in rows)
-            if plain(name) in tier and all(filled):
-                return name
-    return ""
+def _filled(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """Those of the fields that hold a text in every row."""
+    return [n for n in names if all(isinstance(text := row.data.get(n), str) and text.strip() for row in rows)]
 
 
 tasks.add("multiple-choice", MultipleChoice)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from microtune.data.decode import refuse, shown
-from microtune.data.names import NAMES, plain
+from microtune.data.fields import named
+from microtune.data.names import plain
 from microtune.data.sources import Row
 from microtune.tasks.passages import asked
 
@@ -46,8 +47,7 @@ class Fields:
 
 def list_field(rows: Sequence[Row]) -> str:
     """The field with the list of options, by its name; "" where there is none."""
-    names = dict.fromkeys(name for row in rows[:1000] for name in row.data)
-    return next((name for tier in NAMES["choices"] for name in names if plain(name) in tier), "")
+    return next(iter(named(rows, "choices")), "")
 
 
 def option_columns(rows: Sequence[Row]) -> tuple[str, ...]:

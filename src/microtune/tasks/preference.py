@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from microtune.data.batches import Batch, Item
-from microtune.data.fields import find_field
+from microtune.data.fields import find_field, named
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import CheckError, InputError, at
@@ -28,6 +28,7 @@ from microtune.nn.heads import VocabularyHead
 from microtune.tasks.base import Encoded, EncodingReport, Prediction, rows_of, tasks
 from microtune.tasks.conversation import Segment, chat_segments, tools_of
 from microtune.tasks.instruction import Instruction
+from microtune.tasks.likelihoods import check_head, learnt_through
 from microtune.tasks.outcomes import Column, Columns, Outcomes
 from microtune.tasks.preference_rows import (
     Messages,
@@ -35,7 +36,6 @@ from microtune.tasks.preference_rows import (
     check_turns,
     good_or_bad,
     last_turns,
-    named,
     turns_of,
 )
 from microtune.tasks.preference_scores import Judged, measured, scores_of
@@ -67,6 +67,10 @@ class Preference(Instruction):
         return task._pairs(rows, text_field) if objective == "dpo" else task._flags(rows, text_field, label_field)
 
     def _pairs(self, rows: Sequence[Row], text_field: str | None) -> Self:
+        if self.answer is not None:
+            raise InputError(
+                "task.answer is one template, but a pair has two answers; name chosen_field, rejected_field."
+            )
         chosen = find_field(rows, "chosen", self.chosen_field, flag="task.chosen_field")
         rejected = find_field(rows, "rejected", self.rejected_field, exclude=[chosen], flag="task.rejected_field")
         found = {"chosen_field": chosen, "rejected_field": rejected}
@@ -119,7 +123,7 @@ class Preference(Instruction):
         return _item(parts, index, max_length, report, good)
 
     def encode_all(self, rows: Sequence[Row], tokenizer: Tokenizer, max_length: int, *, training: bool) -> Encoded:
-        """All rows; pairs of equal answers are counted. For KTO each prompt gets the answer of the next row too."""
+        """All rows; pairs of equal answers are counted. For KTO each prompt gets an answer to another one too."""
         report = EncodingReport(rows=len(rows))
         items: list[Item] = []
         alike = []
@@ -137,25 +141,21 @@ class Preference(Instruction):
                 f"{count}; they teach nothing and were left out. First: {at(alike[0].path, alike[0].line)}."
             )
         if self.objective == "kto":
-            items = [self._beside_another(item, i, items, rows, tokenizer, max_length) for i, item in enumerate(items)]
+            others = _others(items)
+            items = [self._beside(rows, *pair, tokenizer, max_length) for pair in zip(items, others, strict=True)]
         return Encoded(items, report)
 
-    def _beside_another(
-        self, item: Item, place: int, items: Sequence[Item], rows: Sequence[Row], tokenizer: Tokenizer, max_length: int
+    def _beside(
+        self, rows: Sequence[Row], item: Item, other: Item | None, tokenizer: Tokenizer, max_length: int
     ) -> Item:
-        """With a second sequence: the same prompt and the answer of the next row, by which the drift is estimated."""
-        other = rows[items[(place + 1) % len(items)].row]
-        again = _item(
-            [
-                self.answered(rows[item.row], rows[item.row], self._answers[0], tokenizer),
-                self.answered(rows[item.row], other, self._answers[0], tokenizer),
-            ],
-            item.row,
-            max_length,
-            EncodingReport(),
-            item.extra.good,
-        )
-        return item if again is None else again  # too long together: it says nothing of the drift
+        """With a second sequence: the same prompt and another one's answer, by which the drift is estimated."""
+        if other is None:
+            return item
+        parts = [
+            self.answered(rows[item.row], rows[answer.row], self._answers[0], tokenizer) for answer in (item, other)
+        ]
+        both = _item(parts, item.row, max_length, EncodingReport(), item.extra.good)
+        return item if both is None else both  # too long together: it says nothing of the drift
 
     @property
     def _answers(self) -> tuple[str, ...]:
@@ -208,15 +208,11 @@ class Preference(Instruction):
 
     def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, int]:
         """Summed loss of the pairs of a batch; its gradient reaches each token as a weight of its own cross-entropy."""
-        assert isinstance(head, VocabularyHead)
-        _check_head(head)
-        found = head.log_probabilities(hidden, batch.targets)
-        scores = _by_sequence(found, batch.counts).detach().requires_grad_()
-        with torch.enable_grad():
-            exact = self.pair_losses(scores.view(-1, 2), _references(batch.items, scores).view(-1, 2)).sum()
-            (slopes,) = torch.autograd.grad(exact, scores)
-        along = head.loss(hidden, batch.targets, torch.repeat_interleave(-slopes, batch.counts).to(found.dtype))
-        return along + (exact.detach() - along.detach()), len(batch.items)
+
+        def loss_of(sums: Tensor) -> Tensor:
+            return self.pair_losses(sums.view(-1, 2), _references(batch.items, sums).view(-1, 2)).sum()
+
+        return learnt_through(head, hidden, batch, loss_of), len(batch.items)
 
     def pair_losses(self, scores: Tensor, references: Tensor) -> Tensor:
         """Loss `[P]` from the log-probabilities `[P, 2]` of chosen and rejected answers, now and of the base."""
@@ -232,8 +228,7 @@ class Preference(Instruction):
 
     def vectors(self, head: nn.Module, hidden: Tensor, batch: Batch) -> Tensor:
         """`[sequences, 1]`: log-probability of each answer; of the answers of other rows without a gradient."""
-        assert isinstance(head, VocabularyHead)
-        _check_head(head)
+        head = check_head(head)
         counts = batch.counts.tolist()
         own = [number == 0 for item in batch.items for number in range(max(len(item.pieces), 1))]
         found = [
@@ -313,6 +308,16 @@ def _item(
     return Item(whole, read, learnt, extra=judged, row=index, pieces=pieces)  # type: ignore[arg-type]
 
 
+def _others(items: Sequence[Item]) -> list[Item | None]:
+    """For each item the next one with another prompt; None where all prompts are the same."""
+    prompts = [np.asarray(item.ids[: int(item.readout[0]) + 1], dtype=np.int64).tobytes() for item in items]
+    found: list[Item | None] = [None] * len(items)
+    for place in reversed(range(2 * len(items) - 1)):  # from the end, twice around: what follows is known
+        here, after = place % len(items), (place + 1) % len(items)
+        found[here] = items[after] if prompts[after] != prompts[here] else found[after]
+    return found
+
+
 def _same(item: Item) -> bool:
     cut = int(item.pieces[0])
     return np.array_equal(np.asarray(item.ids[:cut]), np.asarray(item.ids[cut:])) and (
@@ -320,24 +325,9 @@ def _same(item: Item) -> bool:
     )
 
 
-def _by_sequence(logs: Tensor, counts: Tensor) -> Tensor:
-    """Sums `[sequences]` of the log-probabilities `[R]` of the tokens of each."""
-    owner = torch.repeat_interleave(torch.arange(len(counts), device=logs.device), counts)
-    wide = logs.double() if logs.device.type == "cpu" else logs
-    return torch.zeros(len(counts), dtype=wide.dtype, device=logs.device).index_add(0, owner, wide)
-
-
 def _references(items: Sequence[Item], like: Tensor) -> Tensor:
     sums = [value for item in items for value in item.extra.reference_sums()]
     return torch.tensor(sums, dtype=like.dtype, device=like.device)
-
-
-def _check_head(head: VocabularyHead) -> None:
-    if head.label_smoothing:
-        raise InputError(
-            "train.label_smoothing spreads the targets of tokens, which a preference does not learn; leave it out, or "
-            "set task.label_smoothing for pairs that may be swapped."
-        )
 
 
 tasks.add("preference", Preference)

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from microtune.data.decode import shown
-from microtune.data.names import NAMES, plain
 from microtune.data.sources import Row
 from microtune.errors import InputError, at
 from microtune.tasks.conversation import Segment, messages_of
@@ -19,13 +18,6 @@ from microtune.tasks.conversation import Segment, messages_of
 YES, NO = ("true", "yes", "good", "1", "是", "好"), ("false", "no", "bad", "0", "否", "差")
 
 Messages = list[dict[str, Any]]
-
-
-def named(rows: Sequence[Row], role: str) -> list[str]:
-    """The fields whose whole name says that they play `role`."""
-    names = dict.fromkeys(name for row in rows[:1000] for name in row.data)
-    wanted = {name for tier in NAMES[role] for name in tier}
-    return [name for name in names if plain(name) in wanted]
 
 
 def good_or_bad(row: Row, field: str) -> bool:

@@ -27,7 +27,7 @@ from microtune.errors import InputError, at
 from microtune.nn.own_heads import PlaceHead
 from microtune.nn.spec import ModelSpec
 from microtune.tasks.answer_scores import Words, answer_scores
-from microtune.tasks.base import Encoded, EncodingReport, Prediction, Task, rows_of, tasks
+from microtune.tasks.base import Encoded, EncodingReport, Prediction, Task, paired_rows, rows_of, tasks
 from microtune.tasks.figures import once
 from microtune.tasks.outcomes import Column, Columns, Outcomes
 from microtune.tasks.passages import Answer, answers_of, asked, guesses, locate
@@ -44,6 +44,7 @@ class Asked(NamedTuple):
     context: str
     places: list[tuple[int, int]]
     golds: tuple[str, ...] | None  # None: nobody says
+    guesses: list[float]  # F1 of answers that need no model
 
 
 class QuestionAnswering(Task):
@@ -116,15 +117,9 @@ class QuestionAnswering(Task):
 
     def text_rows(self, texts: Sequence[Any]) -> list[Row]:
         """Texts two by two, a question and its passage."""
-        singles = [text for text in texts if isinstance(text, str)]
-        pairs = list(zip(singles[::2], singles[1::2], strict=False)) if len(singles) == len(texts) else list(texts)
-        fits = len(singles) in (0, len(texts)) and len(singles) % 2 == 0
-        if not fits or any(len(pair) != 2 or not all(isinstance(t, str) for t in pair) for pair in pairs):
-            raise InputError(
-                "This model answers a question from a passage: give two texts for each, first the question."
-            )
         names = (self.question_field or "question", self.context_field or "context")
-        return [Row(dict(zip(names, pair, strict=True)), "<text>", i) for i, pair in enumerate(pairs, 1)]
+        wanted = "This model answers a question from a passage: give two texts for each, first the question."
+        return paired_rows(texts, names, wanted)
 
     def check_ready(self, where: str) -> None:
         """Fields, and what depends on the model."""
@@ -166,8 +161,9 @@ class QuestionAnswering(Task):
             found = self._windows(row, context, tokenizer, max_length)
             windows += len(found) > 1
             first = next((place for place in places if place), None)
+            scored = [] if training or golds is None else self._guesses(context, golds)
             for window in found:
-                item = self._item(window, Asked(context, window.places, golds), first, index)
+                item = self._item(window, Asked(context, window.places, golds, scored), first, index)
                 items.append(item)
                 report.add(item)
         report.remarks += _remarks(missing, len(rows), windows, max_length, training=training)
@@ -223,16 +219,16 @@ class QuestionAnswering(Task):
         answers[:] = [answer for answer, _ in found]
         numbers = np.array([numbers for _, numbers in found], dtype=np.float64)
         columns = {"row": rows_of(batch), "answer": answers} | {n: numbers[:, k] for k, n in enumerate(NUMBERS)}
-        if all(item.extra.golds is not None for item in batch.items):
-            columns["guesses"] = np.array([self._guesses(item.extra) for item in batch.items], dtype=np.float32)
+        if all(item.extra.guesses for item in batch.items):
+            columns["guesses"] = np.array([item.extra.guesses for item in batch.items], dtype=np.float32)
         if tallies is not None:
             for name in ("row", "margin", "exact", "f1", "answerable"):
                 tallies[name] = np.concatenate([tallies[name], columns[name]]) if name in tallies else columns[name]
         return columns
 
-    def _guesses(self, known: Asked) -> list[float]:
+    def _guesses(self, context: str, golds: tuple[str, ...]) -> list[float]:
         words: Words = "zh" if self.words == "zh" else "en"
-        return [answer_scores(g, known.golds or (), words)[1] if g else 0.0 for g in guesses(known.context)]
+        return [answer_scores(g, golds, words)[1] if g else 0.0 for g in guesses(context)]
 
     def _judge(self, item: Item, scores: Column) -> tuple[str, tuple[float, ...]]:
         known: Asked = item.extra

@@ -20,14 +20,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from microtune.data.batches import Batch, Item
-from microtune.data.fields import find_field, number_in, text_of
+from microtune.data.fields import find_field, named, number_in, text_of
 from microtune.data.names import NAMES, plain
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
 from microtune.nn.own_heads import VectorHead
 from microtune.nn.spec import ModelSpec
-from microtune.tasks.base import EncodingReport, Prediction, Task, rows_of, tasks
+from microtune.tasks.base import EncodingReport, Prediction, Task, paired_rows, rows_of, tasks
 from microtune.tasks.figures import Ranking, correlation, once
 from microtune.tasks.outcomes import Column, Columns, Outcomes
 from microtune.tasks.ranks import Found, rank
@@ -71,8 +71,7 @@ class Similarity(Task):
         )
         negative = self.negative_field
         if negative is None:
-            names = {name for row in rows[:1000] for name in row.data}
-            negative = next((n for n in sorted(names) if plain(n) in NAMES["negative"][0]), "") if not score else ""
+            negative = "" if score else next(iter(named(rows, "negative")), "")
         form = "scored" if score else "ranked"
         if self.form not in ("auto", form):
             raise InputError("task.form: scored needs a field with scores (--label-field), ranked needs none.")
@@ -126,13 +125,8 @@ class Similarity(Task):
 
     def text_rows(self, texts: Sequence[Any]) -> list[Row]:
         """Texts two by two."""
-        singles = [text for text in texts if isinstance(text, str)]
-        pairs = list(zip(singles[::2], singles[1::2], strict=False)) if len(singles) == len(texts) else list(texts)
-        fits = len(singles) in (0, len(texts)) and len(singles) % 2 == 0
-        if not fits or any(len(pair) != 2 or not all(isinstance(t, str) for t in pair) for pair in pairs):
-            raise InputError("This model compares two texts: give them two by two.")
         names = (self.text_field or "text", self.pair_field or "pair")
-        return [Row(dict(zip(names, pair, strict=True)), "<text>", i) for i, pair in enumerate(pairs, 1)]
+        return paired_rows(texts, names, "This model compares two texts: give them two by two.")
 
     def unlabelled(self) -> Self:
         """Two texts alone."""

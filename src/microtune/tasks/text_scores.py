@@ -16,14 +16,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from microtune.data.word_places import CLOSE, IS_CLOSE
 from microtune.tasks.outcomes import Column, Columns
 
 Words = Literal["13a", "zh", "char"]
 ROUGE = ("rouge1", "rouge2", "rougeL")
 REPEATED = 4  # words of the n-grams whose return counts as repetition
 WRITTEN_CLOSE = 0.3  # share of letters that are Chinese or Japanese above which words are not parted by blanks
-_CLOSE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(f"[{_CLOSE}]|[^\\W_{_CLOSE}]+")
+_WORD = re.compile(f"[{CLOSE}]|[^\\W_{CLOSE}]+")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")  # Thai, Lao, Burmese, Khmer
 _KANA = re.compile("[\u3040-\u30ff]")
 
@@ -39,7 +39,7 @@ def words_of(texts: Sequence[str]) -> Words:
     letters = sum(map(str.isalpha, joined)) or 1
     if len(_UNSPACED.findall(joined)) > WRITTEN_CLOSE * letters:
         return "char"
-    close = len(re.findall(f"[{_CLOSE}]", joined))
+    close = len(IS_CLOSE.findall(joined))
     if close <= WRITTEN_CLOSE * letters:
         return "13a"
     return "char" if len(_KANA.findall(joined)) > 0.1 * close else "zh"

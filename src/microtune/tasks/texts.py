@@ -20,7 +20,7 @@ from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
 from microtune.nn.heads import LabelHead
 from microtune.nn.spec import ModelSpec
-from microtune.tasks.base import EncodingReport, Task
+from microtune.tasks.base import EncodingReport, Task, paired_rows
 from microtune.tasks.wording import is_template
 
 
@@ -46,6 +46,13 @@ class TextTask(Task):
     with_templates: ClassVar[Mapping[str, Any]] = {"pair_field": ""}
 
     _templates = field_validator("text", "pair")(is_template)
+
+    def text_rows(self, texts: Sequence[Any]) -> list[Row] | None:
+        """Texts two by two, for a model of pairs."""
+        if not self.pair_field:
+            return None
+        wanted = "This model reads pairs of texts: give them two by two, the first and the second of each."
+        return paired_rows(texts, (self.text_field or "text", self.pair_field), wanted)
 
     def find_texts(self, rows: Sequence[Row], text_field: str | None, taken: Sequence[str]) -> dict[str, str | None]:
         """The names of the text field and, where rows are pairs, of the field of the second text."""

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from microtune.data.batches import Batch, Item
 from microtune.data.decode import shown
-from microtune.data.fields import find_field, text_of
-from microtune.data.names import NAMES, plain
+from microtune.data.fields import find_field, named, text_of
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.data.word_places import joined
@@ -288,12 +287,7 @@ def _labels(declared: Sequence[str], found: Mapping[str, Row]) -> tuple[str, ...
 
 def _list_field(rows: Sequence[Row], role: str) -> str:
     """The field with lists that plays this role, by its name; "" where there is none."""
-    names = dict.fromkeys(name for row in rows[:1000] for name in row.data)
-    for tier in NAMES[role]:
-        for name in names:
-            if plain(name) in tier and _lists(rows, name):
-                return name
-    return ""
+    return next((name for name in named(rows, role) if _lists(rows, name)), "")
 
 
 def _lists(rows: Sequence[Row], name: str) -> bool:
