@@ -184,12 +184,12 @@ def test_what_cannot_go_on_is_refused(tmp_path: Path) -> None:
         run(build(masked), tmp_path / "x")
 
 
-def test_an_adapter_and_what_belongs_to_tuning_are_refused(tmp_path: Path) -> None:
+def test_a_tuned_run_and_what_belongs_to_tuning_are_refused(tmp_path: Path) -> None:
     base = make_base(tmp_path / "base")
     tuned = run(tune_recipe(base, make_rows(tmp_path / "rows.csv"), "lora", epochs=1), tmp_path / "tuned")
     recipe = pretrain_recipe(tmp_path)
     adapter = {"spec": None, "source": str(tuned.path), "tokenizer": None}
-    with pytest.raises(InputError, match="an adapter; go on from its base, or from what export makes of it"):
+    with pytest.raises(InputError, match="a tuned run; go on from a base model, or from what export makes of it"):
         run(_changed(recipe, model=adapter), tmp_path / "x")
     for field, value in (("added_tokens", ["<x>"]), ("max_length", 32)):
         model = {"spec": None, "source": base, "tokenizer": None, field: value}

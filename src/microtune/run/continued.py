@@ -40,12 +40,12 @@ def base_of(recipe: Recipe) -> Model | None:
         if getattr(choice, name):
             raise InputError(f"recipe: model.{name} belongs to tuning; leave it out.")
     model = load(choice.source, weights=choice.weights, seed=recipe.seed)
+    if model.task is not None:
+        raise InputError(f"{choice.source}: a tuned run; go on from a base model, or from what export makes of it.")
     if model.place is not None and model.place.kind == "adapter":
         raise InputError(f"{choice.source}: an adapter; go on from its base, or from what export makes of it.")
     if not isinstance(model.network.head, VocabularyHead) or model.missing_head:
         raise InputError(f"{choice.source}: it has no vocabulary head, by which language modelling could go on.")
-    if model.task is not None:
-        raise InputError(f"{choice.source}: a tuned run; go on from a base model, or from what export makes of it.")
     if model.tokenizer is None:
         raise InputError(f"{choice.source}: it has no tokenizer, so no text can be read for it.")
     return model
