@@ -153,7 +153,8 @@ def ngram(folder: Path, out: Path) -> dict[str, Any]:
     start = time.monotonic()
     run = pretrain(values, out=out, overwrite=True)
     seconds = time.monotonic() - start
-    return {"bits_per_byte": run.scores["text"]["bits_per_byte"], "steps": 0, "parameters": load(out).parameters, "seconds": seconds}
+    bits, size = run.scores["text"]["bits_per_byte"], load(out).parameters
+    return {"bits_per_byte": bits, "steps": 0, "parameters": size, "seconds": seconds}
 
 
 def table(found: dict[str, Any], minutes: float) -> str:

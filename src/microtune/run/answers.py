@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from microtune.data.batches import Item
 from microtune.data.sources import Row
 from microtune.errors import InputError
@@ -29,7 +31,7 @@ AT_ONCE = 256  # rows whose answers are scored together
 
 def settled(task: Task, model: Model) -> Task:
     """A task that knows how this model reads and writes; InputError where the model cannot write."""
-    if not isinstance(task, SequenceToSequence):
+    if not task.writes:
         return task
     name = "This model" if model.place is None else model.place.name
     if model.network.decoder is None:
@@ -39,6 +41,8 @@ def settled(task: Task, model: Model) -> Task:
         )
     if not model.text.target.stop_ids:
         raise InputError(f"The tokenizer of {name} has no token that ends a text, so no answer could ever end.")
+    if not isinstance(task, SequenceToSequence):
+        return task
     if not model.is_encoder_decoder:
         return task.model_copy(update={"form": "decoder"})
     asked = Decoding.of(model.config, model.generation, model.spec.vocab_size)
@@ -61,8 +65,8 @@ class Answers:
         return self._kept.columns
 
     def fill(self) -> Iterator[int]:
-        """Generate and count; yields how many rows are done. Of a task that reads no generated text, nothing."""
-        if self.task.reads != "generation":
+        """Generate and count; yields how many rows are done. Of a task that is not scored by them, nothing."""
+        if not self.task.writes:
             return
         places: list[int] = []
         answers: list[str] = []
@@ -86,8 +90,11 @@ class Answers:
 
 
 def question_of(item: Item) -> Question:
-    """What stood before the answer of an item, as ids."""
-    return Question(item.ids[: int(item.readout[0]) + 1], item.sources)
+    """What stood before the (last) answer of an item, as ids."""
+    readout = np.asarray(item.readout)
+    begins = np.flatnonzero(np.diff(readout) != 1)
+    first = int(begins[-1]) + 1 if len(begins) else 0
+    return Question(item.ids[: int(readout[first]) + 1], item.sources)
 
 
 Texts = list[tuple[str, float]]  # answers to one question with their scores, the best first

@@ -15,6 +15,7 @@ from microtune.run.load import Model
 from microtune.run.predict import prompt_ids
 from microtune.run.prepare import items_limit
 from microtune.tasks.base import Encoded, Task
+from microtune.tasks.conversation import last_learnt
 from microtune.tasks.instruction import Instruction, messages_of
 from microtune.tasks.preference import Preference
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
@@ -55,8 +56,7 @@ def _up_to_the_answer(task: Instruction, row: Row) -> Row:
         return row
     field = task.messages_field or "messages"
     messages = messages_of(row, field)
-    last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
-    return replace(row, data={**row.data, field: messages[: last + 1]})
+    return replace(row, data={**row.data, field: messages[: last_learnt(messages) + 1]})
 
 
 def _parting(one: Sequence[int], other: Sequence[int]) -> int:

@@ -205,6 +205,11 @@ class Task(Section):
     def check_ready(self, where: str) -> None:
         """Refuse a task out of a file that lacks what `prepare` would have found."""
 
+    @property
+    def writes(self) -> bool:
+        """Whether scored splits are scored by written answers too."""
+        return self.reads == "generation"
+
     def notes(self) -> list[str]:
         """What a user should know before training, such as scores that cannot be computed here."""
         return []

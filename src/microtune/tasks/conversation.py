@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from microtune.data.decode import shown
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
@@ -75,7 +76,11 @@ def chat_segments(
         found.append(place)
         parted.append(new)
     spans = list(zip(found, found[1:], parted, strict=False))
-    segments = [Segment(reading.ids[a:b], bool(number % 2), new) for number, (a, b, new) in enumerate(spans)]
+    learnt = [is_learnt(message) for message in messages if message["role"] == "assistant"]
+    segments = [
+        Segment(reading.ids[a:b], bool(number % 2) and learnt[number // 2], new)
+        for number, (a, b, new) in enumerate(spans)
+    ]
     return [segment for segment in segments if segment.ids]
 
 
@@ -123,9 +128,19 @@ def _end(text: str, start: int, tokenizer: Tokenizer) -> int:
     return min(ends, default=len(text))
 
 
+def is_learnt(message: dict[str, Any]) -> bool:
+    """Whether a message is one that the model learns to write."""
+    return message["role"] == "assistant" and message.get("weight", 1) != 0
+
+
+def last_learnt(messages: Messages) -> int:
+    """The place of the last message that is learnt; of the last one where none is."""
+    return max((i for i, message in enumerate(messages) if is_learnt(message)), default=len(messages) - 1)
+
+
 def _guarded(messages: Messages, tokenizer: Tokenizer) -> list[dict[str, Any]]:
     """Messages whose texts cannot play a special token: text is data, and only the template writes "<|end|>"."""
-    return [_guard(message, tokenizer) for message in messages]
+    return [_guard({k: v for k, v in message.items() if k != "weight"}, tokenizer) for message in messages]
 
 
 def _guard(value: Any, tokenizer: Tokenizer) -> Any:
@@ -143,7 +158,7 @@ def _guard(value: Any, tokenizer: Tokenizer) -> Any:
 def messages_of(row: Row, field: str) -> list[dict[str, Any]]:
     """Checked messages of a row: a list of {role, content}; ShareGPT's {from, value} is understood.
 
-    An assistant that calls tools may say nothing beside it.
+    An assistant that calls tools may say nothing beside it. Turns of weight 0 are read and not learnt.
     """
     value = row.data.get(field)
     if not isinstance(value, list) or not value:
@@ -164,7 +179,14 @@ def messages_of(row: Row, field: str) -> list[dict[str, Any]]:
                 f"{at(row.path, row.line)}: a message needs a role ({', '.join(ROLES)}) and a text as content, "
                 f'not role "{str(role)[:40]}" with {type(content).__name__}.'
             )
-        message = {"role": role} if silent else {"role": role, "content": content}
+        weight = turn.get("weight", 1)
+        if weight not in (0, 1):
+            raise InputError(
+                f'{at(row.path, row.line)}: the weight of a message in "{field}" is 1 (learnt) or 0 (read only), '
+                f"not {shown(weight)}."
+            )
+        message: dict[str, Any] = {"role": role} if silent else {"role": role, "content": content}
+        message |= {} if weight else {"weight": 0}
         messages.append(message | {key: turn[key] for key in KEPT if turn.get(key) is not None})
     return messages
 

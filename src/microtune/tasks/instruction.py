@@ -18,17 +18,21 @@ from microtune.data.fields import find_field, text_of
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
-from microtune.tasks.base import EncodingReport, tasks
+from microtune.tasks import text_scores
+from microtune.tasks.base import EncodingReport, Prediction, tasks
 from microtune.tasks.conversation import Segment as Segment
 from microtune.tasks.conversation import chat_prompt as chat_prompt
-from microtune.tasks.conversation import chat_segments, tools_of
+from microtune.tasks.conversation import chat_segments, last_learnt, tools_of
 from microtune.tasks.conversation import messages_of as messages_of
-from microtune.tasks.language_modelling import LikelihoodTask
+from microtune.tasks.final_numbers import same_number
+from microtune.tasks.outcomes import Column
+from microtune.tasks.text_scores import words_of
 from microtune.tasks.wording import is_template
 from microtune.tasks.writing import GREEDY, Writing
+from microtune.tasks.written_answers import SAMPLE, WrittenTask
 
 
-class Instruction(LikelihoodTask):
+class Instruction(WrittenTask):
     """Prompt -> completion, or messages."""
 
     name: Literal["instruction"] = "instruction"
@@ -42,6 +46,11 @@ class Instruction(LikelihoodTask):
     answer: str | None = Field(default=None, description="template of what is learnt")
     decoding: Writing = Field(default=GREEDY, description="how answers are written: beams, draws, what they keep to")
     separator: str = Field(default="\n", description="what stands between prompt, input and completion")
+    generate: bool = Field(
+        default=False,
+        description="write the answers of scored splits at the end, and compare them with those of the rows",
+    )
+    max_new_tokens: int = Field(default=256, ge=1, description="tokens that such an answer may have")
 
     truncates: ClassVar[bool] = False
     templates: ClassVar[Mapping[str, str]] = {"prompt": "prompt_field", "answer": "completion_field"}
@@ -55,14 +64,53 @@ class Instruction(LikelihoodTask):
         names = {name for row in rows[:100] for name in row.data}
         if self.form == "messages" or (self.form == "auto" and {"messages", "conversations"} & names):
             field = find_field(rows, "messages", self.messages_field)
-            return self.model_copy(update={"form": "messages", "messages_field": field})
+            return self.model_copy(update={"form": "messages", "messages_field": field})._scripted(rows)
         prompt = find_field(rows, "prompt", text_field or self.prompt_field)
         taken = [name for name in (prompt, self.input_field) if name]
         completion = find_field(rows, "completion", label_field or self.completion_field, exclude=taken)
         own = self.prompt is None  # a template says all that stands in the prompt
         extra = self.input_field or ("input" if own and "input" in names - {prompt, completion} else None)
         update = {"form": "prompt", "prompt_field": prompt, "completion_field": completion, "input_field": extra}
-        return self.model_copy(update=update)
+        return self.model_copy(update=update)._scripted(rows)
+
+    def _scripted(self, rows: Sequence[Row]) -> Self:
+        """With the script of the answers, where some will be written."""
+        if not self.writes or self.words != "auto":
+            return self
+        return self.model_copy(update={"words": words_of([self.reference(row) for row in rows[:SAMPLE]])})
+
+    @property
+    def writes(self) -> bool:
+        """`generate`."""
+        return self.generate
+
+    def notes(self) -> list[str]:
+        """Scores that will be left out because a package is missing."""
+        return text_scores.missing() if self.writes else []
+
+    def reference(self, row: Row) -> str:
+        """The (last) answer of a row that is learnt."""
+        if self.form != "messages":
+            return text_of(row, self.completion_field or "completion")
+        messages = messages_of(row, self.messages_field or "messages")
+        return str(messages[last_learnt(messages)].get("content") or "")
+
+    def judge(self, answers: Sequence[str], rows: Sequence[Row]) -> dict[str, Column]:
+        """Those of all written texts, and whether an answer ends in the number of its reference."""
+        if not answers:
+            return {}
+        pairs = zip(answers, rows, strict=True)
+        numbers = np.array([same_number(answer, self.reference(row)) for answer, row in pairs], dtype=np.int8)
+        return {**super().judge(answers, rows), "number": numbers}
+
+    def metrics(self, found: Sequence[Prediction], weights: Column | None = None) -> dict[str, float]:
+        """Also `numeric_match`, over rows whose reference names a final number."""
+        columns, values = self.columns(found), super().metrics(found, weights)
+        if "number" in columns:
+            times = (columns["number"] >= 0) * (1.0 if weights is None else weights)
+            if times.sum():
+                values["numeric_match"] = float(np.average(columns["number"] == 1, weights=times))
+        return values
 
     def encode(
         self, row: Row, index: int, tokenizer: Tokenizer, max_length: int, report: EncodingReport

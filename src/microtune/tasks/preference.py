@@ -60,6 +60,8 @@ class Preference(Instruction):
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields: pairs where a field is called chosen or rejected, else answers that were good or bad."""
+        if self.generate:
+            raise InputError("task.generate is for instruction: a preference is scored by its pairs; leave it out.")
         rows = list(splits["train"])
         pairs = bool(self.chosen_field or self.rejected_field or named(rows, "chosen") or named(rows, "rejected"))
         objective = self.objective if self.objective != "auto" else "dpo" if pairs else "kto"

@@ -20,17 +20,14 @@ from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
 from microtune.tasks import text_scores
-from microtune.tasks.base import EncodingReport, Prediction, tasks
-from microtune.tasks.language_modelling import LikelihoodTask
-from microtune.tasks.outcomes import Column, Columns
-from microtune.tasks.text_scores import TextScores, Words, words_of
+from microtune.tasks.base import EncodingReport, tasks
+from microtune.tasks.text_scores import words_of
 from microtune.tasks.wording import is_template
 from microtune.tasks.writing import GREEDY, Writing
+from microtune.tasks.written_answers import SAMPLE, WrittenTask
 
-SAMPLE = 1000  # targets that are looked at for their script
 
-
-class SequenceToSequence(LikelihoodTask):
+class SequenceToSequence(WrittenTask):
     """A source text -> a target text: translation, summary, headline, simplification, question generation."""
 
     name: Literal["sequence-to-sequence"] = "sequence-to-sequence"
@@ -42,9 +39,6 @@ class SequenceToSequence(LikelihoodTask):
     mark: str = Field(default="\n=>\n", description="what stands between source and target for a model of one stack")
     max_new_tokens: int = Field(default=128, ge=1, description="tokens that a written answer may have")
     decoding: Writing = Field(default=GREEDY, description="how answers are written: beams, draws, what they keep to")
-    words: Literal["auto", "13a", "zh", "char"] = Field(
-        default="auto", description="how sacrebleu parts the texts into words; auto: by the script of the targets"
-    )
     form: Literal["auto", "encoder-decoder", "decoder"] = Field(default="auto", description="found from the model")
     start: int | None = Field(default=None, ge=0, description="id with which the decoder begins; found from the model")
     first: int | None = Field(default=None, ge=0, description="id that every target begins with; found from the model")
@@ -127,33 +121,5 @@ class SequenceToSequence(LikelihoodTask):
         """The target of a row as text."""
         return text_of(row, self.target_field or "target")
 
-    def judge(self, answers: Sequence[str], rows: Sequence[Row]) -> dict[str, Column]:
-        """The columns of written answers: the answers, and what `metrics` adds up."""
-        if not answers:
-            return {}
-        texts = np.empty(len(answers), dtype=object)
-        texts[:] = answers
-        return {"answer": texts, **self._scorer.count(answers, [self.reference(row) for row in rows])}
-
-    def read(self, columns: Columns, index: int) -> Prediction:
-        """The sums as numbers, and the answer where one was written."""
-        found = super().read(columns, index)
-        if "answer" not in columns:
-            return found
-        return Prediction(columns["answer"][index], 1.0, numbers=found.numbers, row=found.row)
-
-    def metrics(self, found: Sequence[Prediction], weights: Column | None = None) -> dict[str, float]:
-        """Those of the likelihood; then, where answers were written, those of the answers."""
-        columns = self.columns(found)
-        likelihood = super().metrics(found, weights)
-        return likelihood if "words" not in columns else likelihood | self._scorer.scores(columns, weights)
-
-    @property
-    def _scorer(self) -> TextScores:
-        words: Words = "13a" if self.words == "auto" else self.words
-        return _scorers.setdefault(words, TextScores(words))
-
-
-_scorers: dict[Words, TextScores] = {}  # made once: a bootstrap asks hundreds of times
 
 tasks.add("sequence-to-sequence", SequenceToSequence)
