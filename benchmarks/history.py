@@ -57,8 +57,8 @@ def text_recipe(kind: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def pair_recipe(kind: str, pairs: dict[str, Any]) -> dict[str, Any]:
-    """A translator of one kind, from scratch."""
+def pair_options(kind: str) -> dict[str, Any]:
+    """Task, model and training of a translator of one kind, from scratch."""
     if kind in ATTENTION:
         encoder = {"num_layers": 1, "hidden_size": 384, "cell": "gru", "bidirectional": True, "dropout": 0.2}
         decoder = {**encoder, "bidirectional": False, "attention": ATTENTION[kind]}
@@ -76,7 +76,6 @@ def pair_recipe(kind: str, pairs: dict[str, Any]) -> dict[str, Any]:
         "method": "full",
         "seed": 1,
         "model": {**model, "source": None, "max_length": 100, "tokenizer": {"vocab_size": 6000}},
-        "data": pairs,
         "train": train,
     }
 
@@ -95,9 +94,10 @@ def find_pairs(folder: Path) -> dict[str, Any]:
 def measured_pairs(kind: str, options: argparse.Namespace, out: Path) -> dict[str, Any]:
     """Train a translator until its time is over, score it, and once more by length."""
     pairs = find_pairs(Path(options.pairs))
-    values = pair_recipe(kind, pairs)
+    values = pair_options(kind)
     values["train"] |= {"minutes": options.minutes}
-    run = tune(values, out=out, overwrite=True)
+    parts = {name: part for name, part in pairs.items() if name != "train"}
+    run = tune(pairs["train"], **values, **parts, out=out, overwrite=True)
     return {
         "bleu": run.scores["test"]["bleu"],
         "parameters": run.model.parameters,
