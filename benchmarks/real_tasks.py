@@ -2,6 +2,7 @@
 
     python benchmarks/real_tasks.py --data FOLDER                                 all of it; --rows 300 for a quick look
     python benchmarks/real_tasks.py --data FOLDER --tasks banking77 --models minilm --methods head
+    python benchmarks/real_tasks.py --data FOLDER --models sprout --methods full --set train.epochs=4 task.pooling=mean
 
 FOLDER holds one folder per data set, each with the files `train.*`, `validation.*` and `test.*` (jsonl, csv or tsv,
 plain or gzip-compressed; the fields are those of `TASKS` below):
@@ -29,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ EPOCHS = {"head": 20}  # cheap ones: the frozen trunk is computed once
 DEFAULT_EPOCHS = 3
 EVALUATION_ROWS = {"validation": 500, "test": 2000}
 STRENGTHS = (1.0, 10.0, 100.0)  # C of the logistic regression
-HEADER = "| data | model | method | test score (95 % interval) | trainable | seconds | peak MB |"
+HEADER = "| data | model | method | validation | test score (95 % interval) | trainable | seconds | peak MB |"
 
 Rows = list[dict[str, Any]]
 
@@ -105,9 +106,12 @@ def _file(folder: Path, part: str) -> Path:
     return files[0]
 
 
-def tuned(parts: dict[str, Rows], name: str, model: str, method: str) -> dict[str, Any]:
-    """Tune and judge on test."""
+def tuned(
+    parts: dict[str, Rows], name: str, model: str, method: str, settings: Sequence[str] = (), seed: int = 0
+) -> dict[str, Any]:
+    """Tune and judge on test; settings: recipe values of the sections task, method and train."""
     import microtune as mt
+    from microtune.recipe import override, parse_short
     from microtune.run.tune import Prepared
 
     seen: dict[str, float] = {}
@@ -117,21 +121,24 @@ def tuned(parts: dict[str, Rows], name: str, model: str, method: str) -> dict[st
             seen["share"] = event.summary.share
 
     task = TASKS[name]
+    values = override({"task": {"name": task.kind}, "method": parse_short(method), "train": {}}, settings)
     with tempfile.TemporaryDirectory() as folder:
         run = mt.tune(
             parts["train"],
             validation=parts["validation"],
             test=parts["test"],
-            task=task.kind,
+            task=values["task"],
             model=model,
-            method=method,
-            epochs=EPOCHS.get(method, DEFAULT_EPOCHS),
+            method=values["method"],
+            train={"epochs": EPOCHS.get(method, DEFAULT_EPOCHS), **values["train"]},
             text_field=task.text,
             label_field=task.label,
+            seed=seed,
             out=Path(folder) / "run",
             on_event=listen,
         )
-        return {"values": run.scores["test"], "intervals": run.intervals["test"], "share": seen["share"]}
+        scores = {"values": run.scores["test"], "intervals": run.intervals["test"]}
+        return {**scores, "share": seen["share"], "validation": run.scores["validation"].get("accuracy")}
 
 
 def untuned(parts: dict[str, Rows], name: str, model: str) -> dict[str, Any]:
@@ -171,7 +178,9 @@ def baseline(parts: dict[str, Rows], name: str, method: str) -> dict[str, Any]:
     models = [LogisticRegression(C=c, max_iter=1000).fit(features["train"], labels["train"]) for c in STRENGTHS]
     best = max(models, key=lambda model: model.score(features["validation"], labels["validation"]))
     accuracy = float(best.score(features["test"], labels["test"]))
-    return {"values": {"accuracy": accuracy}, "intervals": {"accuracy": wilson(accuracy, len(labels["test"]))}}
+    seen = float(best.score(features["validation"], labels["validation"]))
+    interval = wilson(accuracy, len(labels["test"]))
+    return {"values": {"accuracy": accuracy}, "intervals": {"accuracy": interval}, "validation": seen}
 
 
 def peak_megabytes() -> float:
@@ -186,7 +195,9 @@ def peak_megabytes() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def child(folder: str, name: str, model: str, method: str, rows: int | None) -> None:
+def child(
+    folder: str, name: str, model: str, method: str, rows: int | None, settings: Sequence[str], seed: int
+) -> None:
     """One run; its result as JSON on stdout."""
     from microtune.errors import MicrotuneError
 
@@ -195,8 +206,10 @@ def child(folder: str, name: str, model: str, method: str, rows: int | None) -> 
         parts = read(Path(folder), name, rows)
         if not model:
             result = baseline(parts, name, method)
+        elif method == "untuned":
+            result = untuned(parts, name, model)
         else:
-            result = untuned(parts, name, model) if method == "untuned" else tuned(parts, name, model, method)
+            result = tuned(parts, name, model, method, settings, seed)
     except MicrotuneError as error:
         result = {"refused": str(error)}
     print(json.dumps({**result, "seconds": time.perf_counter() - start, "peak": peak_megabytes()}))
@@ -220,7 +233,9 @@ def line(name: str, model: str, method: str, result: dict[str, Any]) -> str:
     score = "refused: see below" if "refused" in result else "; ".join(_scores(result))
     share = f"{result['share']:.2%}" if "share" in result else "-"
     label = Path(model).name if model else "-"
-    return f"| {name} | {label} | {method} | {score} | {share} | {result['seconds']:.0f} | {result['peak']:.0f} |"
+    seen = "-" if result.get("validation") is None else f"{result['validation']:.3f}"
+    cost = f"{share} | {result['seconds']:.0f} | {result['peak']:.0f}"
+    return f"| {name} | {label} | {method} | {seen} | {score} | {cost} |"
 
 
 def _scores(result: dict[str, Any]) -> Iterator[str]:
@@ -233,16 +248,17 @@ def _scores(result: dict[str, Any]) -> Iterator[str]:
 
 def run_all(arguments: argparse.Namespace) -> list[str]:
     """Every run in a process of its own; the lines of the table so far go to --output after each."""
-    lines = [HEADER, "| --- | --- | --- | --- | --- | --- | --- |"]
+    lines = [HEADER, "| --- | --- | --- | --- | --- | --- | --- | --- |"]
     refusals: list[str] = []
     for name, model, method in plan(arguments):
         call = {"folder": arguments.data, "name": name, "model": model, "method": method, "rows": arguments.rows}
+        call |= {"settings": arguments.set, "seed": arguments.seed}
         done = subprocess.run(
             [sys.executable, __file__, "--child", json.dumps(call)], stdout=subprocess.PIPE, text=True, check=False
         )
         if done.returncode:
             print(f"{name} {model} {method}: failed with exit code {done.returncode}", file=sys.stderr)
-            lines.append(f"| {name} | {model or '-'} | {method} | failed | - | - | - |")
+            lines.append(f"| {name} | {model or '-'} | {method} | - | failed | - | - | - |")
         else:
             result = json.loads(done.stdout.splitlines()[-1])
             lines.append(line(name, model, method, result))
@@ -262,6 +278,8 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", help="names or folders [default: those installed]")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--rows", type=int, help="cap on training rows [default: per data set]")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="recipe values: task, method, train")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random in a tuned run")
     parser.add_argument("--output", help="file for the table, written after every run")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
