@@ -22,6 +22,7 @@ from microtune.errors import InputError, at
 from microtune.tasks import text_scores
 from microtune.tasks.base import EncodingReport, Prediction, tasks
 from microtune.tasks.language_modelling import LikelihoodTask
+from microtune.tasks.mixture import Mixture, named_task
 from microtune.tasks.outcomes import Column, Columns
 from microtune.tasks.text_scores import TextScores, Words, words_of
 from microtune.tasks.wording import is_template
@@ -30,7 +31,7 @@ from microtune.tasks.writing import GREEDY, Writing
 SAMPLE = 1000  # targets that are looked at for their script
 
 
-class SequenceToSequence(LikelihoodTask):
+class SequenceToSequence(Mixture, LikelihoodTask):
     """A source text -> a target text: translation, summary, headline, simplification, question generation."""
 
     name: Literal["sequence-to-sequence"] = "sequence-to-sequence"
@@ -65,7 +66,11 @@ class SequenceToSequence(LikelihoodTask):
         words = self.words
         if words == "auto":
             sample = rows[:: max(1, len(rows) // SAMPLE)]
-            words = words_of([str(row.data.get(target) or "") for row in sample])
+            parts: dict[str, list[str]] = {}
+            for row in sample:
+                parts.setdefault(named_task(row), []).append(str(row.data.get(target) or ""))
+            found = {words_of(texts) for texts in parts.values()}
+            words = "zh" if found == {"13a", "zh"} else words_of([text for texts in parts.values() for text in texts])
         return self.model_copy(update={"source_field": source, "target_field": target, "words": words})
 
     def check_ready(self, where: str) -> None:
