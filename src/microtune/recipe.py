@@ -104,6 +104,10 @@ class Data(Section):
     )
     split_seed: int | None = Field(default=None, ge=0, description="of the split alone; default: `seed`")
     steps: list[Choice] = Field(default_factory=list, description="preparation of texts: unicode, {name: html} ...")
+    tasks: list[Choice] = Field(
+        default_factory=list, description="several tasks for one model: name, train, prompt and answer, rate ..."
+    )
+    temperature: float = Field(default=1.0, ge=1, description="of `tasks`: above 1, small ones are seen more often")
     folder: str | None = Field(default=None, description="folder that relative paths of `sources` start from")
     sources: list[Source] = Field(default_factory=list, description="a pretraining corpus")
     block_size: int = Field(default=256, ge=8, description="tokens of one row in language modelling")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from microtune.data.personal import is_card, is_identity
+from microtune.data.sentences import sentences_of
 from microtune.data.sources import Row
 from microtune.data.steps import RowStep, StepReport, TextStep, make_step, prepared_rows, run_steps, steps
 from microtune.data.steps.base import View
-from microtune.data.steps.words import sentences_of
 from microtune.errors import InputError
 
 

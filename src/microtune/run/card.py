@@ -13,6 +13,7 @@ from microtune.run.card_header import header
 from microtune.run.diagnosis import Diagnosis
 from microtune.run.disk import write_text
 from microtune.run.evaluate import Score
+from microtune.run.mixture import data_title
 from microtune.run.summary import Summary
 from microtune.tasks.base import Task
 from microtune.tasks.classification import Classification
@@ -43,7 +44,7 @@ def _scores(scores: Mapping[str, Score]) -> list[str]:
     for split, score in scores.items():
         for name, value in score.values.items():
             low, high = score.intervals.get(name, (float("nan"), float("nan")))
-            lines.append(f"| {split} | {name} | {value:.4f} | {low:.4f} to {high:.4f} |")
+            lines.append(f"| {plain(split)} | {name} | {value:.4f} | {low:.4f} to {high:.4f} |")
     return lines
 
 
@@ -67,7 +68,7 @@ def write_card(
         "",
         f"# {plain(folder.name)}",
         "",
-        f"{recipe.task.name} on {plain(str(recipe.data.train))}, base {plain(summary.base)}, method "
+        f"{recipe.task.name} on {plain(data_title(recipe))}, base {plain(summary.base)}, method "
         f"{recipe.method.title}; made by microtune {__version__}.",
         "",
         f"{summary.trainable:,} of {summary.parameters:,} parameters were trained ({summary.share:.2%}).",

@@ -15,6 +15,7 @@ import yaml
 from microtune.recipe import Recipe
 from microtune.run.evaluate import Score
 from microtune.run.html import visible
+from microtune.run.mixture import data_title
 
 PIPELINES = {
     "classification": "text-classification",
@@ -58,7 +59,7 @@ def header(
 
 
 def _result(recipe: Recipe, pipeline: str, split: str, score: Score) -> dict[str, Any]:
-    data = visible(str(recipe.data.train)).replace("\\", "/").rsplit("/", 1)[-1] or "data"
+    data = visible(data_title(recipe)).replace("\\", "/").rsplit("/", 1)[-1] or "data"
     return {
         "task": {"type": pipeline, "name": recipe.task.name},
         "dataset": {"name": data, "type": data, "split": split},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -12,10 +12,20 @@ from microtune.data.pair_folders import pair_parts
 from microtune.data.parallel import is_pair
 from microtune.data.sources import Row, files_of, read_rows
 from microtune.data.splits import few, near_duplicates, part_name, remove_overlap, split_by_field, split_rows
-from microtune.data.steps import Step, StepReport, TextStep, make_step, run_steps, step_warnings, text_changer
+from microtune.data.steps import (
+    RowStep,
+    Step,
+    StepReport,
+    TextStep,
+    make_step,
+    run_steps,
+    step_warnings,
+    text_changer,
+)
 from microtune.errors import CheckError, InputError, at
 from microtune.recipe import Data, Recipe, validated
 from microtune.run.checks import Ledger, places
+from microtune.run.guesses import MaskedModel
 from microtune.run.hashes import data_hash
 from microtune.run.invariants import (
     check_classes,
@@ -25,11 +35,13 @@ from microtune.run.invariants import (
     report_lengths,
 )
 from microtune.run.load import Model
+from microtune.run.mixture import PARTS, check_parts, mixed, named, sources_of, task_values
 from microtune.run.quick_lint import quick_lint
 from microtune.tasks.base import Encoded, Task, length_limit, tasks
 from microtune.tasks.classification import Classification
 from microtune.tasks.instruction import Instruction
 from microtune.tasks.language_modelling import LanguageModelling
+from microtune.tasks.mixture import Mixture, named_task
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
 from microtune.tasks.wording import ANSWERS
 
@@ -72,7 +84,7 @@ def make_task(recipe: Recipe) -> Task:
     values = {"name": recipe.task.name, **recipe.task.options}
     if kind is LanguageModelling:
         values.setdefault("block_size", recipe.data.block_size)
-    task = validated(kind, values, "task").naming_fields()
+    task = validated(kind, values | task_values(recipe), "task").naming_fields()
     for option, _ in task.wordings:
         flag = "label_field" if option in ANSWERS else "text_field"
         if getattr(recipe.data, flag) is not None:
@@ -82,36 +94,64 @@ def make_task(recipe: Recipe) -> Task:
 
 def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Task, Splits]:
     """Read and split the rows, let the task find its fields, take copies of test rows out of train."""
-    if data.get("train") is None:
+    several = sources_of(recipe)
+    apart = [source for source in several if source.train is not None]
+    if data.get("train") is None and not apart:
         raise InputError(
             "There is no training data; name a file, for instance: microtune tune data.csv --task classification."
         )
-    data = {**data, **split_files(data)}
-    rows = task.ready(read(data["train"], recipe))
-    given = {
-        name: task.ready(read(data[name], recipe)) for name in ("validation", "test") if data.get(name) is not None
-    }
     fields = {"text_field": recipe.data.text_field, "label_field": recipe.data.label_field}
-    parts = _parts(recipe, task, rows, given, data, fields)
-    prepared = task.prepare(parts, **fields)
-    prepared, splits = _with_steps(recipe, prepared, parts)
+    parts: dict[str, list[Row]] = {} if apart else _read_parts(recipe, task, data, fields)
+    for source in apart:
+        own = {part: getattr(source, part) for part in PARTS}
+        for part, rows in _read_parts(recipe, task, own, fields, source.name).items():
+            parts.setdefault(part, []).extend(rows)
+    if several:
+        check_parts(parts, [source.name for source in several])
+    prepared, splits = task.prepare(parts, **fields), Splits(parts)
+    prepared = _with_steps(recipe, prepared, splits)
     parts = splits.rows
-    _remove_copies(recipe.data, prepared, splits)
+    _remove_copies(recipe.data, text_key(prepared), splits)
+    _near_copies(text_key(prepared), splits)
     if recipe.data.examples is not None:
         seed = split_seed(recipe)
         parts["train"] = few(parts["train"], recipe.data.examples, label=label_reader(prepared), seed=seed)
+    if several:
+        parts["train"], note = mixed(parts["train"], several, recipe.data.temperature, split_seed(recipe))
+        splits.notes.append(note)
     return prepared, splits
 
 
-def _with_steps(recipe: Recipe, task: Task, parts: dict[str, list[Row]]) -> tuple[Task, Splits]:
-    """The splits after the recipe's steps; the task keeps those that prediction has to repeat."""
+def _read_parts(
+    recipe: Recipe, task: Task, data: Mapping[str, Any], fields: dict[str, str | None], name: str = ""
+) -> dict[str, list[Row]]:
+    """The rows of a source by split, as the task reads them; name: the task that they all are, among several."""
+
+    def ready(source: Any) -> list[Row]:
+        rows = read(source, recipe)
+        return task.ready(named(rows, name) if name else rows)
+
+    data = {**data, **split_files(data)}
+    rows = ready(data["train"])
+    given = {part: ready(data[part]) for part in ("validation", "test") if data.get(part) is not None}
+    return _parts(recipe, task, rows, given, data, fields)
+
+
+def _with_steps(recipe: Recipe, task: Task, splits: Splits) -> Task:
+    """Put the splits through the recipe's steps; the task keeps those that prediction has to repeat."""
     found = _steps(recipe)
     if not found:
-        return task, Splits(parts)
-    rows, reports = run_steps(found, parts, task.text_fields, label=label_reader(task), seed=split_seed(recipe))
+        return task
+    if any(isinstance(step, RowStep) and step.writes for step in found):  # afterwards, copies would not be seen
+        key, change = text_key(task), text_changer(found, task.text_fields)
+        _remove_copies(recipe.data, lambda row: key(change(row)), splits)
+    label, seed = label_reader(task), split_seed(recipe)
+    splits.rows, splits.steps = run_steps(
+        found, splits.rows, task.text_fields, label=label, seed=seed, task=task.name, guesser=MaskedModel
+    )
+    splits.notes += [report.sentence() for report in splits.steps]
     repeated = tuple(step.model_dump(mode="json") for step in found if isinstance(step, TextStep))
-    notes = [report.sentence() for report in reports]
-    return task.model_copy(update={"steps": repeated}), Splits(rows, notes, steps=reports)
+    return task.model_copy(update={"steps": repeated})
 
 
 def _steps(recipe: Recipe) -> list[Step]:
@@ -124,7 +164,9 @@ def split_seed(recipe: Recipe) -> int:
 
 
 def label_reader(task: Task) -> Any:
-    """Row -> its label as it stands in the file; None where the task knows no labels."""
+    """Row -> its label as it stands in the file, or its task among several; None where there is neither."""
+    if isinstance(task, Mixture) and task.mixture:
+        return named_task
     name = task.label_field if isinstance(task, Classification) else None
     return None if name is None else lambda row: row.data.get(name)
 
@@ -191,10 +233,11 @@ def text_key(task: Task) -> Any:
     return lambda row: str(row.data.get(name or "", ""))
 
 
-def _remove_copies(data: Data, task: Task, splits: Splits) -> None:
+def _remove_copies(data: Data, key: Callable[[Row], str], splits: Splits) -> None:
+    """Rows of the other splits whose text stands in the test split."""
     if "test" not in splits.rows:
         return
-    key, test = text_key(task), splits.rows["test"]
+    test = splits.rows["test"]
     for name in ("train", "validation"):
         if name not in splits.rows:
             continue
@@ -217,6 +260,13 @@ def _remove_copies(data: Data, task: Task, splits: Splits) -> None:
         verb = "were removed from" if data.overlap == "drop" else "are in"
         sentence = f"{len(copies)} rows of the test split {verb} the {name} split. First: {where}."
         splits.notes.append(splits.ledger.warned("test-in-train", sentence))
+
+
+def _near_copies(key: Callable[[Row], str], splits: Splits) -> None:
+    """A note about test rows that nearly repeat a training row."""
+    if "test" not in splits.rows:
+        return
+    test = splits.rows["test"]
     if max(len(splits.rows["train"]), len(test)) <= NEAR_DUPLICATE_ROWS:
         splits.ledger.passed("test-near-train")
         near = near_duplicates(splits.rows["train"], test, key)

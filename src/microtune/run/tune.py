@@ -36,6 +36,7 @@ from microtune.run.folder import RunFolder, read_metrics
 from microtune.run.invariants import check_rates, check_tied
 from microtune.run.load import Model
 from microtune.run.memory import give_back
+from microtune.run.mixture import PARTS, by_task, data_of
 from microtune.run.networks import check_method
 from microtune.run.plan import fitted
 from microtune.run.precision import HeldBase
@@ -119,14 +120,15 @@ def tune(
     summary = summarize(model, training.attachment)
     save_run(folder.path, model, ready.method, training.attachment, recipe.model, recipe.seed)
     ready.probe.check_reloaded(folder.path)
-    yield from (Evaluated(name, score, task) for name, score in scores.items())
+    apart = by_task(task, scores, splits.rows)
+    yield from (Evaluated(name, score, task) for name, score in (scores | apart).items())
     splits.ledger.passed(*AT_THE_END, *training.movement.made)
     _note_baselines(task, scores, encoded.get("validation"), folder, splits)
     lines = read_metrics(folder.path / "metrics.jsonl")
     course = Course(diagnose(*points(lines), new_head=task.reads == "hidden"), decisions(lines))
     yield course.diagnosis
     facts = write_facts(folder.path, task, model, summary, splits, encoded, scores)
-    _finish(recipe, folder, task, summary, scores, splits, course, facts)
+    _finish(recipe, folder, task, summary, scores | apart, splits, course, facts)
 
 
 @dataclass(frozen=True)
@@ -388,8 +390,10 @@ def _finish(
 
 def without_memory(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:
     """The recipe with rows in memory replaced by a name, and the data itself."""
-    data = {name: getattr(recipe.data, name) for name in ("train", "validation", "test")}
-    named = {k: v if v is None or isinstance(v, str) or is_pair(v) else "<memory>" for k, v in data.items()}
+    data = data_of(recipe)
+    named = {
+        k: v if v is None or isinstance(v, str) or is_pair(v) else "<memory>" for k, v in data.items() if k in PARTS
+    }
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=named)}), data
 
 

@@ -27,8 +27,10 @@ from microtune.run.compare import Comparison, Question, compare_recipe
 from microtune.run.digest import weights_digest
 from microtune.run.evaluate import Score
 from microtune.run.folder import RunFolder, default_name
+from microtune.run.guesses import step_hashes
 from microtune.run.hub.revisions import pin
 from microtune.run.load import Model, load
+from microtune.run.mixture import data_title
 from microtune.run.prepare import hashes
 from microtune.run.report import write_report
 from microtune.run.session import stoppable
@@ -163,9 +165,10 @@ def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[
     if recipe.method.name == auto.NAME:
         auto.options_of(recipe)
     name = stem_of(recipe.data.train) if recipe.data.train != "<memory>" else "memory"
+    name = data_title(recipe) if recipe.data.tasks else name
     folder = RunFolder(recipe.out or Path("runs") / default_name(recipe, name or "data"))
     pinned, revisions = pin(recipe, folder.path, fresh=overwrite and folder.finished)
-    data_hashes = hashes(data) | base_hash(pinned)
+    data_hashes = hashes(data) | base_hash(pinned) | step_hashes(recipe)
     created = not folder.path.exists()
     trackers = Trackers(recipe.train.track, folder.notes)
     folder.open(recipe, data_hashes, overwrite=overwrite, revisions=revisions)

@@ -25,6 +25,7 @@ from microtune.tasks.conversation import chat_prompt as chat_prompt
 from microtune.tasks.conversation import chat_segments, last_learnt, tools_of
 from microtune.tasks.conversation import messages_of as messages_of
 from microtune.tasks.final_numbers import same_number
+from microtune.tasks.mixture import Mixture
 from microtune.tasks.outcomes import Column
 from microtune.tasks.text_scores import words_of
 from microtune.tasks.wording import is_template
@@ -32,7 +33,7 @@ from microtune.tasks.writing import GREEDY, Writing
 from microtune.tasks.written_answers import SAMPLE, WrittenTask
 
 
-class Instruction(WrittenTask):
+class Instruction(Mixture, WrittenTask):
     """Prompt -> completion, or messages."""
 
     name: Literal["instruction"] = "instruction"
@@ -68,7 +69,7 @@ class Instruction(WrittenTask):
         prompt = find_field(rows, "prompt", text_field or self.prompt_field)
         taken = [name for name in (prompt, self.input_field) if name]
         completion = find_field(rows, "completion", label_field or self.completion_field, exclude=taken)
-        own = self.prompt is None  # a template says all that stands in the prompt
+        own = self.prompt is None and not self.mixture  # a template says all that stands in the prompt
         extra = self.input_field or ("input" if own and "input" in names - {prompt, completion} else None)
         update = {"form": "prompt", "prompt_field": prompt, "completion_field": completion, "input_field": extra}
         return self.model_copy(update=update)._scripted(rows)

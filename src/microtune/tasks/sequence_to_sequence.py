@@ -21,13 +21,14 @@ from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
 from microtune.tasks import text_scores
 from microtune.tasks.base import EncodingReport, tasks
+from microtune.tasks.mixture import Mixture, named_task
 from microtune.tasks.text_scores import words_of
 from microtune.tasks.wording import is_template
 from microtune.tasks.writing import GREEDY, Writing
 from microtune.tasks.written_answers import SAMPLE, WrittenTask
 
 
-class SequenceToSequence(WrittenTask):
+class SequenceToSequence(Mixture, WrittenTask):
     """A source text -> a target text: translation, summary, headline, simplification, question generation."""
 
     name: Literal["sequence-to-sequence"] = "sequence-to-sequence"
@@ -59,7 +60,11 @@ class SequenceToSequence(WrittenTask):
         words = self.words
         if words == "auto":
             sample = rows[:: max(1, len(rows) // SAMPLE)]
-            words = words_of([str(row.data.get(target) or "") for row in sample])
+            parts: dict[str, list[str]] = {}
+            for row in sample:
+                parts.setdefault(named_task(row), []).append(str(row.data.get(target) or ""))
+            found = {words_of(texts) for texts in parts.values()}
+            words = "zh" if found == {"13a", "zh"} else words_of([text for texts in parts.values() for text in texts])
         return self.model_copy(update={"source_field": source, "target_field": target, "words": words})
 
     def check_ready(self, where: str) -> None:

@@ -19,10 +19,13 @@ def run_steps(
     *,
     label: Callable[[Row], Any] | None = None,
     seed: int = 0,
+    task: str = "",
+    guesser: Callable[[str], Any] | None = None,
 ) -> tuple[dict[str, list[Row]], list[StepReport]]:
     """The splits after all steps; text steps run on each of them, row steps on `train` alone.
 
-    fields: those that the task reads, for steps that name none.
+    fields: those that the task reads, for steps that name none. task: its name, for steps that make no sense for some.
+    guesser: loads a masked model by its name, for steps that ask one.
     """
     rows = {name: list(part) for name, part in parts.items()}
     reports = []
@@ -36,9 +39,9 @@ def run_steps(
         elif isinstance(step, RowStep):
             before = rows["train"]
             report.rows = len(before)
-            view = View(used, label, random.Random(f"{seed} {number}"))
+            view = View(used, label, random.Random(f"{seed} {number}"), task, report, guesser)
             rows["train"] = step.choose(before, view)
-            _count(report, before, rows["train"])
+            _count(report, before, rows["train"], replaces=step.replaces)
             if not rows["train"]:
                 raise InputError(f"The step {step.name} leaves no row of the training split.")
         reports.append(report)
@@ -82,11 +85,17 @@ def _check_fields(step: Step, used: Sequence[str], rows: Mapping[str, Sequence[R
             raise InputError(f'data.steps, {step.name}: no row has the field "{name}"; there are {known}.')
 
 
-def _count(report: StepReport, before: Sequence[Row], after: Sequence[Row]) -> None:
-    """Rows that are gone, and rows that came; a row that stands there twice came once."""
+def _count(report: StepReport, before: Sequence[Row], after: Sequence[Row], *, replaces: bool) -> None:
+    """Rows that are gone, and rows that came; a row that stands there twice came once.
+
+    replaces: those that are gone became others, of which each has one that is not new.
+    """
     there, now = Counter(map(id, before)), Counter(map(id, after))
     report.dropped = sum((there - now).values())
     report.added = sum((now - there).values())
+    if replaces:
+        report.touched, report.dropped, report.added = report.dropped, 0, len(after) - len(before)
+        return
     gone = [row for row in before if not now[id(row)]]
     if gone:
         first = gone[0]

@@ -50,6 +50,9 @@ class View:
     fields: tuple[str, ...]
     label: Callable[[Row], Any] | None
     random: random.Random
+    task: str = ""  # its name; "": any
+    report: StepReport | None = None  # takes examples of what is changed
+    guesser: Callable[[str], Any] | None = None  # name -> a masked model that can be asked (substitution.py)
 
     def text(self, row: Row) -> str:
         """The texts of a row, one below the other."""
@@ -58,6 +61,9 @@ class View:
 
 class RowStep(Step):
     """A step that decides about rows of the training split."""
+
+    writes: ClassVar[bool] = False  # rows that stand in no file, so that a copy of a test row is not seen any more
+    replaces: ClassVar[bool] = False  # a row by others, so that it counts as changed
 
     def choose(self, rows: Sequence[Row], view: View) -> list[Row]:
         """The rows that are left, with those that are added; new rows keep the place of the row they come from."""
@@ -76,10 +82,15 @@ class StepReport:
     rows: int = 0
     examples: list[list[str]] = field(default_factory=list)
     place: str = ""
+    remark: str = ""  # what a step says of itself, such as what it has cost
 
     def changed(self, row: Row, before: str, after: str) -> None:
         """Count one text that is another now."""
         self.characters += len(before) - len(after)
+        self.show(row, before, after)
+
+    def show(self, row: Row, before: str, after: str) -> None:
+        """Keep an example, where there are few yet."""
         if len(self.examples) < SHOWN:
             self.examples.append([_around(before, after), _around(after, before)])
             self.place = self.place or at(row.path, row.line)
@@ -97,7 +108,8 @@ class StepReport:
         if self.examples:
             before, after = self.examples[0]
             example = f' First ({self.place}): "{before}" became "{after}".'
-        return f"Step {self.name}: {', '.join(said)}.{example}"
+        remark = f" {self.remark}" if self.remark else ""
+        return f"Step {self.name}: {', '.join(said)}.{example}{remark}"
 
 
 steps: Registry[type[Step]] = Registry("step")

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -85,6 +85,8 @@ class Augment(RowStep):
     how: Literal["swap", "drop"] = Field(default="swap", description="what is done to words (of Chinese: characters)")
     rate: float = Field(default=0.1, gt=0, le=0.5, description="share of the words")
     copies: int = Field(default=1, ge=1, le=10, description="of each row")
+
+    writes: ClassVar[bool] = True
 
     def choose(self, rows: Sequence[Row], view: View) -> list[Row]:
         found = list(rows)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from microtune.data.sentences import sentences_of
 from microtune.data.steps.base import TextStep, steps
 from microtune.errors import InputError
 
@@ -30,8 +31,6 @@ _ZH = """
 """
 ENGLISH, CHINESE = frozenset(_EN.split()), frozenset(_ZH.split())
 _ENGLISH_WORD = re.compile(r"[A-Za-z']+")
-_END = re.compile(r"(?<=[。！？!?…])[”’」』\")]*\s*|(?<=\.)[\")]*\s+(?=[\"'(]?[A-Z0-9])|\n+")
-SHORT = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|No|Fig|Inc|Ltd|Jr|Sr)|\b[A-Z])\.$")
 
 
 class StopWords(TextStep):
@@ -64,19 +63,6 @@ class Sentences(TextStep):
 
     def change(self, text: str) -> str:
         return "\n".join(sentences_of(text)) or text
-
-
-def sentences_of(text: str) -> list[str]:
-    """The sentences of a text, English or Chinese; after an abbreviation none ends."""
-    found: list[str] = []
-    start = 0
-    for end in _END.finditer(text):
-        piece = text[start : end.end()].strip()
-        if piece and not SHORT.search(piece):
-            found.append(piece)
-            start = end.end()
-    rest = text[start:].strip()
-    return [*found, rest] if rest else found
 
 
 @lru_cache(maxsize=1)

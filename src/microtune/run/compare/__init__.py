@@ -28,7 +28,9 @@ from microtune.run.compare.results import Line, Results, collect
 from microtune.run.compare.table import markdown
 from microtune.run.digest import weights_digest
 from microtune.run.disk import write_json, write_text
+from microtune.run.guesses import step_hashes
 from microtune.run.hashes import data_hash
+from microtune.run.mixture import data_title
 from microtune.run.prepare import hashes, make_task
 from microtune.run.session import stoppable
 from microtune.run.sharing import Sharing
@@ -87,7 +89,7 @@ def compare_recipe(
     recipe, data = without_memory(recipe)
     asked = _checked(recipe, question)
     texts = general_texts(question.general)
-    data_hashes = hashes(data) | _base_hash(recipe)
+    data_hashes = hashes(data) | _base_hash(recipe) | step_hashes(recipe)
     identity = _identity(recipe, question, data_hashes)
     place = Place(recipe.out or Path("runs") / _default_name(recipe, identity))
     created = not place.path.exists()
@@ -168,7 +170,7 @@ def _identity(recipe: Recipe, question: Question, data_hashes: Mapping[str, str]
 
 def _default_name(recipe: Recipe, identity: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:8]
-    stem = Path(str(recipe.data.train)).name.partition(".")[0]
+    stem = Path(data_title(recipe)).name.partition(".")[0]
     clean = "".join(c if c.isalnum() or c in "-_" else "-" for c in stem)[:40] or "data"
     return f"compare-{clean}-{recipe.task.name}-{digest}"
 

@@ -21,6 +21,7 @@ from microtune.run.compare.heats import Heat
 from microtune.run.compare.place import Place, Seat
 from microtune.run.compare.sit import scores_of
 from microtune.run.compare.verdict import Contender, Verdict, decide, draws, interval
+from microtune.run.mixture import data_title
 from microtune.tasks.base import Task, tasks
 
 State = Literal["finished", "stopped", "cut short", "unfinished", "failed", "skipped"]
@@ -89,7 +90,7 @@ def collect(contest: Contest) -> Results:
     return Results(
         task=base.task.name,
         model=str(base.model.source),
-        data=str(base.data.train),
+        data=data_title(base),
         metric=contest.common.primary,
         greater_is_better=contest.common.greater_is_better,
         budget=contest.budget.seconds,

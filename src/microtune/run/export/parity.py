@@ -23,6 +23,7 @@ from microtune.ragged import Ragged
 from microtune.recipe import build
 from microtune.recipe import load as load_recipe
 from microtune.run.load import Model
+from microtune.run.mixture import data_of
 from microtune.run.prepare import hashes, items_limit, make_splits, make_task
 from microtune.run.reference import scored_against_base
 from microtune.tasks.base import Encoded
@@ -159,7 +160,7 @@ def run_items(model: Model) -> tuple[Encoded | None, str]:
         return None, "the model is no run"
     try:
         recipe = build(load_recipe(place.path / "recipe.yaml"))
-        data = {name: getattr(recipe.data, name) for name in ("train", "validation", "test")}
+        data = data_of(recipe)
         if any(value == "<memory>" for value in data.values()):
             return None, "its rows were given in memory"
         known = read_object(place.path / "environment.json").get("data")

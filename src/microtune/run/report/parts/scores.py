@@ -36,5 +36,6 @@ def _table(name: str, split: SplitScores, say: Words) -> Markup:
         shown = "-" if value is None else f"{value:.4f}"
         rows.append((name_cell, shown, f"{low:.4f} – {high:.4f}" if known else "-", drawn))
     heads = [say("scores_metric"), say("scores_value"), say("scores_interval"), ""]
-    title = say("scores_split", split=say.maybe(f"split.{name}", name))
+    part, sign, task = name.partition(": ")  # "test: translate", where one model learnt several tasks
+    title = say("scores_split", split=say.maybe(f"split.{part}", part) + sign + task)
     return el("div", el("h3", title), table(heads, rows, numbers=(1, 2)))
