@@ -40,12 +40,22 @@ def logistic(parts: Parts, work: Work) -> Result:
         tags += _tags(words, _spans(row, work))
     names = DictVectorizer()
     model = SGDClassifier(loss="log_loss", alpha=1e-5, max_iter=30, tol=1e-4, random_state=0)
-    model.fit(names.fit_transform(facts), tags)
+    model.fit(_narrow(names.fit_transform(facts)), tags)
 
     def answer(row: dict[str, Any], words: Words) -> list[str]:
-        return [str(tag) for tag in model.predict(names.transform(_facts(row[work.text], words)))] if words else []
+        return (
+            [str(tag) for tag in model.predict(_narrow(names.transform(_facts(row[work.text], words))))]
+            if words
+            else []
+        )
 
     return _judged(parts["test"], work, answer)
+
+
+def _narrow(matrix: Any) -> Any:
+    """With indices of 32 bits, without which this regression takes no sparse matrix."""
+    matrix.indices, matrix.indptr = matrix.indices.astype("int32"), matrix.indptr.astype("int32")
+    return matrix
 
 
 def _judged(rows: Rows, work: Work, tags: Any) -> Result:

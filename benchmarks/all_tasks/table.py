@@ -21,7 +21,11 @@ DIGITS = {"rmse": 3, "bleu": 1, "chrf": 1, "margin": 3}
 def digest(work: Work, what: str, run: Run | None) -> str:
     """What decides a row: a row that was measured otherwise is measured again."""
     facts = [work.kind, work.files, work.text, work.label, work.train, work.validation, work.test, work.max_length]
-    facts += [sorted(work.options.items()), what, None if run is None else [run.model, run.epochs, *sorted(run.train)]]
+    facts += [
+        sorted(work.options.items()),
+        what,
+        None if run is None else [run.model, run.epochs, sorted(run.train.items())],
+    ]
     return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:12]
 
 
