@@ -7,13 +7,15 @@ The file is that of the Contract Understanding Atticus Dataset (Hendrycks et al.
 text, each kind of clause a question (its name stands behind the last "__" of the question's id), each clause an answer
 with its place. A contract is longer than a model reads, so it is parted at line breaks into pieces of at most
 --characters; a piece is longer where a break would part a clause. Of clauses that overlap the longest is kept, because
-a word can have one label; the others are counted. All pieces of a contract have its title in `document`.
+a word can have one label; the others are counted. All pieces of a contract have its title in `document`, and stand in
+the same part: a tenth of the contracts, drawn with a fixed seed, is the test, another one validation (field `split`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +75,15 @@ def rows_of(title: str, paragraph: dict[str, Any], most: int) -> tuple[list[dict
     return rows, len(every) - len(spans)
 
 
+def split_of(count: int) -> list[str]:
+    """The part of each of so many contracts."""
+    tenth = max(1, round(count / 10)) if count > 2 else 0
+    parts = ["test"] * tenth + ["validation"] * tenth
+    parts += ["train"] * (count - len(parts))
+    random.Random(0).shuffle(parts)
+    return parts
+
+
 def main() -> None:
     """Read, part, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -85,7 +96,10 @@ def main() -> None:
         found = [rows_of(a["title"], p, asked.characters) for a in articles for p in a["paragraphs"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         parser.error(f"{asked.file}: not contracts in SQuAD form ({type(error).__name__}: {error})")
-    rows = [row for part, _ in found for row in part]
+    parts = split_of(len(found))
+    rows = [
+        {**row, "split": part} for part, (pieces_of_one, _) in zip(parts, found, strict=True) for row in pieces_of_one
+    ]
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     asked.output.write_text("".join(lines), encoding="utf-8")
     marked, lost = sum(len(row["spans"]) for row in rows), sum(count for _, count in found)

@@ -44,6 +44,14 @@ def test_pieces_part_no_clause_and_the_longest_of_overlapping_ones_stays(tmp_pat
         listed_spans(Row(row, "rows.jsonl", 1), "spans", row["text"])
 
 
+def test_all_pieces_of_a_contract_stand_in_one_part() -> None:
+    split_of = runpy.run_path(str(SCRIPT))["split_of"]
+    assert sorted(split_of(20)) == ["test"] * 2 + ["train"] * 16 + ["validation"] * 2
+    assert sorted(split_of(3)) == ["test", "train", "validation"]
+    assert split_of(1) == ["train"]
+    assert split_of(20) == split_of(20)
+
+
 def test_what_is_no_such_file_is_said_in_a_sentence(tmp_path: Path) -> None:
     wrong = {"id": "A__Law", "answers": [{"text": "Ohio", "answer_start": 3}]}
     done = written(tmp_path, {"data": [{"title": "A", "paragraphs": [{"context": TEXT, "qas": [wrong]}]}]})

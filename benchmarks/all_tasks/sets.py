@@ -126,7 +126,7 @@ READING = [
     ),
     Work(
         *("cmrc2018", "question-answering", "zh", parts_in("cmrc2018/{}.json.gz"), "question", "answers"),
-        *(500, 100, 300),
+        *(400, 60, 200),
         key=ASKED,
         baselines=QUESTIONS,
         runs=sprout("top:3", 2),
@@ -141,7 +141,7 @@ READING = [
         runs=(Run("sprout", "untuned"),),  # its authors allow evaluation alone
     ),
     Work(
-        *("c3-dialogues", "multiple-choice", "zh", parts_in("c3/d-{}.json.gz"), "question", "answer", 600, 200, 500),
+        *("c3-dialogues", "multiple-choice", "zh", parts_in("c3/d-{}.json.gz"), "question", "answer", 500, 100, 400),
         key=("context", "question"),
         options={"context_field": "context", "choices_field": "choice"},
         baselines=("guessing", "tf-idf option"),
@@ -166,7 +166,7 @@ PARALLEL = tuple(f"multi30k/{part}.en.gz + multi30k/{part}.de.gz" for part in ("
 WRITING = [
     Work(
         *("tatoeba", "sequence-to-sequence", "en to zh", parts_in("tatoeba_en_zh/{}.tsv.gz"), "column_1", "column_2"),
-        *(3000, 200, 300),
+        *(2000, 200, 300),
         header=False,
         options={"max_new_tokens": 40},
         baselines=("copy", "nearest"),
@@ -174,7 +174,7 @@ WRITING = [
         scores=TRANSLATION,
     ),
     Work(
-        *("multi30k", "sequence-to-sequence", "en to de", PARALLEL, "source", "target", 2000, 200, 300),
+        *("multi30k", "sequence-to-sequence", "en to de", PARALLEL, "source", "target", 1500, 200, 300),
         options={"max_new_tokens": 60},
         baselines=("copy", "nearest"),
         runs=sprout("lora:16", 2),
@@ -182,7 +182,7 @@ WRITING = [
     ),
     Work(
         *("scitldr", "sequence-to-sequence", "en", parts_in("scitldr/{}.jsonl.gz"), "abstract", "summary"),
-        *(400, 100, 200, derived.scitldr),
+        *(300, 60, 150, derived.scitldr),
         options={"max_new_tokens": 48},
         baselines=("copy", "lead-1"),
         runs=sprout("top:3", 3),
@@ -190,7 +190,7 @@ WRITING = [
     ),
     Work(
         *("csl_titles", "sequence-to-sequence", "zh", parts_in("csl_titles/{}.tsv.gz"), "column_1", "column_2"),
-        *(600, 100, 200),
+        *(500, 60, 150),
         header=False,
         options={"max_new_tokens": 32},
         baselines=("copy", "lead-1"),
@@ -212,7 +212,7 @@ WRITING = [
         scores=("loss", "token_accuracy"),
     ),
     Work(
-        *("gsm8k", "instruction", "en", ("gsm8k/train.jsonl.gz",), "question", "answer", 800, 100, 150),
+        *("gsm8k", "instruction", "en", ("gsm8k/train.jsonl.gz",), "question", "answer", 500, 60, 100),
         baselines=("most frequent number", "nearest number", *COUNTED),
         runs=both("sprout", "lora:8", 2),
         scores=("number_match", "loss"),
@@ -224,14 +224,14 @@ PREFERRED = ("preference_accuracy", "margin")
 RANKED = ("mrr", "recall@1")
 REST = [
     Work(
-        *("medquad-own-answer", "preference", "en", parts_in("medquad/{}.jsonl.gz"), "prompt", None, 300, 60, 150),
+        *("medquad-own-answer", "preference", "en", parts_in("medquad/{}.jsonl.gz"), "prompt", None, 240, 40, 150),
         make=derived.own_answer("question", "answer"),
         baselines=ANSWERS,
         runs=sprout("lora:8", 2),
         scores=PREFERRED,
     ),
     Work(
-        *("huatuo-own-answer", "preference", "zh", parts_in("huatuo_med_zh/{}.jsonl.gz"), "prompt", None, 300, 60, 150),
+        *("huatuo-own-answer", "preference", "zh", parts_in("huatuo_med_zh/{}.jsonl.gz"), "prompt", None, 240, 40, 150),
         make=derived.own_answer("instruction", "output"),
         baselines=ANSWERS,
         runs=sprout("lora:8", 2),

@@ -46,6 +46,7 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
     "legal-spans": lambda i: {
         "text": f"{i}. The law of Ohio applies.",
         "spans": [{"label": "Governing Law", "start": len(f"{i}. "), "end": len(f"{i}. The law of Ohio")}],
+        "split": ["train", "train", "train", "validation", "test"][i % 5],
     },
     "next-day-movement": lambda i: {
         "Date": f"2016-{i // 28 + 1:02d}-{i % 28 + 1:02d}",
