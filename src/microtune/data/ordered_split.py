@@ -128,8 +128,11 @@ def moment_of(row: Row, field: str) -> Moment:
     number = number_in(value)
     if number is not None:
         return Moment(number, "a number")
-    if field not in row.data or value is None or value == "":
-        raise refuse(row.path, row.line, f"data.split_by: the field {shown(field)} is missing; give every row {FORMS}")
+    if field not in row.data:
+        names = ", ".join(shown(name) for name in list(row.data)[:12]) or "none"
+        raise refuse(row.path, row.line, f"data.split_by: there is no field {shown(field)}; the row has {names}")
+    if value is None or value == "":
+        raise refuse(row.path, row.line, f"data.split_by: the field {shown(field)} is empty; give every row {FORMS}")
     moment = _date(str(value).strip())
     if moment is None:
         what = f"{_said(row, field)}, which is neither a number nor a date; write {FORMS}"
