@@ -2,6 +2,7 @@
 
     python benchmarks/real_tasks.py --data FOLDER --output table.md     every task of microtune, on small parts: an hour
     python benchmarks/real_tasks.py --data FOLDER --tasks snips-slots c3-dialogues --models sprout
+    python benchmarks/real_tasks.py --data FOLDER --output table.md --table                what has been measured so far
     python benchmarks/real_tasks.py --data FOLDER --tasks classes       every method on six sets: hours
     python benchmarks/real_tasks.py --data FOLDER --tasks banking77 --models minilm --methods head --rows 300
 
@@ -44,7 +45,8 @@ GROUPS = {"every": EVERY, "classes": CLASSES}
 def asked_works(arguments: argparse.Namespace) -> list[Work]:
     """The sets that were named, or those of named groups; capped by --rows."""
     found = [work for name in arguments.tasks for work in (GROUPS[name] if name in GROUPS else [WORKS[name]])]
-    return [capped(work, arguments.rows) for work in dict.fromkeys(work.name for work in found).keys() and found]
+    once = {work.name: work for work in found}
+    return [capped(work, arguments.rows) for work in once.values()]
 
 
 def capped(work: Work, rows: int | None) -> Work:
@@ -107,12 +109,18 @@ def run_all(arguments: argparse.Namespace) -> list[str]:
         for model, what, run in rows:
             name, mark = f"{work.name} | {model} | {what}", table.digest(work, what, run)
             known = results.get(name)
-            if known is None or known.get("digest") != mark:
+            if known is not None and known.get("digest") != mark:
+                known = None
+            if known is None and arguments.table:
+                continue
+            if known is None:
                 known = {**measured(arguments, work, what, run), "digest": mark, "date": time.strftime("%Y-%m-%d")}
                 if not known.get("state", "").startswith("failed"):
                     results[name] = known
                 table.save(kept, results)
             lines.append(table.line(work, model, what, known))
+            if arguments.table:
+                continue
             print(lines[-1], file=sys.stderr, flush=True)
             if output is not None:
                 output.write_text("\n".join([*lines, "", table.environment()]) + "\n", encoding="utf-8")
@@ -128,6 +136,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", help="[default: those of each set]")
     parser.add_argument("--rows", type=int, help="cap on training rows [default: per data set]")
     parser.add_argument("--output", help="file for the table, written after every run")
+    parser.add_argument("--table", action="store_true", help="only show what has been measured so far")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:

@@ -133,7 +133,13 @@ def test_the_table_goes_on_where_it_stopped(
     one = work("regression", "t", "n", baselines=("mean", "tf-idf"), scores=("rmse",), runs=())
     monkeypatch.setitem(real_tasks.WORKS, "made", one)
     asked = argparse.Namespace(
-        tasks=["made"], rows=None, models=[], methods=None, output=str(tmp_path / "t.md"), data=str(tmp_path)
+        tasks=["made"],
+        table=False,
+        rows=None,
+        models=[],
+        methods=None,
+        output=str(tmp_path / "t.md"),
+        data=str(tmp_path),
     )
     assert "failed with exit code 1" in "\n".join(real_tasks.run_all(asked))
     lines = real_tasks.run_all(asked)
@@ -143,4 +149,8 @@ def test_the_table_goes_on_where_it_stopped(
     monkeypatch.setitem(real_tasks.WORKS, "made", work("regression", "t", "n", baselines=("mean",), train=5))
     real_tasks.run_all(asked)
     assert calls[3:] == ["mean"]  # other rows: it is measured again
+    asked.table = True
+    monkeypatch.setitem(real_tasks.WORKS, "made", work("regression", "t", "n", baselines=("mean", "other"), train=5))
+    assert [line.split(" | ")[4] for line in real_tasks.run_all(asked)[2:3]] == ["mean"]
+    assert calls[4:] == []  # nothing is measured for a look at the table
     capsys.readouterr()
