@@ -83,6 +83,12 @@ class Source(Section):
     held_out: str = Field(default="", description="file whose text is scored at the end, never trained on")
 
 
+class SplitBy(Section):
+    """An order in which rows are parted: the earliest are learnt from, the latest are the test."""
+
+    field: str = Field(min_length=1, description="field with a date or a number")
+
+
 class Data(Section):
     """Where the rows come from and how they are read and split."""
 
@@ -91,6 +97,9 @@ class Data(Section):
     test: Any = Field(default=None, description="rows read once, at the end; default: cut from train")
     split: dict[str, float] | Literal["none"] | str = Field(
         default={"validation": 0.1, "test": 0.1}, description="fractions cut from train, `none`, or the name of a field"
+    )
+    split_by: Annotated[SplitBy | None, BeforeValidator(lambda v: {"field": v} if isinstance(v, str) else v)] = Field(
+        default=None, description="{field: date}: the latest rows are the test, not rows drawn at random"
     )
     text_field: str | None = Field(default=None, description="field with the text; default: detected")
     label_field: str | None = Field(default=None, description="field with the label; default: detected")

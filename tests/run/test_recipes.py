@@ -1,4 +1,4 @@
-"""Recipes of the folder `recipes/` run: two steps of a tiny model on rows that are made here."""
+"""The recipes of the folder `recipes/` that tune a base run: two steps of a tiny model on rows that are made here."""
 
 from __future__ import annotations
 
@@ -44,6 +44,22 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
         "messages": [{"role": "user", "content": f"hello {i}"}, {"role": "assistant", "content": f"good day {i}"}]
     },
     "headlines": lambda i: {"column_1": f"研究了第{i}个模型的性能", "column_2": f"模型{i}"},
+    "legal-spans": lambda i: {
+        "text": f"{i}. The law of Ohio applies.",
+        "spans": [{"label": "Governing Law", "start": len(f"{i}. "), "end": len(f"{i}. The law of Ohio")}],
+        "split": ["train", "train", "train", "validation", "test"][i % 5],
+    },
+    "next-day-movement": lambda i: {
+        "Date": f"2016-{i // 28 + 1:02d}-{i % 28 + 1:02d}",
+        **{f"Top{n}": f"{'abcde'[n % 5] * 5} {i * 7919 * n}" for n in range(1, 6)},
+        "next": i * 7 % 3 % 2,
+    },
+    "exercises": lambda i: {
+        "type": "Algebra",
+        "level": f"Level {i % 5 + 1}",
+        "problem": f"Find x: {i * 7919} + x.",
+    },
+    "author-style": lambda i: {"text": f"The morning was {'abcde'[i % 5] * 30} and {i * 7919} people walked home."},
 }
 
 

@@ -54,7 +54,7 @@ def split_rows(
     Stratified by `label`; a class of three or more groups is in every part, as long as the part has a place for each
     such class. Rows with an equal `group` go to the same part. Each part keeps the order of the file.
     """
-    fractions = _fractions(split)
+    fractions = fractions_of(split)
     strata: dict[str, list[Group]] = defaultdict(list)
     for members in _groups(rows, group):
         strata["" if label is None else repr(label(rows[members[0]]))].append(members)
@@ -76,7 +76,7 @@ def split_rows(
     return {part: [rows[i] for i in sorted(chosen[part])] for part in fractions}
 
 
-def _fractions(split: dict[str, float]) -> dict[str, float]:
+def fractions_of(split: dict[str, float]) -> dict[str, float]:
     """The fractions of all parts, train first; what cannot be parted is refused."""
     for part, share in split.items():
         if part not in PARTS[1:]:

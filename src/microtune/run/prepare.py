@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from microtune.data.ordered_split import check_order, order_note, split_in_order
 from microtune.data.pair_folders import pair_parts
 from microtune.data.parallel import is_pair
 from microtune.data.sources import Row, files_of, read_rows
@@ -58,6 +59,7 @@ class Splits:
     removed: list[Row] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
     steps: list[StepReport] = field(default_factory=list)
+    order: str = ""  # the field in whose order the rows are parted
 
 
 def embedded_data(name: str) -> str:
@@ -111,6 +113,9 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
     prepared, splits = task.prepare(parts, **fields), Splits(parts)
     prepared = _with_steps(recipe, prepared, splits)
     parts = splits.rows
+    if recipe.data.split_by is not None:
+        splits.order = recipe.data.split_by.field
+        splits.notes.append(order_note(parts, splits.order))
     _remove_copies(recipe.data, text_key(prepared), splits)
     _near_copies(text_key(prepared), splits)
     if recipe.data.examples is not None:
@@ -199,6 +204,8 @@ def _parts(
     fields: dict[str, str | None],
 ) -> dict[str, list[Row]]:
     split = recipe.data.split
+    if recipe.data.split_by is not None:
+        return _parts_in_order(recipe, rows, given)
     if data.get("train") in DATASETS and isinstance(split, dict) and not given:
         split = "split"
     if isinstance(split, str) and split != "none":
@@ -214,6 +221,19 @@ def _parts(
     change = text_changer(_steps(recipe), whole.text_fields)
     key = (lambda row: own(change(row))) if recipe.data.steps else own  # copies after the steps stay together
     return {**split_rows(rows, split=wanted, label=label, group=key, seed=split_seed(recipe)), **given}
+
+
+def _parts_in_order(recipe: Recipe, rows: list[Row], given: dict[str, list[Row]]) -> dict[str, list[Row]]:
+    """Parts of which each begins after the one before has ended, given ones among them."""
+    split, by = recipe.data.split, recipe.data.split_by
+    assert by is not None
+    if isinstance(split, str) and split != "none":
+        raise InputError(f"data.split ({split}) and data.split_by ({by.field}) are two ways to part rows; take one.")
+    wanted = {} if isinstance(split, str) else {name: share for name, share in split.items() if name not in given}
+    parts = split_in_order(rows, split=wanted, field=by.field) if wanted else {"train": rows}
+    parts |= given
+    check_order(parts, by.field)
+    return parts
 
 
 def text_key(task: Task) -> Any:

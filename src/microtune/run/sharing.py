@@ -135,7 +135,8 @@ def _make_room(folder: Path, room: int) -> None:
 
 def _copied(splits: Splits) -> Splits:
     """The same rows with notes and a ledger of their own."""
-    return Splits(copy(splits.rows), list(splits.notes), list(splits.removed), deepcopy(splits.ledger), splits.steps)
+    ledger, notes = deepcopy(splits.ledger), list(splits.notes)
+    return Splits(copy(splits.rows), notes, list(splits.removed), ledger, splits.steps, splits.order)
 
 
 def _rows_key(recipe: Recipe) -> str:

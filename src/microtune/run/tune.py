@@ -38,6 +38,7 @@ from microtune.run.load import Model
 from microtune.run.memory import give_back
 from microtune.run.mixture import PARTS, by_task, data_of
 from microtune.run.networks import check_method
+from microtune.run.persistence import beside_the_one_before
 from microtune.run.plan import fitted
 from microtune.run.precision import HeldBase
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
@@ -254,7 +255,7 @@ def _note_baselines(
         sentence = below_chance(task, validation, folder.path)
         if sentence is not None:
             splits.notes.append(ledger.warned("chance", sentence))
-    splits.notes += baseline_notes(task, scores, ledger)
+    splits.notes += [*baseline_notes(task, scores, ledger), *beside_the_one_before(task, scores, splits)]
 
 
 def _prepared(

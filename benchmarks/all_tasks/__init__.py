@@ -1,0 +1,1 @@
+"""The parts of benchmarks/real_tasks.py: data sets, baselines, runs, the table."""
