@@ -29,7 +29,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microtune import __version__
 from microtune.data.batches import Items
 from microtune.data.objects import read_object
 from microtune.data.store import content_key
@@ -38,6 +37,7 @@ from microtune.nn.transformer import Cut, Transformer
 from microtune.run.disk import FULL, write_json
 from microtune.run.precision import Precision
 from microtune.run.trunk import TrunkCache
+from microtune.version import __version__
 
 NO_ROOM = "The disk has no room for the states of frozen trunks; they were computed anew for every batch."
 NAMED = re.compile(r"[0-9a-f]{16}\.")  # what this module writes; nothing else in the folder is touched
@@ -242,7 +242,7 @@ def _decides(name: str, cache: TrunkCache) -> bool:
 
 def _hash(value: Tensor) -> str:
     raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return hashlib.sha256(memoryview(raw.numpy())).hexdigest()
+    return hashlib.sha256(raw.numpy().data).hexdigest()
 
 
 def _depth(cut: Cut) -> tuple[int, int, int]:
