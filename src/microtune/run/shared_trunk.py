@@ -297,6 +297,3 @@ def _delete(mark: Path) -> None:
 
 def _is_full(error: RunError) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL
-
-
-__all__ = ["NO_ROOM", "Content", "SharedTrunk", "Shelf", "make_room"]
