@@ -12,6 +12,11 @@ Every run is a process of its own (its peak memory is its own), its result a lin
 time, the same command goes on. Each seed has its own order, head and dropout and its own draw of the training rows;
 validation and test rows stay. All choices (which epoch) are made on the validation split. Everything else is what a
 user gets who names the method. Forgetting is measured from the saved runs afterwards, with one reading of the base.
+
+The runs share one cache of the states of frozen trunks (run/shared_trunk.py) in results/states, of at most STATES_BYTES
+and deleted when all rows are there. Of one data set, base and seed the methods with the lowest cut come first, so that
+the others go on from their states. What a run was spared is added to its CPU time again: the table says what a method
+takes for whoever runs it alone; `--alone` shares nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -37,6 +43,7 @@ METHODS = (
     *("full", "head", "top:2", "reinit:1", "lora:8", "bitfit", "norms", "ia3", "bottleneck", "prefix", "prompt"),
     "head+norms",
 )
+STATES_BYTES = 2_000_000_000
 FORGETTING_SEEDS = 1  # by how many seeds forgetting is measured: it hardly differs between them
 EPOCHS = {"head": 20}  # the trunk's states are computed once, an epoch costs next to nothing
 
@@ -81,11 +88,15 @@ def parts_of(folder: Path, name: str, seed: int) -> dict[str, Rows]:
     return with_known_labels(parts, task.label) if task.kind == "classification" else parts
 
 
-def child(folder: str, name: str, model: str, method: str, seed: int, place: str) -> dict[str, Any]:
-    """One run."""
-    import microtune as mt
+def child(
+    folder: str, name: str, model: str, method: str, seed: int, place: str, states: str | None = None
+) -> dict[str, Any]:
+    """One run. states: folder of the states of frozen trunks that runs leave to each other."""
     from microtune.errors import InputError
+    from microtune.recipe import build
+    from microtune.run.sharing import Sharing
     from microtune.run.tune import Prepared
+    from microtune.run.verbs import tune_recipe
 
     seen: dict[str, float] = {}
 
@@ -94,30 +105,30 @@ def child(folder: str, name: str, model: str, method: str, seed: int, place: str
             seen.update(share=event.summary.share, trainable=event.summary.trainable)
 
     task, parts = TASKS[name], parts_of(Path(folder), name, seed)
+    sharing = None if states is None else Sharing(Path(states), limit=STATES_BYTES)
     start, cpu = time.perf_counter(), time.process_time()
     try:
-        run = mt.tune(
-            parts["train"],
-            validation=parts["validation"],
-            test=parts["test"],
-            task=task.kind,
-            model=model,
-            method=method,
-            epochs=EPOCHS.get(method),
-            text_field=task.text,
-            label_field=task.label,
-            seed=seed,
-            out=place,
-            overwrite=True,
-            on_event=listen,
+        recipe = build(
+            {
+                "task": task.kind,
+                "model": model,
+                "method": method,
+                "data": {**parts, "text_field": task.text, "label_field": task.label},
+                "train": {"epochs": EPOCHS[method]} if method in EPOCHS else {},
+                "seed": seed,
+                "out": place,
+            },
+            where=method,
         )
+        run = tune_recipe(recipe, overwrite=True, on_event=listen, sharing=sharing)
     except InputError as error:
         return {"refused": str(error)}
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     values = dict(run.scores["test"])
     if task.metric == "f1":
         values["f1"] = f1(run, parts["test"], task, positive="1")
-    return {"values": values, **seen, "seconds": seconds, "cpu": cpu, "peak": peak_megabytes()}
+    shared = {} if sharing is None else {"spared": sharing.saved_cpu, "states": dict(sharing.counts)}
+    return {"values": values, **seen, "seconds": seconds, "cpu": cpu, "peak": peak_megabytes(), **shared}
 
 
 def f1(run: Any, rows: Rows, task: Task, positive: str) -> float:
@@ -147,13 +158,21 @@ def forget(places: list[str], model: str, general: str | None) -> list[dict[str,
 
 
 def plan(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Every row, all methods of a seed before the next seed."""
+    """Every row, all methods of a seed before the next seed, those of one data set and base after each other."""
     for seed in range(arguments.seeds):
-        for method in arguments.methods:
-            for model in arguments.models:
-                for name in arguments.tasks:
-                    if name in MODELS[model]:
-                        yield {"name": name, "model": model, "method": method, "seed": seed}
+        for model in arguments.models:
+            for name in (name for name in arguments.tasks if name in MODELS[model]):
+                for method in sorted(arguments.methods, key=trained_blocks, reverse=True):
+                    yield {"name": name, "model": model, "method": method, "seed": seed}
+
+
+def trained_blocks(method: str) -> int:
+    """How many blocks at the top a method leaves above its cut, as far as its name says it: a wrong guess costs time.
+
+    `head` leaves none, methods in all blocks have no trunk that could be shared and come first.
+    """
+    found = re.fullmatch(r"(top|reinit):([0-9]{1,4})", method)
+    return int(found[2]) if found else 0 if method == "head" else 10_000
 
 
 def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -177,13 +196,13 @@ def run_all(arguments: argparse.Namespace) -> None:
     """What is missing, row by row."""
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
-    path = out / "rows.jsonl"
+    path, states = out / "rows.jsonl", None if arguments.alone else str(out / "states")
     for row in plan(arguments):
         if key_of(row) in {key_of(done) for done in lines_of(path)}:
             continue
         place = out / "runs" / "-".join(str(part).replace(":", "") for part in key_of(row))
         shutil.rmtree(place, ignore_errors=True)
-        result = call("child", {"folder": arguments.data, "place": str(place), **row})
+        result = call("child", {"folder": arguments.data, "place": str(place), "states": states, **row})
         if result is None:
             print(f"{key_of(row)}: failed", file=sys.stderr)
             continue
@@ -191,6 +210,7 @@ def run_all(arguments: argparse.Namespace) -> None:
         with open(path, "a", encoding="utf-8") as file:  # a short line: whole, or not there
             file.write(json.dumps({**row, **result, "place": str(place)}) + "\n")
         print(f"{key_of(row)}: {result.get('values', result)}", file=sys.stderr, flush=True)
+    shutil.rmtree(out / "states", ignore_errors=True)
 
 
 def forget_all(arguments: argparse.Namespace) -> None:
@@ -216,9 +236,10 @@ def tables(out: Path) -> Iterator[str]:
         heads = [f"{name}, {TASKS[name].metric}" for name in shown]
         yield f"\n| {model} | trainable | {' | '.join(heads)} | CPU seconds | peak MB | forgetting |"
         yield "| --- " * (len(heads) + 5) + "|"
-        for method in dict.fromkeys(r["method"] for r in rows if r["model"] == model):
+        for method in dict.fromkeys([*METHODS, *(r["method"] for r in rows)]):
             mine = [r for r in rows if r["model"] == model and r["method"] == method]
-            yield line_of(method, mine, shown, forgotten)
+            if mine:
+                yield line_of(method, mine, shown, forgotten)
         reasons = {r["method"]: r["refused"] for r in rows if r["model"] == model and "refused" in r}
         yield from ("", *(f"{method}: {reason}" for method, reason in reasons.items()))
 
@@ -237,7 +258,8 @@ def line_of(method: str, rows: list[dict[str, Any]], names: list[str], forgotten
     labelled = [r for r in good if TASKS[r["name"]].kind == "classification"] or good
     share = statistics.median(r["share"] for r in labelled)
     digits = 2 if share > 0.0005 else 3
-    seconds, peak = (statistics.median(r[what] for r in labelled) for what in ("cpu", "peak"))
+    seconds = statistics.median(r["cpu"] + r.get("spared", 0.0) for r in labelled)
+    peak = statistics.median(r["peak"] for r in labelled)
     lost = [f["after"] - f["before"] for r in good if (f := forgotten.get(r["place"])) is not None]
     last = f"{statistics.mean(lost):+.3f}" if lost else "-"
     return f"| {method} | {share:.{digits}%} | {' | '.join(cells)} | {seconds:.0f} | {peak:.0f} | {last} |"
@@ -254,6 +276,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--general", help="JSONL of general texts, field `text` [default: those that come along]")
     parser.add_argument("--forgetting", action="store_true", help="measure forgetting of the saved runs, no more")
+    parser.add_argument("--alone", action="store_true", help="share no states of frozen trunks between runs")
     parser.add_argument("--table", action="store_true", help="print what there is, no more")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

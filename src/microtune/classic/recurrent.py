@@ -84,6 +84,7 @@ class Recurrent(Transformer):
     """Token embedding, recurrent stacks and one head."""
 
     methods: ClassVar[tuple[str, ...]] = ("full", "head", "top")
+    goes_on = False  # upper layers of a decoder need the last states of the lower ones
     spec: RecurrentSpec
 
     def __init__(self, spec: RecurrentSpec) -> None:
@@ -144,17 +145,27 @@ class Recurrent(Transformer):
 
     @torch.no_grad()
     def compute_trunk(
-        self, inputs: Ragged, *, readout: Tensor | None, sources: Ragged | None = None, types: Tensor | None = None
+        self,
+        inputs: Ragged,
+        *,
+        readout: Tensor | None,
+        sources: Ragged | None = None,
+        types: Tensor | None = None,
+        cut: Cut | None = None,
+        below: Trunk | None = None,
     ) -> Trunk:
-        """The states at the cut, as `forward` computes them on its way; the encoder's with its layers' last states."""
-        encoder = None
-        if self.decoder is not None and sources is not None and self.cut.encoder:
-            encoder = self._read(sources, None, self.cut.encoder).flat(self.beside_tokens)
-        cut = self.cut.decoder if self.decoder is not None else self.cut.encoder
-        if not cut:
+        """The states at the cut, as `forward` computes them on its way; the encoder's with its layers' last states.
+
+        below: not used, see `goes_on`.
+        """
+        cut, encoder = cut or self.cut, None
+        if self.decoder is not None and sources is not None and cut.encoder:
+            encoder = self._read(sources, None, cut.encoder).flat(self.beside_tokens)
+        last = cut.decoder if self.decoder is not None else cut.encoder
+        if not last:
             return Trunk(encoder, None)
-        kept = self._begun(len(inputs), sources, None, Trunk(encoder))
-        return Trunk(encoder, self._written(inputs, readout, kept, None, 0, last=cut).hidden)
+        kept = self._begun(len(inputs), sources, None, Trunk(encoder, at=cut))
+        return Trunk(encoder, self._written(inputs, readout, kept, None, 0, last=last).hidden)
 
     def encode(self, sources: Ragged) -> Tensor:
         """What the encoder of an encoder-decoder makes of its ids: `[M, D]`."""

@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
     except MicrotuneError as error:
         if debug:
             raise
-        sys.exit(_complain(str(error), error.exit_code))
+        sys.exit(_complain(_in_their_language(str(error), arguments), error.exit_code))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(_complain("stopped", 130))
     except BrokenPipeError:
@@ -94,6 +94,12 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         sys.exit(_usage(error) if hasattr(error, "format_message") else _unexpected(error, debug))
     sys.exit(code or 0)
+
+
+def _in_their_language(message: str, arguments: list[str]) -> str:
+    from microtune.cli.chinese import asked_for, translated
+
+    return translated(message) if asked_for(arguments) else message
 
 
 def _usage(error: Any) -> int:

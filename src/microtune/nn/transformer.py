@@ -183,6 +183,7 @@ class Transformer(nn.Module):
     """Token embedding, stacks and one head; what a family's files describe and a method adapts."""
 
     beside_tokens = 0  # rows that the encoder's states at the cut have beside one for each token
+    goes_on = True  # whether the states at a cut are all that the blocks above it need
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -260,20 +261,37 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def compute_trunk(
-        self, inputs: Ragged, *, readout: Tensor | None, sources: Ragged | None = None, types: Tensor | None = None
+        self,
+        inputs: Ragged,
+        *,
+        readout: Tensor | None,
+        sources: Ragged | None = None,
+        types: Tensor | None = None,
+        cut: Cut | None = None,
+        below: Trunk | None = None,
     ) -> Trunk:
-        """The states at the cut, as `forward` computes them on its way; only where a cut is set."""
-        both = self.encoder is not None and self.decoder is not None
+        """The states at the cut, as `forward` computes them on its way; only where a cut is set.
+
+        cut: another than the model's own. below: states at a lower one (its `at`), from which the rest is computed.
+        """
+        cut, below = cut or self.cut, below or Trunk()
+        first = below.at or Cut()
         lower_encoder = None
-        if both and sources is not None and self.encoder is not None and self.cut.encoder:
-            source_flow = self._flow(self.encoder, sources, None, None, None)
-            lower_encoder = self._lower(self.encoder, sources.values, None, source_flow, self.cut.encoder, None)
-        cut = self.cut.decoder if self.decoder else self.cut.encoder
-        if not cut:
+        if self.decoder is not None and sources is not None and self.encoder is not None and cut.encoder:
+            flow, known = self._flow(self.encoder, sources, None, None, None), below.encoder
+            if known is None:
+                lower_encoder = self._lower(self.encoder, sources.values, None, flow, cut.encoder, None)
+            else:
+                lower_encoder = self.encoder.run(known, flow, first.encoder, cut.encoder, None)
+        stack, last = self.output_stack, cut.decoder if self.decoder else cut.encoder
+        if not last:
             return Trunk(lower_encoder, None)
-        memory, lengths = self._memory(sources, None, Trunk(lower_encoder))
-        flow = self._flow(self.output_stack, inputs, memory, lengths, None)
-        return Trunk(lower_encoder, self._lower(self.output_stack, inputs.values, types, flow, cut, readout))
+        memory, lengths = self._memory(sources, None, Trunk(lower_encoder, at=cut))
+        flow = self._flow(stack, inputs, memory, lengths, None)
+        if below.output is None:
+            return Trunk(lower_encoder, self._lower(stack, inputs.values, types, flow, last, readout))
+        begin = first.decoder if self.decoder else first.encoder
+        return Trunk(lower_encoder, stack.run(below.output, flow, begin, last, readout))
 
     def encode(self, sources: Ragged) -> Tensor:
         """What the encoder of an encoder-decoder makes of its ids: `[M, D]`."""

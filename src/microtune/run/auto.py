@@ -67,6 +67,7 @@ def tune(
         folder.remembered("method", lambda: decided)
     folder.notes.append(decided["reason"])
     chosen = recipe_of(recipe, decided["method"], seed=recipe.seed, examples=None, epochs=recipe.train.epochs)
+    sharing.cuts.clear()  # of candidates that train no more
     yield from tuning.tune(chosen, folder, data, sharing=sharing)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from microtune.data.batches import Batch, Item, Items, collate, headed, in_order, item_sizes
 from microtune.nn.heads import LabelHead, pool_mean
-from microtune.nn.transformer import Transformer, Trunk
+from microtune.nn.transformer import Cut, Transformer, Trunk
 from microtune.run.disk import reserve
 from microtune.run.precision import Precision, autocast, compute_type
 
@@ -75,21 +75,30 @@ class States:
 
 
 class TrunkCache:
-    """States at the cut for every item: `fill()` once, then `states()` reads them."""
+    """States at the cut for every item: `fill()` once, then `states()` reads them. cut: default, the model's."""
 
-    def __init__(self, model: Transformer, items: Items, path: Path, precision: Precision, limit: int) -> None:
+    def __init__(
+        self,
+        model: Transformer,
+        items: Items,
+        path: Path,
+        precision: Precision,
+        limit: int,
+        cut: Cut | None = None,
+    ) -> None:
         self.model, self.items, self.precision = model, items, precision
         self.dtype = compute_type(precision, next(model.parameters()).device)
-        self.cut = model.cut  # as it is now: where blocks join one by one, the lowest that the run will have
-        cut = model.cut.decoder if model.decoder is not None else model.cut.encoder
-        self.whole = cut == len(model.output_stack.blocks)  # then no ids are needed, and only readout positions
+        self.cut = cut or model.cut  # as it is now: where blocks join one by one, the lowest of the run
+        self.below: TrunkCache | None = None  # filled, at a lower cut: where `fill` goes on from
+        depth = self.cut.decoder if model.decoder is not None else self.cut.encoder
+        self.whole = depth == len(model.output_stack.blocks)  # then no ids are needed, and only readout positions
         self.pooled = self.whole and isinstance(model.head, LabelHead) and model.head.pooling == "mean"
         self.stored: dict[Side, States] = {}
-        if model.decoder is not None and model.encoder is not None and model.cut.encoder and not self.whole:
+        if model.decoder is not None and model.encoder is not None and self.cut.encoder and not self.whole:
             lengths = [len(items[j].sources) + model.beside_tokens for j in range(len(items))]
             width = model.encoder.spec.hidden_size
             self.stored["encoder"] = States(path.with_suffix(".sources.bin"), lengths, width, self.dtype)
-        if cut:
+        if depth:
             side: Side = "pooled" if self.pooled else "output"
             kept = torch.float32 if self.pooled else self.dtype
             self.stored[side] = States(path, self._lengths(), model.spec.hidden_size, kept)
@@ -110,7 +119,9 @@ class TrunkCache:
         device, done = next(self.model.parameters()).device, 0
         self.model.eval()
         for piece in in_order(item_sizes(self.items), FILL_TOKENS):
-            trunk = self.computed(collate([self.items[i] for i in piece]).to(device))
+            batch = collate([self.items[i] for i in piece]).to(device)
+            known = None if self.below is None else self.below.states(batch, piece)
+            trunk = self.computed(batch, cut=self.cut, below=known)
             for side, states in self.stored.items():
                 states.put(piece, getattr(trunk, side))
             done += len(piece)
@@ -133,11 +144,16 @@ class TrunkCache:
         return Trunk(**found, at=self.cut)
 
     @torch.no_grad()
-    def computed(self, batch: Batch, *, wide: bool = False) -> Trunk:
-        """The trunk's output for `batch` (with its ids), in the form of the storage; `wide`: and in float32."""
+    def computed(
+        self, batch: Batch, *, wide: bool = False, cut: Cut | None = None, below: Trunk | None = None
+    ) -> Trunk:
+        """The trunk's output for `batch` (with its ids), in the form of the storage; `wide`: and in float32.
+
+        cut, below: as for `Transformer.compute_trunk`.
+        """
         with autocast(batch.readout.device, self.precision):
             trunk = self.model.compute_trunk(
-                batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types
+                batch.inputs, readout=batch.readout, sources=batch.sources, types=batch.types, cut=cut, below=below
             )
         encoder, output = (None if t is None else t.to(self.dtype) for t in (trunk.encoder, trunk.output))
         if self.pooled and output is not None:

@@ -34,6 +34,7 @@ from microtune.run.mixture import data_title
 from microtune.run.prepare import hashes
 from microtune.run.report import write_report
 from microtune.run.session import stoppable
+from microtune.run.sharing import Sharing
 from microtune.run.sources import locate
 from microtune.run.track import Trackers
 from microtune.run.vectors import vectors_hash
@@ -159,9 +160,17 @@ def _values(
     return said if out is None else {**said, "out": str(out)}
 
 
-def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[Any], None] | None = None) -> Run:
-    """`tune` with a ready recipe."""
+def tune_recipe(
+    recipe: Recipe,
+    *,
+    overwrite: bool = False,
+    on_event: Callable[[Any], None] | None = None,
+    sharing: Sharing | None = None,
+) -> Run:
+    """`tune` with a ready recipe. sharing: states of frozen trunks that other runs have left, or will find."""
     recipe, data = tuning.without_memory(recipe)
+    if sharing is not None:
+        sharing.forget_rows()
     if recipe.method.name == auto.NAME:
         auto.options_of(recipe)
     name = stem_of(recipe.data.train) if recipe.data.train != "<memory>" else "memory"
@@ -173,8 +182,10 @@ def tune_recipe(recipe: Recipe, *, overwrite: bool = False, on_event: Callable[[
     trackers = Trackers(recipe.train.track, folder.notes)
     folder.open(recipe, data_hashes, overwrite=overwrite, revisions=revisions)
     trackers.start(folder.path, recipe)
-    chosen = recipe.method.name == auto.NAME
-    events = auto.tune(pinned, folder, data, data_hashes) if chosen else tuning.tune(pinned, folder, data)
+    if recipe.method.name == auto.NAME:
+        events = auto.tune(pinned, folder, data, data_hashes)
+    else:
+        events = tuning.tune(pinned, folder, data, sharing=sharing)
     return _drain(folder, events, trackers, on_event, created)
 
 

@@ -37,6 +37,8 @@ from microtune.run.sharing import Sharing
 from microtune.run.sources import locate
 from microtune.run.tune import without_memory
 
+MOST_SEEDS = 100
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -135,6 +137,8 @@ def _checked(recipe: Recipe, question: Question) -> Asked:
     """Everything that can be refused before anything is read."""
     if question.seeds < 1:
         raise InputError(f"seeds is {question.seeds}; a comparison needs one seed at least.")
+    if question.seeds > MOST_SEEDS:
+        raise InputError(f"seeds is {question.seeds}; a comparison takes {MOST_SEEDS} seeds at most.")
     if any(size < 1 for size in question.curve):
         raise InputError(f"curve: {min(question.curve)} is not a number of examples; write for instance 8,32,128.")
     seeds = tuple(range(recipe.seed, recipe.seed + question.seeds))

@@ -127,6 +127,8 @@ class Contest:
     def _prepare(self) -> Iterator[Event]:
         base = recipe_of(self.asked.base, self.asked.methods[0], seed=self.asked.seeds[0], examples=None, epochs=1)
         _, (task, splits, encoded) = yield from tuning.get_rows(base, self.data, self.sharing)
+        if not self.progress.measured:  # a comparison that goes on may end, whatever it has spent
+            self._check_left()
         if "validation" not in encoded:
             raise InputError(
                 "A comparison chooses by the validation split, and this data has none; leave out split=none, or name "
@@ -171,11 +173,15 @@ class Contest:
             except InputError as error:
                 progress.skipped[name] = str(error)
                 yield Skipped(name, str(error))
-            if self.budget.left < 0:
-                raise InputError(
-                    f"The budget of {in_time(self.budget.seconds)} is too small: reading and measuring alone took "
-                    f"{in_time(self.budget.spent)}."
-                )
+            self._check_left()
+
+    def _check_left(self) -> None:
+        """InputError where nothing is left before the first step."""
+        if self.budget.left < 0:
+            raise InputError(
+                f"The budget of {in_time(self.budget.seconds)} is too small: reading and measuring alone took "
+                f"{in_time(self.budget.spent)}."
+            )
 
     # -- heats
 

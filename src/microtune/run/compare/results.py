@@ -224,6 +224,7 @@ def _notes(contest: Contest, lines: Sequence[Line]) -> Iterator[str]:
         yield "Some trainings were cut short by the budget; their scores are of what they had learnt by then."
     if progress.saved >= 1:
         yield f"Shared states of frozen trunks saved {progress.saved:.0f} seconds."
+    yield from sorted(contest.sharing.notes)
     for name, seat in progress.seats.items():
         if seat.forgetting and seat.forgetting.get("reason"):
             yield f"Forgetting of {name} was not measured: {seat.forgetting['reason']}"

@@ -46,8 +46,8 @@ def sit(common: Common, name: str, recipe: Recipe, seat: Seat, sitting: Sitting)
         seat.ended = True
         return
     pinned, revisions = pin(recipe, folder.path, fresh=False)
-    start = time.perf_counter()
-    ended = None
+    start, saved = time.perf_counter(), common.sharing.saved
+    first, ended = seat.steps == 0, None
     with watched() as peak:
         folder.open(recipe, common.hashes, overwrite=False, revisions=revisions)
         try:
@@ -62,7 +62,8 @@ def sit(common: Common, name: str, recipe: Recipe, seat: Seat, sitting: Sitting)
         finally:
             folder.close()
     now = time.perf_counter()
-    seat.seconds += (ended or now) - start
+    alone = common.sharing.saved - saved if first else 0.0  # a trunk of which others have spared it some or all
+    seat.seconds += (ended or now) - start + alone
     seat.ending += now - ended if ended is not None else 0.0
     seat.peak = max(filter(None, (seat.peak, peak.bytes)), default=None)
     seat.tested = seat.ended and sitting.test
