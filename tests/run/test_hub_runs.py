@@ -25,6 +25,8 @@ from microtune.run.load import load
 from microtune.run.train import Step
 from tiny_model import rows
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 FAST: dict[str, Any] = {"task": "classification", "method": "lora:2", "epochs": 1}
 
 # ------------------------------------------------------------------------------------------------- repositories
