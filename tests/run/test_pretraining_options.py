@@ -23,8 +23,6 @@ from microtune.run.averaging import Snapshots
 from microtune.run.tokenizer_report import tokenizer_report
 from microtune.run.train import Step
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 
 class Stopped(Exception):  # noqa: N818 - an event
     """Raised in the middle of a run."""
