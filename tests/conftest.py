@@ -1,15 +1,44 @@
-"""Shared by all tests: one thread (small models are faster so, and two test processes do not trip over each other)."""
+"""Shared by all tests: one thread (small models are faster so, and two test processes do not trip over each other),
+no looking again and again at what never becomes garbage, and no waiting for the disk."""
 
 from __future__ import annotations
 
 import gc
 import os
+import sys
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for child processes
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+MANY_MODULES = 100  # imported since the last freeze: worth another (transformers, peft, onnx, scikit-learn ...)
+_frozen_modules = 0
+
+
+def pytest_configure() -> None:
+    """A test can see that a flush is asked for, and in which order (faults.py), but no power cut comes: no waiting."""
+    if sys.platform == "linux":
+        os.fsync = _opened
+
+
+def _opened(file: Any) -> None:
+    """OSError for a descriptor that is not open, as from a flush."""
+    os.fstat(file if isinstance(file, int) else file.fileno())
+
 
 def pytest_collection_finish() -> None:
     """A run collects garbage twice; what the imports of transformers made need not be looked at every time."""
+    _freeze()
+
+
+def pytest_runtest_setup() -> None:
+    """Nor what tests import later."""
+    if len(sys.modules) - _frozen_modules >= MANY_MODULES:
+        _freeze()
+
+
+def _freeze() -> None:
+    global _frozen_modules
+    _frozen_modules = len(sys.modules)
     gc.collect()
     gc.freeze()

@@ -101,21 +101,23 @@ def test_factors_that_do_not_fit(finished: dict[str, Path], tmp_path: Path) -> N
             load(tmp_path / "run")
 
 
-@each
-def test_a_fresh_process_gives_the_same_outputs(name: str, finished: dict[str, Path], tmp_path: Path) -> None:
-    """Bit for bit: the saved tensors beside the base, on one thread here and there."""
+def test_a_fresh_process_gives_the_same_outputs(finished: dict[str, Path], tmp_path: Path) -> None:
+    """Bit for bit, all runs in one child: the saved tensors beside the base, on one thread here and there."""
     code = (
         "import sys, torch; torch.set_num_threads(1); from pathlib import Path;"
         "from microtune.run.load import load; from microtune.run.export.parity import outputs, stored_rows;"
-        "from safetensors.torch import save_file; m = load(Path(sys.argv[1]));"
-        "save_file({str(i): t.contiguous() for i, t in enumerate(outputs(m, stored_rows(m)))}, sys.argv[2])"
+        "from safetensors.torch import save_file\n"
+        "for path in map(Path, sys.argv[2:]):\n"
+        "    m = load(path)\n"
+        "    found = {str(i): t.contiguous() for i, t in enumerate(outputs(m, stored_rows(m)))}\n"
+        "    save_file(found, Path(sys.argv[1]) / f'{path.name}.safetensors')\n"
     )
-    file = tmp_path / "outputs.safetensors"
-    subprocess.run([sys.executable, "-c", code, str(finished[name]), str(file)], check=True, timeout=300)
-    model, there = load(finished[name]), load_file(file)
-    here = outputs(model, stored_rows(model))
-    assert len(here) == len(there) > 3
-    assert all(torch.equal(t, there[str(i)]) for i, t in enumerate(here))
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), *map(str, finished.values())], check=True, timeout=300)
+    for name, path in finished.items():
+        model, there = load(path), load_file(tmp_path / f"{path.name}.safetensors")
+        here = outputs(model, stored_rows(model))
+        assert len(here) == len(there) > 3, name
+        assert all(torch.equal(t, there[str(i)]) for i, t in enumerate(here)), name
 
 
 def test_the_merged_copy_of_pissa_gives_what_the_run_gives(finished: dict[str, Path], tmp_path: Path) -> None:

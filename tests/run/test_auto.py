@@ -18,6 +18,8 @@ from microtune.run.session import Interrupted, Stage
 from microtune.run.train import Step
 from microtune.run.verbs import tune_recipe as tune_in_full
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 def auto_recipe(folder: Path, **options: Any) -> Recipe:
     recipe = tune_recipe(make_base(folder / "base"), make_rows(folder / "rows.csv"), checkpoint_steps=0)

@@ -15,6 +15,8 @@ import microtune as mt
 from microtune.errors import InputError
 from microtune.run.train import Step
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 NO_BIAS = {f"{name}_bias": False for name in ("query", "key", "value", "output", "mlp")}
 SIZES = {"num_layers": 1, "hidden_size": 32, "num_heads": 2, "intermediate_size": 64}
 BELOW = {"causal": True, "cross_attention": True}

@@ -25,6 +25,13 @@ from microtune.run.load import load
 from microtune.run.train import Step
 from tiny_model import rows
 
+pytestmark = pytest.mark.usefixtures("quick")
+
+AS_A_USER = ("-m", "microtune")
+RESTLESS = (  # the same, but for the seconds that the client waits between its retries
+    "-c",
+    "import runpy, time; time.sleep = lambda _: None; runpy.run_module('microtune', run_name='__main__')",
+)
 FAST: dict[str, Any] = {"task": "classification", "method": "lora:2", "epochs": 1}
 
 # ------------------------------------------------------------------------------------------------- repositories
@@ -140,11 +147,13 @@ def test_a_run_keeps_the_commit_it_began_with(
     assert stored == {NAME: hub.repositories[NAME]["main"]} != {NAME: begun}
 
 
-def command(hub: Hub, home: Path, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def command(
+    hub: Hub, home: Path, *arguments: str | Path, start: tuple[str, ...] = AS_A_USER, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """`python -m microtune ...` as a user starts it, with the variables of the client."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200", **variables}
-    line = [sys.executable, "-m", "microtune", *(str(a) for a in arguments)]
+    line = [sys.executable, *start, *(str(a) for a in arguments)]
     return subprocess.run(line, capture_output=True, encoding="utf-8", env=environment, timeout=300, check=False)
 
 
@@ -160,7 +169,7 @@ def test_on_the_command_line(hub: Hub, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert not out.exists()
     hub.cut = {"config.json": 100}
-    done = command(hub, home, *tune, "--model", NAME, HF_HUB_DOWNLOAD_TIMEOUT="1")
+    done = command(hub, home, *tune, "--model", NAME, start=RESTLESS, HF_HUB_DOWNLOAD_TIMEOUT="1")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "config.json could not be downloaded" in done.stderr
     assert not out.exists()

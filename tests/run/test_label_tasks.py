@@ -17,6 +17,8 @@ from microtune.run.load import load
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "cli"))
 from command import call
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 WORDS = {"card": "my card was declined", "transfer": "the transfer has not arrived"}
 TRAIN = {"lr": 0.02, "batch_size": 8, "precision": "float32"}
 

@@ -24,6 +24,8 @@ from microtune.tasks.sequence_to_sequence import SequenceToSequence
 from tiny_adapters import ANSWERS, CLASSES, make_run
 from tiny_model import make_model
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 TEXTS = [
     "my card was declined at the shop",
     "the transfer has not arrived",

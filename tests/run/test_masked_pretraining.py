@@ -19,6 +19,8 @@ from microtune.run import objective
 from microtune.run import pretrain as pretraining
 from microtune.run.train import Step
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 MODEL = {"family": "modernbert", "spec": ENCODER}
 
 

@@ -21,6 +21,8 @@ from microtune.run.load import load
 from microtune.run.reference import log_probabilities
 from microtune.tasks.preference import Preference
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 GOOD, BAD = "yes it has arrived", "my card was declined"
 
 

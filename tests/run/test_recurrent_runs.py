@@ -22,6 +22,8 @@ from microtune.run.verbs import Run, pretrain, tune_recipe
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
 from microtune.tasks.writing import Writing
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 IDS, TARGETS = [[60, 61, 62], [63, 64]], [[0, 62, 61], [0, 64]]
 
 

@@ -50,6 +50,16 @@ def finished(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def begun(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The same run left after its first and after its seventh step; to be copied."""
+    folder = tmp_path_factory.mktemp("begun")
+    for step in (1, 7):
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe, folder / str(step), event=at_step(step, leave))
+    return {step: folder / str(step) for step in (1, 7)}
+
+
 def at_step(number: int, act: Callable[[], Any]) -> Callable[[Any], None]:
     """A reader of events that acts after one step."""
 
@@ -182,10 +192,10 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_checkpoint_is_passed_over(damage: str, recipe: Recipe, finished: Path, tmp_path: Path) -> None:
-    path = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        run(recipe, path, event=at_step(7, leave))
+def test_a_damaged_checkpoint_is_passed_over(
+    damage: str, begun: dict[int, Path], recipe: Recipe, finished: Path, tmp_path: Path
+) -> None:
+    path = shutil.copytree(begun[7], tmp_path / "run")
     assert sorted(p.name for p in (path / "checkpoints").iterdir()) == ["step-00000003", "step-00000006"]
     DAMAGE[damage](path / "checkpoints" / "step-00000006")
     folder = run(recipe, path)
@@ -197,10 +207,10 @@ def test_a_damaged_checkpoint_is_passed_over(damage: str, recipe: Recipe, finish
     assert same(path, finished)
 
 
-def test_without_a_whole_checkpoint_the_run_starts_anew(recipe: Recipe, finished: Path, tmp_path: Path) -> None:
-    path = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        run(recipe, path, event=at_step(7, leave))
+def test_without_a_whole_checkpoint_the_run_starts_anew(
+    begun: dict[int, Path], recipe: Recipe, finished: Path, tmp_path: Path
+) -> None:
+    path = shutil.copytree(begun[7], tmp_path / "run")
     for folder in (path / "checkpoints").iterdir():
         flip(folder / "state.safetensors")
     notes = run(recipe, path).notes
@@ -270,19 +280,20 @@ def test_other_folders_are_not_touched(overwrite: bool, recipe: Recipe, tmp_path
 
 @pytest.mark.parametrize("name", ["recipe.yaml", "environment.json"])
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe: [", b"[1, 2]", b"{" * 5000, b"data: *x"])
-def test_a_damaged_record_is_one_sentence(name: str, content: bytes, recipe: Recipe, tmp_path: Path) -> None:
-    path = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        run(recipe, path, event=at_step(1, leave))
+def test_a_damaged_record_is_one_sentence(
+    name: str, content: bytes, begun: dict[int, Path], recipe: Recipe, tmp_path: Path
+) -> None:
+    path = shutil.copytree(begun[1], tmp_path / "run")
     (path / name).write_bytes(content)
     with pytest.raises(RunError, match=r"cannot be read; choose another folder with --out, .* --overwrite") as caught:
         run(recipe, path)
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_overwrite_resumes_what_the_same_command_began(recipe: Recipe, finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(recipe, tmp_path / "run", event=at_step(7, leave))
+def test_overwrite_resumes_what_the_same_command_began(
+    begun: dict[int, Path], recipe: Recipe, finished: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(begun[7], tmp_path / "run")
     assert run(recipe, tmp_path / "run", overwrite=True).notes == ["Resumed at step 6 of 8."]
     assert same(tmp_path / "run", finished)
 

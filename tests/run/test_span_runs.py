@@ -17,6 +17,8 @@ from microtune.errors import InputError
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "cli"))
 from command import call
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 TRAIN = {"lr": 0.02, "batch_size": 8, "precision": "float32"}
 SPLIT = {"validation": 0.2, "test": 0.2}
 PLACES = ("shop", "bank", "站")

@@ -14,6 +14,8 @@ from microtune.recipe import Recipe, build
 from microtune.run.prepare import make_splits, make_task
 from microtune.run.verbs import Run
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 STEPS: list[Any] = [{"name": "unicode"}, {"name": "html"}, "lowercase", {"name": "duplicates"}]
 
 

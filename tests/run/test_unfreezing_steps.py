@@ -25,6 +25,8 @@ from microtune.run.trunk import TrunkCache
 from microtune.tasks.base import Encoded, EncodingReport
 from microtune.tasks.language_modelling import LanguageModelling
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 SHAPE: dict[str, Any] = {"num_layers": 3, "hidden_size": 16, "num_heads": 2, "intermediate_size": 24, "dropout": 0.2}
 SPECS = {
     "decoder": DROPPING,

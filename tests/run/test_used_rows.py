@@ -21,6 +21,8 @@ from microtune.run.rows import narrow, used_ids, widen
 from microtune.run.train import Step, Training
 from microtune.tasks.language_modelling import LanguageModelling
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 def narrowed(settings: dict[str, float]) -> tuple[Training, UsedRows]:
     """The training that `make` gives, with its embedding narrowed before anything else has seen it."""

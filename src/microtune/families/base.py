@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -196,10 +197,14 @@ def roles(family: str, module: str, *, spec: ModelSpec | None = None) -> tuple[s
 
 def expected_shapes(spec: ModelSpec, num_labels: int | None = None) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a model's state, with its vocabulary head or (`num_labels` given) a label head."""
+    return dict(_expected_shapes(spec, num_labels))
+
+
+@lru_cache(maxsize=4)  # a run reads its base several times
+def _expected_shapes(spec: ModelSpec, num_labels: int | None) -> dict[str, tuple[int, ...]]:
     with shapes_only():
         model = Transformer(spec)
-        if num_labels is not None:
-            model.head = LabelHead(spec, num_labels)
+        model.head = model.head if num_labels is None else LabelHead(spec, num_labels)
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
@@ -207,8 +212,9 @@ def _load(family: Family, spec: ModelSpec, config: Config, files: TensorFiles, d
     places = find_places(family.rules(spec), files)
     rows = next((files.shape(name)[:1] for name, p in places.items() if p.part == "label" and OUT in p.ours), ())
     shapes: dict[Part, dict[str, tuple[int, ...]]] = {"model": expected_shapes(spec)}
-    label_shapes = expected_shapes(spec, rows[0] if rows else 1)
-    shapes["label"] = {name: shape for name, shape in label_shapes.items() if name.startswith("head.")}
+    with shapes_only():
+        head_only = LabelHead(spec, rows[0] if rows else 1)
+    shapes["label"] = {f"head.{name}": tuple(tensor.shape) for name, tensor in head_only.state_dict().items()}
     shapes["spare"] = _spare_shapes(family.rules(spec), spec)
     found: dict[Part, dict[str, Tensor]] = {"model": {}, "label": {}, "spare": {}}
     sources: dict[tuple[Part, str], str] = {}

@@ -7,6 +7,7 @@ Every exclusive choice is one `Literal`, never a row of booleans. Importing this
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, fields
+from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from microtune.errors import InputError, suggest
@@ -303,8 +304,13 @@ def _build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
         raise InputError(f"{where}: {error}") from error
 
 
+@cache  # evaluating the annotations takes longer than all checks of a spec
+def _hints(kind: type[RopeScaling | StackSpec | ModelSpec]) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def _check_literals(spec: RopeScaling | StackSpec | ModelSpec) -> None:
-    for name, hint in get_type_hints(type(spec)).items():
+    for name, hint in _hints(type(spec)).items():
         value = getattr(spec, name)
         choices = _words(hint, value)
         if choices and value not in choices:
@@ -321,7 +327,7 @@ def _words(hint: Any, value: object) -> tuple[str, ...]:
 
 def _check_values(spec: RopeScaling | StackSpec | ModelSpec) -> None:
     """The types and ranges of all numbers and flags: a spec may come from a file, and is built as it says."""
-    hints = get_type_hints(type(spec))
+    hints = _hints(type(spec))
     for field in fields(spec):
         value, kinds = getattr(spec, field.name), get_args(hints[field.name]) or (hints[field.name],)
         if value is None and type(None) in kinds:

@@ -273,10 +273,8 @@ class RunFolder:
                 "run with --overwrite."
             )
         with suppress(MicrotuneError):  # what an older version wrote lacks the fields that came since
-            stored = yaml.safe_load(to_yaml(build(stored)))
-            stored.pop("out", None)
-        asked = yaml.safe_load(to_yaml(recipe))
-        asked.pop("out", None)
+            stored = build(stored).model_dump(mode="json", exclude={"out"})
+        asked = recipe.model_dump(mode="json", exclude={"out"})  # what its YAML reads as
         differences = [*_differences(stored, asked), *changed]
         if differences:
             return (
