@@ -200,10 +200,19 @@ def test_embedding_a_text_is_what_the_encoder_makes_of_it(model: Model) -> None:
 
 def test_a_task_that_gives_an_encoder_nothing_to_read_is_refused(base: str, tmp_path: Path) -> None:
     recipe = tune_recipe(base, make_rows(tmp_path / "rows.csv"))
+    recipe = recipe.model_copy(update={"task": Choice(name="language-modelling")})
     with pytest.raises(
-        InputError, match=r"The task classification has no input for an encoder; take a model that has one"
+        InputError, match=r"The task language-modelling has no input for an encoder; take a model that has one"
     ):
         run(recipe, tmp_path / "run")
+
+
+def test_a_classifier_keeps_the_encoder_alone(base: str, tmp_path: Path) -> None:
+    folder = run(tune_recipe(base, make_rows(tmp_path / "rows.csv"), epochs=1), tmp_path / "run")
+    found, whole = load(str(folder.path)), load(base)
+    assert found.network.decoder is None
+    assert found.network.encoder is not None
+    assert_close(found.network.encoder.blocks[0].mlp.up.weight, whole.network.encoder.blocks[0].mlp.up.weight)
 
 
 def test_a_run_keeps_what_the_base_says_about_generation(tmp_path: Path) -> None:
