@@ -32,11 +32,9 @@ def encoder_alone(model: Model) -> Model:
         return model
     whole, spec = model.network, encoder_spec(model.spec)
     with shapes_only():
-        network = Transformer(spec)
-    network.tokens, network.encoder = whole.tokens, whole.encoder
-    with shapes_only():
-        network.head = VocabularyHead(spec, None)
-    network.head.out.weight = network.tokens.weight
+        network, head = Transformer(spec), VocabularyHead(spec, None)
+    network.tokens, network.encoder, network.head = whole.tokens, whole.encoder, head
+    head.out.weight = whole.tokens.weight
     network.train(whole.training)
     return replace(model, network=network, spare={}, missing_head=())
 
