@@ -203,9 +203,8 @@ def test_tags_are_read_from_the_encoder(base: str, tmp_path: Path) -> None:
 
 
 def test_a_conversation_is_refused_with_what_to_do_instead(base: str, tmp_path: Path) -> None:
-    turns = [{"role": "user", "content": "one"}]
     data = [
-        {"messages": turns, "chosen": [{"role": "assistant", "content": f"{i} two"}],
+        {"messages": [{"role": "user", "content": f"one {i}"}], "chosen": [{"role": "assistant", "content": f"{i} two"}],
          "rejected": [{"role": "assistant", "content": "no"}]} for i in range(40)
     ]  # fmt: skip
     asked = recipe(base, tmp_path, "dpo", "lora:2")
