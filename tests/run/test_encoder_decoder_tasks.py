@@ -203,11 +203,10 @@ def test_tags_are_read_from_the_encoder(base: str, tmp_path: Path) -> None:
 
 
 def test_a_conversation_is_refused_with_what_to_do_instead(base: str, tmp_path: Path) -> None:
-    data = [
-        {"messages": [{"role": "user", "content": f"one {i}"}], "chosen": [{"role": "assistant", "content": f"{i} two"}],
-         "rejected": [{"role": "assistant", "content": "no"}]} for i in range(40)
-    ]  # fmt: skip
-    asked = recipe(base, tmp_path, "dpo", "lora:2")
+    chosen, rejected = ({"role": "assistant", "content": text} for text in ("two", "no"))
+    asked = [[{"role": "user", "content": f"one {i}"}] for i in range(40)]
+    data = [{"messages": turns, "chosen": [chosen], "rejected": [rejected]} for turns in asked]
+    made = recipe(base, tmp_path, "dpo", "lora:2")
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in data), encoding="utf-8")
     with pytest.raises(InputError, match=r"reads a prompt and writes an answer, no conversation: give both as texts"):
-        run(asked, tmp_path / "run")
+        run(made, tmp_path / "run")
