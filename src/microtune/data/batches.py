@@ -135,7 +135,8 @@ def sequences(item: Item) -> list[Item]:
     """Each sequence of an item as an item of its own, without targets."""
     if not len(item.pieces):
         return [Item(item.ids, item.readout, (), item.sources, item.types, row=item.row)]
-    found, start, read = [], 0, 0
+    found: list[Item] = []
+    start = read = 0
     readout = np.asarray(item.readout, dtype=np.int64)
     source = len(item.sources) // len(item.pieces)
     for length, count in zip(item.pieces, item.reads, strict=True):
