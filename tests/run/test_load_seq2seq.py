@@ -21,6 +21,7 @@ from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Choice
 from microtune.run.decoding import Decoding
+from microtune.run.encoders import encoder_spec
 from microtune.run.load import Model, load
 
 VOCAB, LIMIT = 320, 40
@@ -200,10 +201,19 @@ def test_embedding_a_text_is_what_the_encoder_makes_of_it(model: Model) -> None:
 
 def test_a_task_that_gives_an_encoder_nothing_to_read_is_refused(base: str, tmp_path: Path) -> None:
     recipe = tune_recipe(base, make_rows(tmp_path / "rows.csv"))
+    recipe = recipe.model_copy(update={"task": Choice(name="language-modelling")})
     with pytest.raises(
-        InputError, match=r"The task classification has no input for an encoder; take a model that has one"
+        InputError, match=r"The task language-modelling has no input for an encoder; take a model that has one"
     ):
         run(recipe, tmp_path / "run")
+
+
+def test_a_classifier_keeps_the_encoder_alone(base: str, tmp_path: Path) -> None:
+    folder = run(tune_recipe(base, make_rows(tmp_path / "rows.csv"), epochs=1), tmp_path / "run")
+    found = load(str(folder.path))
+    assert found.network.decoder is None
+    assert found.network.encoder is not None
+    assert found.spec == encoder_spec(load(base).spec)
 
 
 def test_a_run_keeps_what_the_base_says_about_generation(tmp_path: Path) -> None:

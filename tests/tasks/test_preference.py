@@ -119,6 +119,6 @@ def tokens() -> Any:
 def test_kto_holds_an_answer_against_one_to_another_prompt() -> None:
     """Rows of one prompt often stand side by side: the next answer may be to the same one."""
     asked = ["a", "a", "b", "a"]
-    items = [SimpleNamespace(ids=[ord(p), 7, n], readout=[1], row=n) for n, p in enumerate(asked)]
+    items = [SimpleNamespace(ids=[ord(p), 7, n], readout=[1], row=n, sources=()) for n, p in enumerate(asked)]
     assert [other.row for other in _others(items)] == [2, 2, 3, 2]  # type: ignore[arg-type, union-attr]
     assert _others(items[:2]) == [None, None]  # type: ignore[arg-type]

@@ -30,7 +30,8 @@ class Item:
     position (vocabulary losses) or one per item (labels); sources: tokens of the encoder of an encoder-decoder;
     types: token types; extra: what only the task understands; row: index of the row it came from; pieces: lengths of
     the sequences that stay together (a question with each of its options), which stand end to end in `ids`, each read
-    at one position at least; () where the item is one sequence.
+    at one position at least; () where the item is one sequence. Sequences of an encoder-decoder answer the same source,
+    which stands in `sources` once for each.
     """
 
     ids: Sequence[int]
@@ -134,13 +135,16 @@ def sequences(item: Item) -> list[Item]:
     """Each sequence of an item as an item of its own, without targets."""
     if not len(item.pieces):
         return [Item(item.ids, item.readout, (), item.sources, item.types, row=item.row)]
-    found, start, read = [], 0, 0
+    found: list[Item] = []
+    start = read = 0
     readout = np.asarray(item.readout, dtype=np.int64)
+    source = len(item.sources) // len(item.pieces)
     for length, count in zip(item.pieces, item.reads, strict=True):
         part = slice(start, start + length)
+        asked = item.sources[len(found) * source : (len(found) + 1) * source]
         places = readout[read : read + count] - start
         types = item.types[part] if len(item.types) else ()
-        found.append(Item(item.ids[part], places, (), types=types, row=item.row))  # type: ignore[arg-type]
+        found.append(Item(item.ids[part], places, (), asked, types, row=item.row))  # type: ignore[arg-type]
         start, read = start + length, read + count
     return found
 

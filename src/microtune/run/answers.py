@@ -22,7 +22,9 @@ from microtune.run.load import Model
 from microtune.run.pieces import ended
 from microtune.run.terms import terms_of
 from microtune.tasks.base import Encoded, Task
+from microtune.tasks.multiple_choice import MultipleChoice
 from microtune.tasks.outcomes import Collector, Columns
+from microtune.tasks.preference import Preference
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
 from microtune.tasks.writing import GREEDY, Writing
 
@@ -31,6 +33,8 @@ AT_ONCE = 256  # rows whose answers are scored together
 
 def settled(task: Task, model: Model) -> Task:
     """A task that knows how this model reads and writes; InputError where the model cannot write."""
+    if isinstance(task, (MultipleChoice, Preference)):
+        return _opened(task, model) if model.is_encoder_decoder and not task.only_reads else task
     if not task.writes:
         return task
     name = "This model" if model.place is None else model.place.name
@@ -45,11 +49,16 @@ def settled(task: Task, model: Model) -> Task:
         return task
     if not model.is_encoder_decoder:
         return task.model_copy(update={"form": "decoder"})
+    return _opened(task.model_copy(update={"form": "encoder-decoder"}), model)
+
+
+def _opened(task: Task, model: Model) -> Task:
+    """With the ids that stand before whatever the decoder of this model writes."""
     asked = Decoding.of(model.config, model.generation, model.spec.vocab_size)
     bos = model.text.target.id("bos")
     opened = bos is not None and bos != asked.start and model.text.target.encode("a")[:1] == [bos]
     first = asked.first if asked.first is not None else bos if opened else None
-    return task.model_copy(update={"form": "encoder-decoder", "start": asked.start, "first": first})
+    return task.model_copy(update={"start": asked.start, "first": first})
 
 
 class Answers:

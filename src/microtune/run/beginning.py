@@ -12,6 +12,7 @@ from microtune.nn.spec import LONGEST
 from microtune.recipe import Recipe
 from microtune.run import added
 from microtune.run.continued import check_kept
+from microtune.run.encoders import as_read
 from microtune.run.load import Model, load
 from microtune.run.networks import spec_of
 from microtune.run.scratch import check_stacks, new_model
@@ -63,4 +64,5 @@ def beginning(recipe: Recipe, task: Task, rows: Sequence[Row], cache: Path | Non
         raise InputError(
             f"{recipe.model.source}: already tuned; tuning a run further is not supported yet. Name its base."
         )
+    model = as_read(model, task)
     return model, added.add_to_model(model, recipe.model.added_tokens)

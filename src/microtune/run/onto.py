@@ -99,6 +99,10 @@ class SharedBase:
             raise InputError(
                 f"{place.name}: has {record.added.count} added tokens, so its embedding is its own; {alone}."
             )
+        if task.only_reads and self.model.is_encoder_decoder:
+            raise InputError(
+                f"{place.name}: reads with the encoder alone, while this base has its decoder too; {alone}."
+            )
         if isinstance(method, LoRA) and method.variant not in WRITTEN:
             raise InputError(f"{place.name}: {method.variant} changes the weights of its base; {alone}.")
         if record.base.digest != self.digest:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from microtune.data.batches import sequences
 from microtune.data.sources import Row
 from microtune.errors import CheckError, at
 from microtune.run.load import Model
@@ -31,14 +32,17 @@ def check_prompts(model: Model, task: Task, encoded: Encoded, rows: Sequence[Row
     for index in range(min(len(encoded.items), LOOKED_AT)):
         item = encoded.items[index]
         row = rows[item.row]
-        learnt = [int(i) for i in item.ids]
+        learnt, read = [int(i) for i in item.ids], {int(i) for i in item.readout}
         if isinstance(task, Instruction):
             row = _up_to_the_answer(task, row)
             asked = prompt_ids(model, task, row)
+            if len(item.sources):  # the prompt is what the encoder reads, all of it
+                learnt = [int(i) for i in sequences(item)[0].sources]
+                read = {len(learnt) - 1}
         else:
             asked = task.question(row, model.text, limit)[1]
         place = len(asked) - 1
-        if asked and (learnt[: len(asked)] != asked or place not in {int(i) for i in item.readout}):
+        if asked and (learnt[: len(asked)] != asked or place not in read):
             raise CheckError(
                 f"{at(row.path, row.line)}: generation would start from other ids than training has before the answer "
                 f"(they part at token {_parting(asked, learnt)}): the model would be asked what it never learnt. "

@@ -33,13 +33,15 @@ from microtune.tasks.preference import Preference
 
 
 def check_base(task: Task, model: Model, choice: ModelChoice) -> None:
-    """A preference needs a decoder that has learnt something already."""
+    """A preference needs a model that writes and has learnt something already."""
     if not isinstance(task, Preference):
         return
     if choice.source is None or choice.weights == "random":
         raise InputError("A preference is learnt against a base that can write; name one as model.source.")
-    if model.network.decoder is None or model.is_encoder_decoder:
-        raise InputError('The task preference needs a decoder such as "sprout".')
+    if model.network.decoder is None:
+        raise InputError(
+            'The task preference needs a model that writes: a decoder such as "sprout", or an encoder-decoder.'
+        )
     model.vocabulary_head()
 
 
@@ -80,7 +82,7 @@ def log_probabilities(network: Transformer, items: Items) -> list[Column]:
     pieces = in_order(item_sizes(items), EVALUATION_TOKENS)
     for piece in apart(pieces, items):
         batch = collate([items[i] for i in piece], share=network.is_causal).to(device)
-        hidden = network(batch.inputs, readout=batch.readout)
+        hidden = network(batch.inputs, readout=batch.readout, sources=batch.sources)
         logs = network.head.log_probabilities(hidden, batch.targets).float().cpu().numpy()
         ends = np.cumsum([len(item.targets) for item in batch.items])[:-1]
         for place, part in zip(piece, np.split(logs, ends), strict=True):
@@ -106,6 +108,6 @@ def scored_against_base(model: Model, task: Task, encoded: Encoded) -> Encoded:
 def _key(network: Transformer, items: Items) -> str:
     digest = hashlib.sha256()
     for i in range(len(items)):
-        for part in (items[i].ids, items[i].readout, items[i].targets):
+        for part in (items[i].ids, items[i].readout, items[i].targets, items[i].sources):
             digest.update(np.asarray(part, dtype=np.int64).tobytes())
     return content_key({name: fingerprint(p) for name, p in network.named_parameters()}, digest.hexdigest())

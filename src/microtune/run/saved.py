@@ -33,6 +33,7 @@ from microtune.recipe import Choice, ModelChoice, Section, validated
 from microtune.run.added import grow_again
 from microtune.run.digest import weights_digest
 from microtune.run.disk import read_tensors, verify_folder, write_folder, write_json, write_tensors
+from microtune.run.encoders import as_read
 from microtune.run.load import DTYPES, Model, check_ids, fill, load_base
 from microtune.run.networks import network_of, spec_of
 from microtune.run.sources import READ, Place, locate
@@ -142,7 +143,7 @@ def load_run(place: Place, dtype: str | None) -> Model:
         model.family, model.config, model.normalize = record.family, record.config, record.normalize
         model.generation = record.generation
     else:
-        model = _base(folder, record.base, dtype)
+        model = as_read(_base(folder, record.base, dtype), task)
         if new is not None:
             grow_again(model, new, str(file))
         with named("fits"):
@@ -201,8 +202,8 @@ def _base(folder: Path, base: BaseRecord, dtype: str | None) -> Model:
 
 def base_model(folder: Path) -> Model:
     """The base that the saved run in `folder` began with, as it was before anything trained."""
-    record, _, _ = read_record(folder)
-    model = _base(folder, record.base, None)
+    record, _, task = read_record(folder)
+    model = as_read(_base(folder, record.base, None), task)
     if record.added is not None:
         grow_again(model, New(record.added.first, record.added.count), str(folder / "model.json"))
     model.network.eval()

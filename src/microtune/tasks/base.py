@@ -223,6 +223,11 @@ class Task(Section):
         raise NotImplementedError
 
     @property
+    def only_reads(self) -> bool:
+        """Whether nothing is written, so that the encoder is all that this task needs of an encoder-decoder."""
+        return self.reads == "hidden"
+
+    @property
     def coupled(self) -> bool:
         """Whether the loss of a row depends on the other rows of its optimizer batch."""
         return False

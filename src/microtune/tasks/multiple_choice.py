@@ -2,8 +2,9 @@
 
 A decoder scores an option by its likelihood after passage and question, which are computed once for all options; it
 learns to make the right one more likely than the others (softmax over the options, as in Radford et al., 2018, without
-a new head). An encoder reads passage and question with each option, and a new head gives each a score (Devlin et al.,
-2019). Either way the options of a question are one item.
+a new head). An encoder-decoder reads question and passage in its encoder, and an option is as likely as its decoder is
+to write it, to its end (as T0 ranks options; Sanh et al., 2022). An encoder reads passage and question with each
+option, and a new head gives each a score (Devlin et al., 2019). Either way the options of a question are one item.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class MultipleChoice(Task):
     )
     mark: str = Field(default="\n", description="what stands between question and option for a decoder")
     pooling: Literal["auto", "first", "last", "mean"] = Field(default="auto", description="what a head reads")
+    start: int | None = Field(default=None, ge=0, description="id with which a decoder under an encoder begins; found")
+    first: int | None = Field(default=None, ge=0, description="id that all that it writes begins with; found")
     choose: Literal["accuracy", "loss"] = Field(default="accuracy", description="metric for the best weights")
 
     reads: ClassVar[Literal["likelihood"]] = "likelihood"
@@ -141,7 +144,7 @@ class MultipleChoice(Task):
             raise InputError(f"{where}: the task does not name its fields, or not how options are scored.")
 
     def fitted(self, spec: ModelSpec) -> Self:
-        """A decoder scores by likelihood, an encoder by a head."""
+        """What writes scores by likelihood, an encoder by a head."""
         causal = spec.decoder is not None
         found: dict[str, str] = {"form": "likelihood" if causal else "head"} if self.form == "auto" else {}
         if self.form == "likelihood" and not causal:
@@ -149,6 +152,11 @@ class MultipleChoice(Task):
         if self.pooling == "auto":
             found["pooling"] = spec.pooling
         return self.model_copy(update=found)
+
+    @property
+    def only_reads(self) -> bool:
+        """A head over each option needs no decoder."""
+        return self.form == "head"
 
     def make_head(self, spec: ModelSpec) -> nn.Module | None:
         """A score for each option, or the model's own vocabulary head."""
@@ -160,7 +168,7 @@ class MultipleChoice(Task):
         """The question with each of its options, as sequences that stay together; a passage that is too long is cut."""
         read = read_options(row, self.fields)
         passage = text_of(row, self.context_field) if self.context_field else ""
-        make = self._continued if self.form == "likelihood" else self._paired
+        make = self._paired if self.form == "head" else self._continued if self.start is None else self._written
         parts, cut = make(read, passage, tokenizer, max_length, at(row.path, row.line))
         if cut:
             report.truncate(index)
@@ -173,7 +181,8 @@ class MultipleChoice(Task):
             np.concatenate([np.asarray(part.ids, dtype=np.int64) for part in parts]),  # type: ignore[arg-type]
             np.concatenate([np.asarray(p.readout) + s for p, s in zip(parts, starts[:-1], strict=True)]),  # type: ignore[arg-type]
             targets,
-            types=types if any(types) else (),
+            [i for part in parts for i in part.sources],
+            types if any(types) else (),
             extra=read,
             row=index,
             pieces=[len(part.ids) for part in parts],
@@ -200,6 +209,22 @@ class MultipleChoice(Task):
             ids = [*prompt, *option]
             parts.append(Item(ids[:-1], range(len(prompt) - 1, len(ids) - 1), option))
         return parts, len(head) + len(question) > room
+
+    def _written(
+        self, read: Options, passage: str, tokenizer: Tokenizer, max_length: int, where: str
+    ) -> tuple[list[Item], bool]:
+        """Question and passage for the encoder, an option as its decoder writes it, with the stop token."""
+        assert self.start is not None
+        source, cut = tokenizer.encode_cut(f"{read.question}\n{passage}" if passage else read.question, max_length)
+        opening = [self.start] if self.first is None else [self.start, self.first]
+        writer, parts = tokenizer.target, []
+        for option in read.options:
+            target = [*writer.encode(option, special=False), *writer.stop_ids[:1]]
+            ids = [*opening, *target[:-1]]
+            if len(ids) > max_length or len(target) < 2:
+                raise InputError(f"{where}: an option has no token, or more than {max_length}.")
+            parts.append(Item(ids, range(len(opening) - 1, len(ids)), target, source))
+        return parts, cut
 
     def _paired(
         self, read: Options, passage: str, tokenizer: Tokenizer, max_length: int, where: str

@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from microtune.data.batches import Batch, Item
-from microtune.data.fields import find_field, named
+from microtune.data.fields import find_field, named, text_of
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import CheckError, InputError, at
@@ -52,6 +52,8 @@ class Preference(Instruction):
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="dpo: share of pairs that may be swapped")
     good_weight: float = Field(default=1.0, gt=0, description="kto: weight of good answers")
     bad_weight: float = Field(default=1.0, gt=0, description="kto: weight of bad answers")
+    start: int | None = Field(default=None, ge=0, description="id with which a decoder under an encoder begins; found")
+    first: int | None = Field(default=None, ge=0, description="id that all that it writes begins with; found")
     chosen_field: str | None = Field(default=None, description="field with the better answer; default: by its name")
     rejected_field: str | None = Field(default=None, description="field with the worse answer; default: by its name")
     label_field: str | None = Field(
@@ -122,7 +124,23 @@ class Preference(Instruction):
         else:
             good = good_or_bad(row, self.label_field or "label")
             parts = [self.answered(row, row, self._answers[0], tokenizer)]
-        return _item(parts, index, max_length, report, good)
+        return self._asked(_item(parts, index, max_length, report, good), row, tokenizer, max_length, report)
+
+    def _asked(
+        self, item: Item | None, row: Row, tokenizer: Tokenizer, max_length: int, report: EncodingReport
+    ) -> Item | None:
+        """Of an encoder-decoder: with the prompt as the source of every answer; None where it is too long."""
+        if item is None or self.start is None:
+            return item
+        source = self.prompt_ids(self.prompt_of(row), tokenizer)
+        if len(source) > max_length:
+            report.drop(item.row, len(item.targets))
+            return None
+        return replace(item, sources=np.tile(np.asarray(source, dtype=np.int64), len(item.pieces)))  # type: ignore[arg-type]
+
+    def prompt_ids(self, prompt: str, tokenizer: Tokenizer) -> list[int]:
+        """Ids that a decoder goes on from; of an encoder-decoder those that its encoder reads."""
+        return super().prompt_ids(prompt, tokenizer) if self.start is None else tokenizer.encode(prompt)
 
     def encode_all(self, rows: Sequence[Row], tokenizer: Tokenizer, max_length: int, *, training: bool) -> Encoded:
         """All rows; pairs of equal answers are counted. For KTO each prompt gets an answer to another one too."""
@@ -145,6 +163,9 @@ class Preference(Instruction):
         if self.objective == "kto":
             others = _others(items)
             items = [self._beside(rows, *pair, tokenizer, max_length) for pair in zip(items, others, strict=True)]
+            quiet = EncodingReport()
+            asked = (self._asked(item, rows[item.row], tokenizer, max_length, quiet) for item in items)
+            items = [item for item in asked if item is not None]
         return Encoded(items, report)
 
     def _beside(
@@ -167,6 +188,8 @@ class Preference(Instruction):
 
     def answered(self, row: Row, other: Row, field: str, tokenizer: Tokenizer) -> list[Segment]:
         """The prompt of a row with the answer that stands in `field` of another (or the same)."""
+        if self.start is not None:
+            return self._written(other, field, tokenizer)
         if self.form == "prompt":
             data = {name: value for name, value in row.data.items() if name != field}
             data |= {field: other.data[field]} if field in other.data else {}
@@ -176,6 +199,19 @@ class Preference(Instruction):
         check_turns(asked, turns, where)
         segments = chat_segments([*asked, *turns], tokenizer, f"{at(row.path, row.line)}: ", tools_of(row))
         return last_turns(segments, sum(turn["role"] == "assistant" for turn in turns))
+
+    def _written(self, row: Row, field: str, tokenizer: Tokenizer) -> list[Segment]:
+        """An answer as the decoder of an encoder-decoder writes it."""
+        assert self.start is not None
+        if self.form != "prompt" or self.template:
+            raise InputError(
+                "An encoder-decoder reads a prompt and writes an answer, no conversation: give both as texts, in "
+                "fields such as prompt, chosen and rejected."
+            )
+        writer = tokenizer.target
+        answer = [*writer.encode(text_of(row, field), special=False), *writer.stop_ids[:1]]
+        opening = [self.start] if self.first is None else [self.start, self.first]
+        return [Segment(opening, False), Segment(answer, True)]
 
     def asked(self, row: Row) -> Messages:
         """The messages before the answers."""
@@ -312,12 +348,16 @@ def _item(
 
 def _others(items: Sequence[Item]) -> list[Item | None]:
     """For each item the next one with another prompt; None where all prompts are the same."""
-    prompts = [np.asarray(item.ids[: int(item.readout[0]) + 1], dtype=np.int64).tobytes() for item in items]
+    prompts = [(_bytes(item.sources), _bytes(item.ids[: int(item.readout[0]) + 1])) for item in items]
     found: list[Item | None] = [None] * len(items)
     for place in reversed(range(2 * len(items) - 1)):  # from the end, twice around: what follows is known
         here, after = place % len(items), (place + 1) % len(items)
         found[here] = items[after] if prompts[after] != prompts[here] else found[after]
     return found
+
+
+def _bytes(ids: Sequence[int]) -> bytes:
+    return np.asarray(ids, dtype=np.int64).tobytes()
 
 
 def _same(item: Item) -> bool:
