@@ -51,6 +51,20 @@ def test_dear_checkpoints_stand_ten_times_their_cost_apart(clock: list[float]) -
     assert spacing.due()
 
 
+def test_the_first_one_is_foreseen_from_its_bytes(clock: list[float]) -> None:
+    """90 MB at 150 MB/s are 0.6 s: due after 6 s, and from then on by what it took; 10 MB are always due."""
+    spacing = Spacing(always=False, size=90_000_000)
+    clock[0] += 5.9
+    assert not spacing.due()
+    clock[0] += 0.2
+    assert spacing.due()
+    written(spacing, clock, 0.2)
+    clock[0] += 2.1
+    assert spacing.due()
+    assert Spacing(always=False, size=10_000_000).due()
+    assert Spacing(always=True, size=10**12).due()
+
+
 def test_cheap_and_asked_for_ones_are_always_due(clock: list[float]) -> None:
     cheap, asked = Spacing(always=False), Spacing(always=True)
     written(cheap, clock, 0.05)
@@ -68,6 +82,7 @@ def test_best_weights_stand_once_and_come_back(
     run(recipe, tmp_path / "whole")
     monkeypatch.setattr(session, "CHEAP_SECONDS", -1.0 if dear else 1e9)  # however slow the disk is
     monkeypatch.setattr(session, "LEAST_SHARE", 1e9)
+    monkeypatch.setattr(session, "WRITE_RATE", 1e18)  # the first one is taken to cost nothing
     with pytest.raises(KeyboardInterrupt):
         run(recipe, tmp_path / "run", event=leaving(13))
     found = sorted((tmp_path / "run" / "checkpoints").iterdir())
@@ -76,6 +91,25 @@ def test_best_weights_stand_once_and_come_back(
     here = yaml.safe_load((found[0] / "state.json").read_text(encoding="utf-8"))["choice"]["here"]
     assert here == (not any(name.startswith("best.") for name in tensors))
     run(recipe, tmp_path / "run")
+    ours, theirs = picture(tmp_path / "run"), picture(tmp_path / "whole")
+    assert ours["model"] == theirs["model"]
+
+
+@pytest.mark.parametrize("asked", [0, 4])
+def test_one_that_is_foreseen_as_dear_waits(
+    asked: int, inputs: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before its first checkpoint a run begins anew, and ends the same; asked for, checkpoints are written."""
+    recipe = tune_recipe(*inputs, "top", checkpoint_steps=asked, epochs=4)
+    run(recipe, tmp_path / "whole")
+    monkeypatch.setattr(session, "WRITE_RATE", 1.0)  # bytes a second
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, tmp_path / "run", event=leaving(13))
+    folder = tmp_path / "run" / "checkpoints"
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    assert found == (["step-00000008", "step-00000012"] if asked else [])
+    again = run(recipe, tmp_path / "run")
+    assert again.notes == (["Resumed at step 12 of 16."] if asked else [])
     ours, theirs = picture(tmp_path / "run"), picture(tmp_path / "whole")
     assert ours["model"] == theirs["model"]
 

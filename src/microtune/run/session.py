@@ -27,6 +27,7 @@ from microtune.run.folder import RunFolder
 from microtune.run.train import Step, Training
 
 CHEAP_SECONDS, LEAST_SHARE = 0.1, 10  # of a checkpoint: what is always written; steps between, in times of writing
+WRITE_RATE = 1.5e8  # bytes a second, flushed to a plain disk: what the first one is taken to cost before it is known
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def run_training(
     _resume(training, folder, choice, watch)
     settings = training.settings
     every = settings.checkpoint_steps or training.steps_per_epoch
-    spacing = Spacing(always=settings.checkpoint_steps > 0)
+    spacing = Spacing(always=settings.checkpoint_steps > 0, size=_checkpoint_bytes(training))
     with _signals() as asked_to_stop:
         done, looked = _enough(training, choice), _epoch_ends(training)
         for step in () if done or sitting.over(training.step) else training.fit():
@@ -211,11 +212,12 @@ def _end(
 class Spacing:
     """Whether the work since the last checkpoint is worth another: of epochs that take a second, not each is.
 
-    At most a tenth of the time goes into writing, and a kill loses at most ten times what a checkpoint takes.
+    At most a tenth of the time goes into writing, and a kill loses at most ten times what a checkpoint takes. What the
+    first one takes follows from its `size` in bytes.
     """
 
-    def __init__(self, *, always: bool) -> None:
-        self.always, self.cost, self.since = always, 0.0, time.perf_counter()
+    def __init__(self, *, always: bool, size: int = 0) -> None:
+        self.always, self.cost, self.since = always, size / WRITE_RATE, time.perf_counter()
 
     def due(self) -> bool:
         """Whether one should be written now."""
@@ -228,6 +230,11 @@ class Spacing:
     def __exit__(self, *_: object) -> None:
         self.since = time.perf_counter()
         self.cost = self.since - self._start
+
+
+def _checkpoint_bytes(training: Training) -> int:
+    """Bytes of a checkpoint: what trains, and what the optimizers keep of it."""
+    return sum(p.nbytes for _, p in training.attachment.parameters()) + training.optimizers.state_bytes()
 
 
 def _epoch_ends(training: Training) -> bool:
