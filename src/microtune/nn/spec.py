@@ -304,13 +304,18 @@ def _build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
         raise InputError(f"{where}: {error}") from error
 
 
+def _hints(spec: RopeScaling | StackSpec | ModelSpec) -> dict[str, Any]:
+    kind: Any = type(spec)
+    return _evaluated(kind)
+
+
 @cache  # evaluating the annotations takes longer than all checks of a spec
-def _hints(kind: type[RopeScaling | StackSpec | ModelSpec]) -> dict[str, Any]:
+def _evaluated(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
 def _check_literals(spec: RopeScaling | StackSpec | ModelSpec) -> None:
-    for name, hint in _hints(type(spec)).items():
+    for name, hint in _hints(spec).items():
         value = getattr(spec, name)
         choices = _words(hint, value)
         if choices and value not in choices:
@@ -327,7 +332,7 @@ def _words(hint: Any, value: object) -> tuple[str, ...]:
 
 def _check_values(spec: RopeScaling | StackSpec | ModelSpec) -> None:
     """The types and ranges of all numbers and flags: a spec may come from a file, and is built as it says."""
-    hints = _hints(type(spec))
+    hints = _hints(spec)
     for field in fields(spec):
         value, kinds = getattr(spec, field.name), get_args(hints[field.name]) or (hints[field.name],)
         if value is None and type(None) in kinds:

@@ -105,8 +105,7 @@ def tune(
     yield Stage("evaluating")
     kept = choice.step if choice.weights is not None and recipe.train.keep == "best" else training.step
     training.movement.finish(training.step, kept)
-    late = training.unfreezing.not_begun(kept)
-    if late is not None and kept < training.total_steps:  # else it was said at the start
+    if kept < training.total_steps and (late := training.unfreezing.not_begun(kept)):  # else said at the start
         folder.notes.append(late)
     _release(ready, folder)
     ready.probe.check_effect()
