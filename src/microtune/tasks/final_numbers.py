@@ -19,21 +19,14 @@ _ALONE = re.compile(r"[^\w.+-]*([-+]?(?:\d+(?:\.\d+)?|\.\d+))[^\w+-]*")  # curre
 def marked_number(text: str) -> float | None:
     """The final number that a reference names; None where it names none."""
     plain = _plain(text)
-    marked = _after_mark(plain)
-    if marked is not None:
-        return marked
     alone = _ALONE.fullmatch(plain)
-    return float(alone[1]) if alone else None
+    return _after_mark(plain, None if alone is None else alone[1])
 
 
 def final_number(text: str) -> float | None:
     """The number that an answer ends in; None where it has none."""
     plain = _plain(text)
-    marked = _after_mark(plain)
-    if marked is not None:
-        return marked
-    numbers = _NUMBER.findall(plain)
-    return float(numbers[-1]) if numbers else None
+    return _after_mark(plain, next(reversed(_NUMBER.findall(plain)), None))
 
 
 def same_number(answer: str, reference: str) -> int:
@@ -49,8 +42,9 @@ def _plain(text: str) -> str:
     return _GROUPED.sub("", unicodedata.normalize("NFKC", text).replace("\u2212", "-"))
 
 
-def _after_mark(plain: str) -> float | None:
-    """The first number behind the last mark."""
+def _after_mark(plain: str, otherwise: str | None) -> float | None:
+    """The first number behind the last mark; where there is none, the other one."""
     marks = list(_MARK.finditer(plain))
     number = _NUMBER.search(plain, marks[-1].end()) if marks else None
-    return float(number.group()) if number else None
+    found = otherwise if number is None else number.group()
+    return None if found is None else float(found)
