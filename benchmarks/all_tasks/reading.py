@@ -18,6 +18,9 @@ def read(folder: Path, work: Work) -> Parts:
 
     if len(work.files) == 1:
         found = _parted(work.make(_rows(folder, work.files[0], work)))
+    elif len(work.files) == 2:
+        train, test = (work.make(_rows(folder, file, work)) for file in work.files)
+        found = {"train": train[len(train) // 10 :], "validation": train[: len(train) // 10], "test": test}
     else:
         found = {p: work.make(_rows(folder, f, work)) for p, f in zip(PARTS, work.files, strict=True)}
     fields = work.key or (work.text,)

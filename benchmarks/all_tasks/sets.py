@@ -212,7 +212,17 @@ WRITING = [
         scores=("loss", "token_accuracy"),
     ),
     Work(
-        *("gsm8k", "instruction", "en", ("gsm8k/train.jsonl.gz",), "question", "answer", 500, 60, 100),
+        *(
+            "gsm8k",
+            "instruction",
+            "en",
+            ("gsm8k/train.jsonl.gz", "gsm8k/test.jsonl.gz"),
+            "question",
+            "answer",
+            500,
+            60,
+            100,
+        ),
         baselines=("most frequent number", "nearest number", *COUNTED),
         runs=both("sprout", "lora:8", 2),
         scores=("number_match", "loss"),

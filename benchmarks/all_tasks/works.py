@@ -38,10 +38,10 @@ class Run:
 class Work:
     """A data set as one task.
 
-    files: of train, validation and test; one file alone is parted here, three fifths, one fifth, one fifth. Two files
-    joined by " + " are parallel, source and target. train, validation, test: most rows (None: all), after one fixed
-    shuffle. make: what the rows are turned into. key: fields that make a row a copy of another. runs: () stands for
-    every model and method asked for.
+    files: of train, validation and test; one file alone is parted here, three fifths, one fifth, one fifth; of two,
+    train and test, a tenth of train is validation. Two names joined by " + " are parallel, source and target. train,
+    validation, test: most rows (None: all), after one fixed shuffle. make: what the rows are turned into. key: fields
+    that make a row a copy of another. runs: () stands for every model and method asked for.
     """
 
     name: str
