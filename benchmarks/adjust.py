@@ -17,7 +17,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from real_tasks import TASKS, read
+from all_tasks.reading import read
+from all_tasks.sets import CLASSES, WORKS
+from real_tasks import capped
 
 DATA = ("banking77", "ag_news", "movie_reviews", "snips", "cold_offensive")
 HEADER = "| data | advise: test score (95 % interval) | act: test score (95 % interval) | decisions of act | worse? |"
@@ -27,7 +29,8 @@ def child(folder: str, name: str, mode: str, rows: int | None, options: dict[str
     """One run; its test score, and what was decided, as JSON on stdout."""
     import microtune as mt
 
-    parts, task = read(Path(folder), name, rows), TASKS[name]
+    task = capped(WORKS[name], rows)
+    parts = read(Path(folder), task)
     with tempfile.TemporaryDirectory() as place:
         run = mt.tune(
             parts["train"],
@@ -71,7 +74,7 @@ def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder of the data sets")
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(DATA))
+    parser.add_argument("--tasks", nargs="+", choices=[work.name for work in CLASSES], default=list(DATA))
     parser.add_argument("--rows", type=int, help="cap on training rows [default: per data set]")
     parser.add_argument("--model", default="sprout")
     parser.add_argument("--method", default="lora")

@@ -35,9 +35,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from real_tasks import Rows, peak_megabytes, with_known_labels
-from real_tasks import Task as RealTask
-from real_tasks import read as read_whole
+from all_tasks.reading import read, with_known_labels
+from all_tasks.running import peak_megabytes
+from all_tasks.works import Rows, Work, parts_in
 
 METHODS = (
     *("full", "head", "top:2", "reinit:1", "lora:8", "bitfit", "norms", "ia3", "bottleneck", "prefix", "prompt"),
@@ -78,8 +78,9 @@ MODELS = {
 def parts_of(folder: Path, name: str, seed: int) -> dict[str, Rows]:
     """Training rows drawn by `seed`, the same validation and test rows for every seed."""
     task = TASKS[name]
-    known = RealTask(task.text, task.label, None, header=task.header, kind=task.kind)
-    parts = read_whole(folder, name, None, task=known)
+    language = "en" if task.english else "zh"
+    whole = Work(name, task.kind, language, parts_in(f"{name}/{{}}.*"), task.text, task.label, header=task.header)
+    parts = read(folder, whole)
     random.Random(f"rows {seed}").shuffle(parts["train"])
     for part, cap in (("validation", 300), ("test", task.test)):
         random.Random(0).shuffle(parts[part])
