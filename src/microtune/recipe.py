@@ -171,7 +171,9 @@ class Train(Section):
     track: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(
         default_factory=list, description="trackers that are told of every step and score; one that fails is left out"
     )
-    checkpoint_steps: int = Field(default=0, ge=0, description="checkpoint every so many steps; 0: once per epoch")
+    checkpoint_steps: int = Field(
+        default=0, ge=0, description="checkpoint every so many steps; 0: after epochs, in at most a tenth of the time"
+    )
     cache: bool = Field(
         default=True, description="keep the outputs of a frozen trunk from the first epoch for the others"
     )
