@@ -2,7 +2,8 @@
 
 The library says everything in English; here a finished sentence is looked up by its form, with the names, numbers and
 paths that stand in it, and said again. `path, line 12: ` before a sentence and `Did you mean ...` behind it are forms
-of their own. A sentence that no form fits stays English, whole: half a translation helps nobody. A test holds the
+of their own, and words that the program itself puts into a sentence (`an object`, `Permission denied`) are said again
+by `VALUES`. A sentence that no form fits stays English, whole: half a translation helps nobody. A test holds the
 English side against the source, so a reworded message cannot lose its Chinese unnoticed.
 """
 
@@ -14,13 +15,29 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 
+from microtune.cli.chinese.checks import CHECKS
+from microtune.cli.chinese.composed import COMPOSED
 from microtune.cli.chinese.data import DATA
+from microtune.cli.chinese.export import EXPORT
+from microtune.cli.chinese.files import FILES
+from microtune.cli.chinese.methods import METHODS
+from microtune.cli.chinese.models import MODELS
+from microtune.cli.chinese.peft import PEFT
+from microtune.cli.chinese.pretraining import PRETRAINING
+from microtune.cli.chinese.recipes import RECIPES
 from microtune.cli.chinese.runs import RUNS
+from microtune.cli.chinese.tasks import TASKS
+from microtune.cli.chinese.values import PHRASES, VALUES
 
-HINT = "hint"  # a group of this name is looked up by itself, and stays as it is where that fails
+NESTED = {"hint", "reason", "differences"}  # such a group is looked up by itself, and stays where that fails
+OURS = {"kind", "known", "missing", "unknown"}  # groups that hold words of the program, none of the user's
 FRAGMENTS = {
     'Did you mean "{name}"? Known: {known}.': "是不是“{name}”？可用的有：{known}。",
     "Known: {known}.": "可用的有：{known}。",
+}
+THEMES = (DATA, FILES, TASKS, RECIPES, METHODS, MODELS, PEFT, PRETRAINING, RUNS, CHECKS, EXPORT)
+FORMS: dict[str, str] = {
+    english: chinese for theme in (*THEMES, COMPOSED, PHRASES, FRAGMENTS) for english, chinese in theme.items()
 }
 PLACE = re.compile(r", line ([0-9,]+)$")
 
@@ -54,25 +71,32 @@ def _said(text: str) -> str | None:
 def _formed(text: str) -> str | None:
     for form, chinese in _forms():
         if (match := form.fullmatch(text)) is not None:
-            values = match.groupdict()
-            if HINT in values:
-                values[HINT] = _said(values[HINT]) or values[HINT]
-            return chinese.format(**values)
+            return chinese.format(**{name: _value(name, value) for name, value in match.groupdict().items()})
     return None
+
+
+def _value(name: str, value: str) -> str:
+    """What stands in a sentence: what the user named stays as it is, what the program says is said in Chinese."""
+    if name in NESTED:
+        parts = value.split("; ") if name == "differences" else [value]
+        return "；".join(VALUES.get(part) or _said(part) or part for part in parts)
+    return VALUES.get(value, value) if name in OURS else value
 
 
 @cache
 def _forms() -> list[tuple[re.Pattern[str], str]]:
     """The forms with the most words first: a special one before a general one."""
-    known = {**DATA, **RUNS, **FRAGMENTS}
-    order = sorted(known, key=lambda english: -len(re.sub(r"\{[a-z_]+\}", "", english)))
-    return [(_form(english), known[english]) for english in order]
+    order = sorted(FORMS, key=lambda english: -len(re.sub(r"\{[a-z_]+\}", "", english)))
+    return [(_form(english), FORMS[english]) for english in order]
 
 
 def _form(english: str) -> re.Pattern[str]:
+    """A value at the very beginning holds no `: `, or it would swallow the place that stands before the sentence."""
     parts = re.split(r"\{([a-z_]+)\}", english)
     text = "".join(f"(?P<{part}>.+?)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
+    if not parts[0]:
+        text = text.replace(".+?", "(?:(?!: ).)+?", 1)
     return re.compile(text, re.DOTALL)
 
 
-__all__ = ["asked_for", "translated"]
+__all__ = ["FORMS", "asked_for", "translated"]

@@ -77,7 +77,7 @@ RUNS: dict[str, str] = {
     ),
     "--min-confidence is a probability between 0 and 1.": "--min-confidence 应为 0 与 1 之间的概率。",
     "Give either texts, --input FILE or --source FILE.": "请给出文本、--input FILE 或 --source FILE 中的一种。",
-    'There is no list of "{kind}". {hint}': "没有“{kind}”的列表。{hint}",
+    'There is no list of "{asked}". {hint}': "没有“{asked}”的列表。{hint}",
     # comparisons
     "Say what to compare, for instance --methods head,top:2,lora:8.": (
         "请说明比较哪些方法，例如 --methods head,top:2,lora:8。"
@@ -108,4 +108,97 @@ RUNS: dict[str, str] = {
     ),
     "exists and is not a folder; choose another with --out.": "已存在，但不是文件夹；请用 --out 另选。",
     "another process is working on this comparison.": "另一个进程正在做这次比较。",
+    # going on in a folder
+    "holds a different run ({differences}); choose another folder with --out, or replace it with --overwrite.": (
+        "已有另一次运行（{differences}）；请用 --out 另选文件夹，或用 --overwrite 替换。"
+    ),
+    "this run is finished; choose another folder with --out, or redo it with --overwrite.": (
+        "这次运行已经完成；请用 --out 另选文件夹，或用 --overwrite 重做。"
+    ),
+    "its recipe.yaml or environment.json cannot be read; choose another folder with --out, or replace the run with "
+    "--overwrite.": ("其中的 recipe.yaml 或 environment.json 无法读取；请用 --out 另选文件夹，或用 --overwrite 替换。"),
+    "exists and is not a run; choose another folder with --out.": "已存在，但不是运行文件夹；请用 --out 另选文件夹。",
+    "another process (pid {pid}) is working on this run.": "另一个进程（pid {pid}）正在做这次运行。",
+    "its checkpoint is of a longer run; delete its folder checkpoints to begin anew.": (
+        "检查点来自更长的运行；要重新开始，请删去其中的 checkpoints 文件夹。"
+    ),
+    "The base model has changed since this run began; put the old files back, or begin anew in another folder with "
+    "--out.": ("运行开始以后基座模型变了；请恢复原来的文件，或用 --out 在另一个文件夹重新开始。"),
+    "the base model {name} has changed since this run; put the old files back or tune again.": (
+        "这次运行之后基座模型 {name} 变了；请恢复原来的文件，或重新微调。"
+    ),
+    "The checkpoint holds the state of {count} optimizers; this run has {own}.": (
+        "检查点含有 {count} 个优化器的状态，而这次运行有 {own} 个。"
+    ),
+    "The checkpoint's state of the optimizer does not fit this run: tensor {index} differs.": (
+        "检查点中优化器的状态与这次运行不符：第 {index} 个张量不同。"
+    ),
+    "the tokenizer is missing; run the command of this run again with --overwrite.": (
+        "缺少分词器；请加 --overwrite 再执行一次原来的命令。"
+    ),
+    "cannot be read; begin anew with --overwrite.": "无法读取；请用 --overwrite 重新开始。",
+    "cannot be read ({reason}); was it written by another program?": "无法读取（{reason}）；是不是由别的程序写的？",
+    # reports
+    'There is no report in the language "{lang}". {hint}': "没有语言为“{lang}”的报告。{hint}",
+    '--lang: "{lang}" is not known; reports are written in en and zh.': "--lang：没有“{lang}”；报告的语言有 en 和 zh。",
+    "the report cannot be written there ({reason}).": "报告无法写到这里（{reason}）。",
+    'The tour compares with scikit-learn; pip install "microtune[metrics]".': (
+        'tour 要与 scikit-learn 比较；请执行 pip install "microtune[metrics]"。'
+    ),
+    'A picture needs matplotlib: pip install "microtune[plot]".': (
+        '画图需要 matplotlib：请执行 pip install "microtune[plot]"。'
+    ),
+    "there is no text in it, by which forgetting could be measured.": "里面没有可以衡量遗忘的文本。",
+    # asking a model
+    "{file}: --output writes .jsonl or .csv.": "{file}：--output 只写 .jsonl 或 .csv。",
+    "--min-confidence is for classifiers; the task {task} has no confidence.": (
+        "--min-confidence 只用于分类；任务 {task} 没有置信度。"
+    ),
+    "min_confidence is for classifiers; the answers of other adapters have no confidence.": (
+        "min_confidence 只用于分类；其他适配器的回答没有置信度。"
+    ),
+    "--decoding is for models that write; the task {task} does not.": (
+        "--decoding 用于写文本的模型；任务 {task} 不写文本。"
+    ),
+    "The prompt is empty, and this model has no token to begin with.": "提示是空的，而该模型没有起始词元。",
+    "The prompt has {given} tokens, but the model has {most}.": "提示有 {given} 个词元，而模型只能读 {most} 个。",
+    "The prompt has {given} tokens, but the model has {most} positions.": (
+        "提示有 {given} 个词元，而模型只有 {most} 个位置。"
+    ),
+    "This model was tuned for labels; it has no vocabulary head. Use `predict`.": (
+        "该模型是为标签微调的，没有词表输出层；请用 `predict`。"
+    ),
+    "The files of this model hold no vocabulary head; it can be tuned, but not asked for tokens.": (
+        "该模型的文件里没有词表输出层；可以微调，但不能生成词元。"
+    ),
+    "decoding.answers: generation in pieces gives one answer; `predict` gives several.": (
+        "decoding.answers：逐段生成只给一个回答；要多个回答请用 `predict`。"
+    ),
+    "Row {number} has no token.": "第 {number} 行没有词元。",
+    "Row {number} has {count} tokens, but the model has {most}.": (
+        "第 {number} 行有 {count} 个词元，而模型只能读 {most} 个。"
+    ),
+    "Row {number} holds an id outside 0..{last}, the model's vocabulary.": (
+        "第 {number} 行有一个编号不在模型词表的 0..{last} 之内。"
+    ),
+    "The tokenizer of this model has no token that ends a text, so no answer could end.": (
+        "该模型的分词器没有结束词元，回答不会结束。"
+    ),
+    "The tokenizer of this model has no token that ends a text, so no label could end.": (
+        "该模型的分词器没有结束词元，标签不会结束。"
+    ),
+    "A regular expression or a JSON schema for answers needs the package llguidance: pip install "
+    '"microtune[constrain]".': (
+        '用正则表达式或 JSON schema 约束回答需要 llguidance 软件包：请执行 pip install "microtune[constrain]"。'
+    ),
+    "draft: only an n-gram model can guess ahead; give what mt.load makes of its run.": (
+        "draft：只有 n-gram 模型可以预先猜测；请给出 mt.load 加载的 n-gram 运行。"
+    ),
+    "draft: guessing ahead is for decoders; this model is an encoder-decoder.": (
+        "draft：预先猜测只用于解码器；该模型是编码器-解码器。"
+    ),
+    "draft: its tokenizer is not that of the model; train it with model.tokenizer set to the model's folder.": (
+        "draft：它的分词器与模型不同；请把 model.tokenizer 设为模型的文件夹重新训练。"
+    ),
+    "draft_tokens: {tokens}, but at least one token has to be guessed.": "draft_tokens：{tokens}；至少要猜一个词元。",
 }
