@@ -191,6 +191,36 @@ def messages_of(row: Row, field: str) -> list[dict[str, Any]]:
     return messages
 
 
+def misplaced(roles: Sequence[str]) -> int | None:
+    """The index of the first message whose role cannot follow the one before it; None where all fit."""
+    before = ""
+    for number, role in enumerate(roles):
+        after = {"system": ("",), "user": ("", "system", "assistant", "tool"), "assistant": ("system", "user", "tool")}
+        if before not in after.get(role, ("assistant", "tool")):
+            return number
+        before = role
+    return None
+
+
+def check_order(row: Row, field: str, messages: Messages) -> None:
+    """Refuse a conversation whose roles are out of order, or whose assistant says nothing."""
+    where = f'{at(row.path, row.line)}: "{field}"'
+    wrong = misplaced([message["role"] for message in messages])
+    if wrong is not None:
+        after = f'after "{messages[wrong - 1]["role"]}"' if wrong else "at the beginning"
+        raise InputError(
+            f'{where} has roles out of order: message {wrong + 1} is of "{messages[wrong]["role"]}" {after}; join or '
+            "move messages, or remove the row."
+        )
+    for number, message in enumerate(messages, 1):
+        said = str(message.get("content") or "").strip() or message.get("tool_calls")
+        if message["role"] == "assistant" and not said:
+            raise InputError(
+                f"{where} has an empty answer: message {number} of the assistant says nothing; fill it in, or remove "
+                "the row."
+            )
+
+
 def tools_of(row: Row) -> list[dict[str, Any]] | None:
     """The field "tools" of a row: JSON schemas of functions, or nothing."""
     value = row.data.get("tools")

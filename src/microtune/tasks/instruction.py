@@ -22,7 +22,7 @@ from microtune.tasks import text_scores
 from microtune.tasks.base import EncodingReport, Prediction, tasks
 from microtune.tasks.conversation import Segment as Segment
 from microtune.tasks.conversation import chat_prompt as chat_prompt
-from microtune.tasks.conversation import chat_segments, last_learnt, tools_of
+from microtune.tasks.conversation import chat_segments, check_order, last_learnt, tools_of
 from microtune.tasks.conversation import messages_of as messages_of
 from microtune.tasks.final_numbers import same_number
 from microtune.tasks.mixture import Mixture
@@ -144,6 +144,7 @@ class Instruction(Mixture, WrittenTask):
         where = f"{at(row.path, row.line)}: "
         if self.form == "messages":
             messages = messages_of(row, self.messages_field or "messages")
+            check_order(row, self.messages_field or "messages", messages)
             return chat_segments(messages, tokenizer, where, tools_of(row))
         prompt = self.prompt_of(row)
         completion = text_of(row, self.completion_field or "completion")

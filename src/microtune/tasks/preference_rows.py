@@ -13,7 +13,7 @@ from typing import Any
 from microtune.data.decode import shown
 from microtune.data.sources import Row
 from microtune.errors import InputError, at
-from microtune.tasks.conversation import Segment, messages_of
+from microtune.tasks.conversation import Segment, messages_of, misplaced
 
 YES, NO = ("true", "yes", "good", "1", "是", "好"), ("false", "no", "bad", "0", "否", "差")
 
@@ -58,12 +58,12 @@ def check_turns(asked: Messages, answer: Messages, where: str) -> None:
         raise InputError(f"{where} must begin and end with an assistant's message.")
     if not asked or asked[-1]["role"] not in ("user", "tool"):
         raise InputError(f"{where} must follow a message of the user.")
-    before = ""
-    for number, role in enumerate(roles, 1):
-        fits = {"system": number == 1, "user": before in ("", "system", "assistant"), "assistant": before != ""}
-        if not fits.get(role, before in ("assistant", "tool")) or (role == before == "assistant"):
-            raise InputError(f'{where} has roles out of order: message {number} is of "{role}" after "{before}".')
-        before = role
+    wrong = misplaced(roles)
+    if wrong is not None:
+        before = roles[wrong - 1] if wrong else ""
+        raise InputError(
+            f'{where} has roles out of order: message {wrong + 1} is of "{roles[wrong]}" after "{before}".'
+        )
     if any(not (m.get("content") or "").strip() and not m.get("tool_calls") for m in answer if m["role"] != "tool"):
         raise InputError(f"{where} has an empty answer; fill it in, or remove the row.")
 

@@ -21,7 +21,7 @@ from microtune.run.lint.report import Piece
 from microtune.run.prepare import make_task
 from microtune.run.quick_lint import FIELDS, roles_of
 from microtune.tasks.base import Task
-from microtune.tasks.conversation import messages_of
+from microtune.tasks.conversation import check_order, messages_of
 from microtune.tasks.evidence import Guess
 from microtune.tasks.guess import guess
 
@@ -85,7 +85,9 @@ def _read_all(task: Task, rows: Sequence[Row]) -> None:
     field = getattr(task, "messages_field", None)
     if field and getattr(task, "form", "") == "messages":
         for row in rows:
-            messages_of(row, field)
+            messages = messages_of(row, field)
+            if task.name == "instruction":
+                check_order(row, field, messages)
 
 
 def _is_path(source: Any) -> bool:
@@ -122,7 +124,7 @@ def _turn(turn: Any, place: int) -> Piece:
     texts = [v for v in turn.values() if isinstance(v, str)]
     said = max(texts, key=len, default="")
     speaker = next((t for t in texts if t is not said and len(t) <= 24), "")
-    return Piece(speaker or "turn", _shortened(said), speaker.casefold() in ANSWERING)
+    return Piece(speaker or "turn", _shortened(said), speaker.casefold() in ANSWERING and turn.get("weight") != 0)
 
 
 def _shortened(text: str) -> str:
