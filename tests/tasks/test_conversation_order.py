@@ -29,11 +29,14 @@ GOOD: dict[str, list[dict[str, Any]]] = {
     "no answer to the last": [USER, SAID, USER],
 }
 BAD: dict[str, tuple[list[dict[str, Any]], str]] = {
-    "an answer first": ([SAID, USER], 'out of order: message 1 is of "assistant" at the beginning; join or move'),
-    "two answers": ([USER, SAID, SAID], 'message 3 is of "assistant" after "assistant"'),
-    "two questions": ([USER, USER, SAID], 'message 2 is of "user" after "user"'),
-    "a late system's": ([USER, SYSTEM, SAID], 'message 2 is of "system" after "user"'),
-    "a tool unasked": ([USER, TOOL, SAID], 'message 2 is of "tool" after "user"'),
+    "an answer first": (
+        [SAID, USER],
+        'out of order: message 1 is of "assistant", the one before of "nobody"; join or move',
+    ),
+    "two answers": ([USER, SAID, SAID], 'message 3 is of "assistant", the one before of "assistant"'),
+    "two questions": ([USER, USER, SAID], 'message 2 is of "user", the one before of "user"'),
+    "a late system's": ([USER, SYSTEM, SAID], 'message 2 is of "system", the one before of "user"'),
+    "a tool unasked": ([USER, TOOL, SAID], 'message 2 is of "tool", the one before of "user"'),
     "nothing said": ([USER, {**SAID, "content": " \n"}], "empty answer: message 2 of the assistant says nothing; fill"),
 }
 
@@ -54,14 +57,17 @@ def test_conversations_that_are_refused(messages: list[dict[str, Any]], sentence
 
 def test_a_lint_says_so_and_marks_what_is_learnt(tmp_path: Path) -> None:
     """A turn of weight 0 is not marked as learnt; two answers in a row stop the recipe."""
-    read_only = {**SAID, "content": "not learnt", "weight": 0}
-    rows = [{"messages": [{**USER, "content": f"question {i}"}, read_only, USER, SAID]} for i in range(12)]
+    asked = {**USER, "content": "and when will the parcel arrive at my house?"}
+    said = {**SAID, "content": "it should be with you by the end of the week."}
+    read_only = {**SAID, "content": "please tell me the number of your order first.", "weight": 0}
+    firsts = [f"where is the parcel number {i} that I ordered last week?" for i in range(12)]
+    rows = [{"messages": [{**USER, "content": first}, read_only, asked, said]} for first in firsts]
     file = tmp_path / "m.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     good = lint(str(file), model=None)
     assert [piece.supervised for piece in good.rendered[0]] == [False, False, False, True]
     assert all(found.kind != "recipe-stops" for found in good.findings)
-    rows[2] = {"messages": [USER, SAID, SAID]}
+    rows[2] = {"messages": [asked, said, said]}
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     stops = [found.message for found in lint(str(file), model=None).findings if found.kind == "recipe-stops"]
     assert len(stops) == 1

@@ -207,10 +207,10 @@ def check_order(row: Row, field: str, messages: Messages) -> None:
     where = f'{at(row.path, row.line)}: "{field}"'
     wrong = misplaced([message["role"] for message in messages])
     if wrong is not None:
-        after = f'after "{messages[wrong - 1]["role"]}"' if wrong else "at the beginning"
+        before = messages[wrong - 1]["role"] if wrong else "nobody"
         raise InputError(
-            f'{where} has roles out of order: message {wrong + 1} is of "{messages[wrong]["role"]}" {after}; join or '
-            "move messages, or remove the row."
+            f'{where} has roles out of order: message {wrong + 1} is of "{messages[wrong]["role"]}", the one before of '
+            f'"{before}"; join or move messages, or remove the row.'
         )
     for number, message in enumerate(messages, 1):
         said = str(message.get("content") or "").strip() or message.get("tool_calls")

@@ -54,6 +54,14 @@ TASKS: dict[str, str] = {
         "“{field}”中消息的 weight 只能是 1（学习）或 0（只读），而不是“{weight}”。"
     ),
     '"tools" must be a list of objects that describe functions.': "“tools”应为描述函数的对象的列表。",
+    '"{field}" has roles out of order: message {number} is of "{role}", the one before of "{before}"; join or move '
+    "messages, or remove the row.": (
+        "“{field}”的角色顺序不对：第 {number} 条消息的角色是“{role}”，前一条是“{before}”；"
+        "请合并或移动消息，或删除这一行。"
+    ),
+    '"{field}" has an empty answer: message {number} of the assistant says nothing; fill it in, or remove the row.': (
+        "“{field}”中有空的回答：第 {number} 条消息（assistant）没有内容；请填写，或删除这一行。"
+    ),
     "A conversation without an assistant's turn teaches nothing.": "没有 assistant 发言的对话，没有可以学习的内容。",
     "The chat template changes earlier turns when a later one is added; it cannot be trained on.": (
         "加入后面的发言时，对话模板会改动前面的内容；不能用它训练。"
