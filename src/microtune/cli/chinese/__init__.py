@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 
+from microtune.cli.chinese.answers import ANSWERS
 from microtune.cli.chinese.checks import CHECKS
 from microtune.cli.chinese.composed import COMPOSED
 from microtune.cli.chinese.data import DATA
@@ -27,15 +28,21 @@ from microtune.cli.chinese.pretraining import PRETRAINING
 from microtune.cli.chinese.recipes import RECIPES
 from microtune.cli.chinese.runs import RUNS
 from microtune.cli.chinese.tasks import TASKS
-from microtune.cli.chinese.values import PHRASES, VALUES
+from microtune.cli.chinese.values import PHRASES, SPLITS, VALUES
 
-NESTED = {"hint", "reason", "differences"}  # such a group is looked up by itself, and stays where that fails
+NESTED = {
+    "hint",
+    "reason",
+    "differences",
+    "asked",
+    "header",
+}  # such a group is looked up by itself, and stays where that fails
 OURS = {"kind", "known", "missing", "unknown"}  # groups that hold words of the program, none of the user's
 FRAGMENTS = {
     'Did you mean "{name}"? Known: {known}.': "是不是“{name}”？可用的有：{known}。",
     "Known: {known}.": "可用的有：{known}。",
 }
-THEMES = (DATA, FILES, TASKS, RECIPES, METHODS, MODELS, PEFT, PRETRAINING, RUNS, CHECKS, EXPORT)
+THEMES = (DATA, FILES, TASKS, ANSWERS, RECIPES, METHODS, MODELS, PEFT, PRETRAINING, RUNS, CHECKS, EXPORT)
 FORMS: dict[str, str] = {
     english: chinese for theme in (*THEMES, COMPOSED, PHRASES, FRAGMENTS) for english, chinese in theme.items()
 }
@@ -77,6 +84,12 @@ def _formed(text: str) -> str | None:
 
 def _value(name: str, value: str) -> str:
     """What stands in a sentence: what the user named stays as it is, what the program says is said in Chinese."""
+    if name in {"split", "earlier"}:
+        return SPLITS.get(value, value)
+    if name == "places":
+        return re.sub(
+            " and ([0-9]+) more$", r" 等另外 \1 处", re.sub(r", line ([0-9,]+)(?=;|$| and )", r"，第 \1 行", value)
+        )
     if name in NESTED:
         parts = value.split("; ") if name == "differences" else [value]
         return "；".join(VALUES.get(part) or _said(part) or part for part in parts)

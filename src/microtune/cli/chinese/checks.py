@@ -18,9 +18,9 @@ CHECKS: dict[str, str] = {
     "together.": ("文本开头有两个“{token}”：分词器、对话模板和文本合起来只能写一个。"),
     "The learning rate is never above zero in {steps} steps (train.lr {lr}, schedule {schedule}): nothing would be "
     "learnt.": ("{steps} 步之内学习率始终为零（train.lr {lr}，schedule {schedule}），什么也学不到。"),
-    "{count} rows of the {split} split stand in the test split too (first: {where}); the scores would mean nothing. "
+    "{count} rows of the {split} split stand in the test split too (first: {places}); the scores would mean nothing. "
     "Split the data anew.": (
-        "{split} 部分有 {count} 行也出现在测试集中（首先是 {where}），得分会失去意义；请重新划分数据。"
+        "{split}有 {count} 行也出现在测试集中（首先是 {places}），得分会失去意义；请重新划分数据。"
     ),
     "There is no token to score in this split.": "这一部分没有可以评分的词元。",
     "There is no pair to score in this split.": "这一部分没有可以评分的对。",

@@ -40,8 +40,8 @@ COMPOSED: dict[str, str] = {
         "第 {byte} 字节（0x{value}）不是有效的 {encoding}；请把文件另存为 UTF-8，或指明编码，"
         '例如 encoding="gb18030" 或 encoding="latin-1"。'
     ),
-    "{cells} fields where {known} has {names}; quote a field that holds the separator, or leave missing fields "
-    "empty.": ("这一行有 {cells} 个字段，而{known}有 {names} 个；含分隔符的字段请加引号，缺少的字段请留空。"),
+    "{cells} fields where {header} has {names}; quote a field that holds the separator, or leave missing fields "
+    "empty.": ("这一行有 {cells} 个字段，而{header}有 {names} 个；含分隔符的字段请加引号，缺少的字段请留空。"),
     "--{what} names one file of two; give --{other} too.": "--{what} 只给出了两个文件中的一个；请同时给出 --{other}。",
     "method: {method} finds nothing from block {first} upwards: the model has {depth} blocks, 0 to {last}.": (
         "method：{method} 从第 {first} 层起没有可用的层；模型有 {depth} 层，编号 0 到 {last}。"
@@ -126,12 +126,113 @@ COMPOSED: dict[str, str] = {
     'the number in "{field}" is missing.': "“{field}”中缺少数字。",
     'the number in "{field}" is {value}, not a finite number.': "“{field}”中应为有限的数字，而不是 {value}。",
     'the label "{label}" of the {split} split is not among the declared ones; declare it in task.labels or remove the '
-    "row.": ("{split} 部分的标签“{label}”不在声明的标签之中；请加入 task.labels，或删去这一行。"),
+    "row.": ("{split}的标签“{label}”不在声明的标签之中；请加入 task.labels，或删去这一行。"),
     'the label "{label}" of the {split} split does not occur in the training split; add examples of it there or remove '
-    "it.": ("{split} 部分的标签“{label}”没有在训练集中出现；请在训练集中补充样本，或删去它。"),
+    "it.": ("{split}的标签“{label}”没有在训练集中出现；请在训练集中补充样本，或删去它。"),
     'data.tasks: two tasks are called "{name}"; their scores could not be told apart.': (
         "data.tasks：有两个任务都叫“{name}”；它们的得分无法区分。"
     ),
     "the {name} has changed": "{name} 已改变",
     "the {name} is gone": "{name} 已不存在",
+    # fields
+    'there is no field "{field}" for the {role}; did you mean "{near}"? It has {names}.': (
+        "没有可作 {role} 的字段“{field}”；是不是“{near}”？字段有 {names}。"
+    ),
+    'there is no field "{field}" for the {role}; it has {names}.': "没有可作 {role} 的字段“{field}”；字段有 {names}。",
+    "no field looks like the {role}; the fields are {names}; name it with {flag}.": (
+        "没有字段像是 {role}；字段有 {names}；请用 {flag} 指定。"
+    ),
+    "no field looks like the {role}; all fields are taken; name it with {flag}.": (
+        "没有字段像是 {role}，各字段都已用掉；请用 {flag} 指定。"
+    ),
+    "several fields could be the {role} ({names}); name it with {flag}.": (
+        "有几个字段都可能是 {role}（{names}）；请用 {flag} 指定。"
+    ),
+    "several fields could be the number ({names}); name it with --label-field.": (
+        "有几个字段都可能是要预测的数字（{names}）；请用 --label-field 指定。"
+    ),
+    "no field of numbers is named like a score; the fields are {names}; name it with --label-field.": (
+        "没有一个数字字段的名称像是分数；字段有 {names}；请用 --label-field 指定。"
+    ),
+    "a row is {kind}, not an object such as {example}; if the whole file is one list, give it the ending .json.": (
+        "有一行是{kind}，应为对象，例如 {example}；如果整个文件是一个列表，请把扩展名改为 .json。"
+    ),
+    "a row is {kind}, not an object such as {example}.": "有一行是{kind}，应为对象，例如 {example}。",
+    "a row is {kind}, not a dict such as {example}.": "有一行是{kind}，应为字典，例如 {example}。",
+    # parts of a split
+    'the field "{field}" says "{value}"; it must be train, validation (valid, val, dev) or test.': (
+        "字段“{field}”写着“{value}”；应为 train、validation（valid、val、dev）或 test。"
+    ),
+    'no field "{field}"; it must be train, validation (valid, val, dev) or test.': (
+        "没有字段“{field}”；其中应写 train、validation（valid、val、dev）或 test。"
+    ),
+    'data.split_by: the field "{field}" says "{value}", which is neither a number nor a date; write a number or a date '
+    "such as 2024-01-31, 2024/1/31 09:30 or 2024年1月31日.": (
+        "data.split_by：字段“{field}”写着“{value}”，既不是数字也不是日期；请写数字或日期，例如 2024-01-31、"
+        "2024/1/31 09:30 或 2024年1月31日。"
+    ),
+    'data.split_by: the field "{field}" says "{value}", {kind}, where the rows before have {known}; write all in one '
+    "form.": ("data.split_by：字段“{field}”写着“{value}”，是{kind}，而前面各行是{known}；请统一写法。"),
+    'data.split_by: this row is of the {split} split, but the field "{field}" says "{value}", which is not later than '
+    '"{other}" of the {earlier} split ({places}).': (
+        "data.split_by：这一行属于{split}，而字段“{field}”写着“{value}”，并不晚于{earlier}中的“{other}”（{places}）。"
+    ),
+    # spans and answers
+    'the field "{field}" is missing; a list of {example}.': "缺少字段“{field}”；应为 {example} 的列表。",
+    'the field "{field}" is "{value}"; a list of {example}.': "字段“{field}”为“{value}”；应为 {example} 的列表。",
+    'a span is "{span}", not {example} or [start, end, label].': (
+        "有一个片段是“{span}”，应为 {example} 或 [start, end, label]。"
+    ),
+    'the span {start} to {end} of "{label}" says "{wanted}", but there stands "{found}".': (
+        "“{label}”的片段 {start} 到 {end} 写着“{wanted}”，而原文此处是“{found}”。"
+    ),
+    'the tag "{tag}" begins the sentence, which {scheme} does not allow.': "标记“{tag}”不能在句首，{scheme} 不允许。",
+    'the tag "{tag}" follows "{before}", which {scheme} does not allow.': (
+        "标记“{tag}”不能跟在“{before}”之后，{scheme} 不允许。"
+    ),
+    "the answer of {asked} is missing, which is none of its options ({names}).": "{asked}缺少答案；选项有 {names}。",
+    'the answer of {asked} is "{value}", which is none of its options ({names}).': (
+        "{asked}的答案“{value}”不在选项之中（{names}）。"
+    ),
+    # several tasks
+    "data.tasks, {task}: it has no row in the {split} split, and {other} has; name a file ({part}: ...), give it more "
+    "rows, or write data.split: none where no task shall have one.": (
+        "data.tasks，{task}：在{split}中没有数据行，而 {other} 有；请指定文件（{part}: ...），增加数据行，"
+        "或在所有任务都不需要时写 data.split: none。"
+    ),
+    "data.{flag} and data.tasks both name files; write the files of each task into data.tasks.": (
+        "data.{flag} 和 data.tasks 都指定了文件；请把各任务的文件写进 data.tasks。"
+    ),
+    "data.tasks: the task {task} answers with a head of its own, which several tasks cannot share. Word them as text "
+    "(task: instruction or sequence-to-sequence), or tune one adapter for each on the same base (docs/adapters.md).": (
+        "data.tasks：任务 {task} 用自己的输出层作答，几个任务不能共用。请改写成文本（task: instruction 或 "
+        "sequence-to-sequence），或在同一基座上各微调一个适配器（docs/adapters.md）。"
+    ),
+    "Data of two files is written {example}, each a path; {key} does not fit.": (
+        "两个文件的数据请写成 {example}，各为路径；{key} 不符。"
+    ),
+    # models beside one another
+    "holds a whole model of its own (method {method}); load it alone, with microtune.load.": (
+        "里面是完整的模型（方法 {method}）；请用 microtune.load 单独加载。"
+    ),
+    "has {count} added tokens, so its embedding is its own; load it alone, with microtune.load.": (
+        "添加了 {count} 个词元，有自己的嵌入；请用 microtune.load 单独加载。"
+    ),
+    "The budget of {budget} is too small: {spent} went into reading and measuring, and {steps} steps for every method, "
+    "with the final scores, take about {least} more; give {flag} (the training that was asked for takes {whole}), or "
+    "fewer methods.": (
+        "{budget} 的时间预算太少：读取和测速用了 {spent}，每种方法走 {steps} 步再加最后评分约需 {least}；"
+        "请设 {flag}（按要求完整训练需 {whole}），或减少方法。"
+    ),
+    'data.tasks, {task}: there is no training row of it; its rows name it in the field "{field}", or in a file of '
+    "their own.": ("data.tasks，{task}：没有训练行；请在各行的字段“{field}”中写明任务，或为它单独给出文件。"),
+    "data.{flag}: the templates of data.tasks say where the texts stand; leave it out.": (
+        "data.{flag}：data.tasks 的模板已指明文本的位置；请去掉。"
+    ),
+    "there is no bias to train: no linear role ({roles}) and no norm ({norms}) has one.": (
+        "没有可训练的偏置：线性部位（{roles}）和归一化层（{norms}）都没有偏置。"
+    ),
+    "there is no bias to train in these blocks: no linear role ({roles}) and no norm ({norms}) has one.": (
+        "这些层中没有可训练的偏置：线性部位（{roles}）和归一化层（{norms}）都没有偏置。"
+    ),
 }

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 METHODS: dict[str, str] = {
-    "method: bitfit: {what} Choose norms, ia3 or lora.": (
-        "method：bitfit 在该模型中没有可训练的偏置（{what}）；请用 norms、ia3 或 lora。"
-    ),
+    "method: bitfit: {reason} Choose norms, ia3 or lora.": "method：bitfit：{reason}请用 norms、ia3 或 lora。",
     "method.hidden: the head of this task scores the vocabulary and came with the model; a hidden layer is for tasks "
     "with labels. Leave it out, or take lora or top.": (
         "method.hidden：这个任务的输出层给词表打分，是模型自带的；隐藏层只用于有标签的任务。请去掉，或改用 lora 或 "

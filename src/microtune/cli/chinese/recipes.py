@@ -43,8 +43,8 @@ RECIPES: dict[str, str] = {
     '"{text}": {key} holds a value, not keys.': "“{text}”：{key} 是一个值，下面没有键。",
     "Say what the data is for, with --task: {tasks}.": "请用 --task 说明数据用于什么任务：{tasks}。",
     # splits
-    "data.split ({split}) and data.split_by ({field}) are two ways to part rows; take one.": (
-        "data.split（{split}）和 data.split_by（{field}）是两种划分方法；请只用一种。"
+    "data.split ({shares}) and data.split_by ({field}) are two ways to part rows; take one.": (
+        "data.split（{shares}）和 data.split_by（{field}）是两种划分方法；请只用一种。"
     ),
     'data.split_by: there is no field "{field}"; the row has {names}.': (
         "data.split_by：没有字段“{field}”；这一行有 {names}。"

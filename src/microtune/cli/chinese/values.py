@@ -70,6 +70,8 @@ VALUES: dict[str, str] = {
 }
 
 PHRASES: dict[str, str] = {
+    "the header on line {line}": "第 {line} 行的表头",
+    'the question "{question}"': "问题“{question}”",
     # larger than a limit
     "the file has {size} bytes": "文件有 {size} 字节",
     "the source has more than {rows} rows": "数据超过 {rows} 行",
@@ -92,3 +94,5 @@ PHRASES: dict[str, str] = {
     # other recipes of a run
     "{place}: {stored} there, {asked} now": "{place}：原为 {stored}，现为 {asked}",
 }
+
+SPLITS: dict[str, str] = {"train": "训练集", "validation": "验证集", "test": "测试集"}
