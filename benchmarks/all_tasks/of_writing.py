@@ -18,7 +18,6 @@ from all_tasks.words import vectorizer
 from all_tasks.works import Parts, Rows, Work
 
 BASE = "sprout"  # whose tokens the n-gram models count
-_FINAL = re.compile(r"####\s*\$?(-?[\d,]*\.?\d+)")
 _FIRST = re.compile(r".*?(?:[.!?](?=\s|$)|[。！？；]|$)", re.DOTALL)
 
 
@@ -59,15 +58,11 @@ def _written(parts: Parts, work: Work, answers: list[str]) -> Result:
     return measures.judged(metrics, count)
 
 
-def final_number(text: str) -> str:
-    """The number behind ####, without commas; "" where there is none."""
-    match = _FINAL.search(text)
-    return match[1].replace(",", "").rstrip(".") if match else ""
-
-
 def frequent_number(parts: Parts, work: Work) -> Result:
     """Always the most frequent final number of the training rows."""
-    most = Counter(final_number(row[work.label or ""]) for row in parts["train"]).most_common(1)[0][0]
+    from microtune.tasks.final_numbers import marked_number
+
+    most = Counter(marked_number(row[work.label or ""]) for row in parts["train"]).most_common(1)[0][0]
     return numbers_met(parts["test"], work, [f"#### {most}"] * len(parts["test"]))
 
 
@@ -77,10 +72,13 @@ def nearest_number(parts: Parts, work: Work) -> Result:
 
 
 def numbers_met(rows: Rows, work: Work, answers: list[str]) -> Result:
-    """How many answers end with the right number."""
+    """How many answers end with the right number, as `numeric_match` of instructions counts them."""
+    from microtune.tasks.final_numbers import same_number
+
     pairs = zip(rows, answers, strict=True)
-    right = [final_number(answer) == final_number(row[work.label or ""]) != "" for row, answer in pairs]
-    return measures.of_shares(right, "number_match")
+    return measures.of_shares(
+        [same_number(answer, row[work.label or ""]) == 1 for row, answer in pairs], "number_match"
+    )
 
 
 def unigram(parts: Parts, work: Work) -> Result:
