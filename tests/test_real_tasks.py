@@ -81,9 +81,11 @@ def test_known_words_and_written_answers() -> None:
     )
     writing = work("sequence-to-sequence", "a", "b", scores=("rouge1", "length_ratio"))
     assert value("nearest", pairs, writing) == {"rouge1": pytest.approx(2 / 3), "length_ratio": 2.0}
-    from all_tasks.of_writing import final_number
+    from all_tasks.of_writing import numbers_met
 
-    assert [final_number(t) for t in ("so #### 1,200", "#### $-3.50.", "no number")] == ["1200", "-3.50", ""]
+    sums = [{"q": "a", "n": "so #### 1,200"}, {"q": "b", "n": "#### $-3.50."}]
+    answers = ["it is 1200", "none here"]
+    assert numbers_met(sums, work("instruction", "q", "n"), answers)["values"] == {"number_match": pytest.approx(1 / 2)}
 
 
 def test_spans_and_pairs_are_derived_from_what_stands_in_the_set() -> None:
