@@ -31,6 +31,7 @@ each = pytest.mark.parametrize("fields", VARIANTS.values(), ids=VARIANTS.keys())
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heads, "CHUNK_ELEMENTS", 16 * VOCAB)
+    monkeypatch.setattr(heads, "SOFTMAX_ELEMENTS", 5 * VOCAB)
 
 
 def make(fields: dict[str, Any]) -> tuple[VocabularyHead, Tensor, Tensor]:
