@@ -10,6 +10,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for child processes
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["MICROTUNE_CACHE"] = ""  # tests leave nothing in the user's cache, and read nothing from it
 
 MANY_MODULES = 100  # imported since the last freeze: worth another (transformers, peft, onnx, scikit-learn ...)
 _frozen_modules = 0

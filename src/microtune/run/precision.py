@@ -2,8 +2,8 @@
 
 On processors without bfloat16 instructions, bfloat16 products are tens of times slower than float32; on others they are
 several times faster, but only for large products: a kernel is prepared for each new shape, and ragged batches bring new
-shapes all the time. A short race of products of the model's own size decides, and only a clear win counts, so that the
-choice is stable. A run keeps its choice when it resumes.
+shapes all the time. A short race of products of the model's own size decides, once per machine, and only a clear win
+counts, so that the choice is stable. A run keeps its choice when it resumes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from microtune.nn.frozen import freeze_linears, thaw_linears
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.transformer import Transformer
+from microtune.run import machine
 
 Precision = Literal["float32", "bfloat16", "int8"]
 # The large tables: token embedding and vocabulary head, whole or with the rows of added tokens apart.
@@ -27,7 +28,8 @@ TABLES = tuple(f"{owner}.weight" for owner in ("tokens", "head.out")) + tuple(
     f"{owner}.{part}" for owner in ("tokens", "head.out.rows") for part in ("below", "above")
 )
 CLEAR_WIN = 1.5
-ROUNDS = 5
+CLOSE = 1.2  # within this factor of it, a race says too little to be kept for other runs
+ROUNDS, MOST_ROWS = 5, 512  # from there on the rate of products does not depend on their rows
 
 
 def resolve(asked: str, device: torch.device, *, width: int, rows: int, ragged: bool) -> Precision:
@@ -39,7 +41,14 @@ def resolve(asked: str, device: torch.device, *, width: int, rows: int, ragged: 
         return cast(Precision, asked)
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if speed_ratio(width, rows, ragged) > CLEAR_WIN else "float32"
+    rows = min(rows, MOST_ROWS)
+    name = f"bfloat16 against float32, width {width}, {rows} rows, {'ragged' if ragged else 'equal'}"
+    ratio = machine.measured(name, lambda: speed_ratio(width, rows, ragged), _clear)
+    return "bfloat16" if ratio > CLEAR_WIN else "float32"
+
+
+def _clear(ratio: float) -> bool:
+    return not CLEAR_WIN / CLOSE < ratio < CLEAR_WIN * CLOSE
 
 
 @cache
