@@ -1,27 +1,30 @@
 """The checks that compare outputs: with and without what was learnt (`no-effect`), before and after saving (`reload`).
 
-Outputs are hidden states and what the head makes of them, on the first training rows, in float32 and without dropout;
-"equal" means every bit.
+Outputs are hidden states and what the head makes of them, on a few training rows, in float32 and without dropout;
+"equal" means every bit. The rows are the first ones, or the shortest where the model is large.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from microtune.adapt.base import Attachment
-from microtune.data.batches import Batch, Item, Items, collate
+from microtune.data.batches import Batch, Item, Items, collate, item_sizes
 from microtune.errors import CheckError, MicrotuneError
 from microtune.nn.heads import LabelHead, VocabularyHead
 from microtune.nn.transformer import Transformer
 from microtune.run.disk import remove_folder
 from microtune.run.load import load
 from microtune.run.memory import give_back
-from microtune.run.movement import fingerprint
+from microtune.run.movement import RARE, fingerprint
 
 ROWS, TOKENS = 16, 256  # what passes three times in float32 costs seconds on a large model, and more rows show no more
+WORK = 6e9  # parameters times tokens of a pass: a tenth of a second
+FEWEST = 16  # tokens of a row: in one of a single token queries and keys have no effect
 
 
 class Probe:
@@ -30,7 +33,7 @@ class Probe:
     def __init__(self, network: Transformer, attachment: Attachment, items: Items) -> None:
         self._network = network
         self._below_head = any(not name.startswith("head.") for name in attachment.trainable)
-        self._batch = collate(_first(items))
+        self._batch = collate(_chosen(items, _most_tokens(network, attachment)))
         self._before = outputs(network, self._batch)
         self._after: dict[str, Tensor] | None = None
 
@@ -75,12 +78,21 @@ class Probe:
                 )
 
 
-def _first(items: Items) -> list[Item]:
-    """The first rows, as many as a few thousand tokens hold, but one at least."""
-    found = [items[0]]
-    room = TOKENS - items[0].size
-    for index in range(1, min(ROWS, len(items))):
-        room -= items[index].size
+def _most_tokens(network: Transformer, attachment: Attachment) -> int:
+    """How many tokens pass: fewer through a large model, but not where a single row may hold nothing that trains."""
+    rare = all(name in RARE for name in attachment.trainable)
+    return TOKENS if rare else min(TOKENS, int(WORK / max(sum(p.numel() for p in network.parameters()), 1)))
+
+
+def _chosen(items: Items, tokens: int) -> list[Item]:
+    """The first rows, as many as `tokens` hold; where those are fewer than TOKENS the shortest, but one at least."""
+    sizes = item_sizes(items)
+    order: Sequence[int] = range(len(items))
+    if tokens < TOKENS:
+        order = sorted(order, key=lambda i: (0, sizes[i]) if sizes[i] >= FEWEST else (1, -sizes[i]))
+    found, room = [items[order[0]]], tokens - sizes[order[0]]
+    for index in order[1:ROWS]:
+        room -= sizes[index]
         if room < 0:
             break
         found.append(items[index])
