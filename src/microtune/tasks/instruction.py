@@ -130,8 +130,12 @@ class Instruction(Mixture, WrittenTask):
             raise InputError(f"{at(row.path, row.line)}: there is no answer to learn in this row.", check="no-target")
         values = np.asarray(ids, dtype=np.int64)
         places = np.asarray(targets, dtype=np.int64)
-        answer_bytes = len(tokenizer.decode(values[places].tolist()).encode("utf-8", "replace"))
-        return Item(values[:-1], places - 1, values[places], extra=float(answer_bytes), row=index)  # type: ignore[arg-type]
+        size, weights = float(_size(values[places].tolist(), tokenizer)), np.zeros(0)
+        if any(segment.supervised and segment.weight != 1 for segment in segments):
+            learnt = [segment for segment in segments if segment.supervised]
+            weights = np.array([segment.weight for segment in segments for _ in segment.ids])[places]
+            size = sum(segment.weight * _size(segment.ids, tokenizer) for segment in learnt)
+        return Item(values[:-1], places - 1, values[places], extra=size, row=index, weights=weights)  # type: ignore[arg-type]
 
     def check_ready(self, where: str) -> None:
         """The fields of the form."""
@@ -168,6 +172,11 @@ class Instruction(Mixture, WrittenTask):
         bos = tokenizer.id("bos")
         first = [bos] if bos is not None and bos != tokenizer.id("eos") else []
         return [*first, *tokenizer.encode(prompt, special=False)]
+
+
+def _size(ids: Sequence[int], tokenizer: Tokenizer) -> int:
+    """Bytes of the text of these ids."""
+    return len(tokenizer.decode(ids).encode("utf-8", "replace"))
 
 
 tasks.add("instruction", Instruction)

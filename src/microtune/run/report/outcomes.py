@@ -63,7 +63,11 @@ def badness(task: Task, outcomes: Outcomes) -> tuple[str, Column] | None:
     if "loss" not in columns:
         return None
     loss = np.asarray(columns["loss"], dtype=np.float64)
-    return ("loss_per_token", loss / np.maximum(columns["tokens"], 1.0)) if "tokens" in columns else ("loss", loss)
+    return (
+        ("loss_per_token", loss / np.where(columns["tokens"] > 0, columns["tokens"], 1.0))
+        if "tokens" in columns
+        else ("loss", loss)
+    )
 
 
 def errors(task: Task, outcomes: Outcomes) -> tuple[str, Column] | None:
