@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microtune.cli.console import err, out, plain, show_score
+from microtune.cli.console import err, out, plain, show_score, written_answers
 from microtune.cli.pairs import SourceFile, TargetFile, pair
 from microtune.errors import InputError
 
@@ -103,6 +103,8 @@ def evaluate(
     score = done.evaluate(files or data)
     if as_json:
         print(json.dumps({"scores": score.values, "intervals": score.intervals}, ensure_ascii=False))
+        if said := written_answers(score):
+            err.print(said)
     else:
         show_score(data or str(source), score, done.model.task)
 
