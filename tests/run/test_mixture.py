@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tiny_runs import make_base, run
 
+from microtune.cli.ask import evaluate
 from microtune.data.sources import Row
 from microtune.errors import InputError
 from microtune.recipe import Recipe, build
@@ -174,6 +175,41 @@ def test_prediction_words_what_names_its_task(finished: Run) -> None:
         with pytest.raises(InputError) as caught:
             finished.evaluate([wrong])
         assert message in str(caught.value)
+
+
+def test_a_file_is_scored_task_by_task(
+    finished: Run, folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Each part scores as its rows alone do; rows without a name are refused, whatever they look like."""
+    rows = [json.loads(line) for line in (folder / "both.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = rows[3:40:9] + rows[41:60:7]
+    score = finished.evaluate(rows)
+    assert list(score.parts) == ["kind", "翻译"]
+    for name, part in score.parts.items():
+        alone = finished.evaluate([row for row in rows if row["task"] == name])
+        assert part.values == pytest.approx(alone.values, rel=1e-6)
+        assert (part.rows, list(alone.parts)) == (alone.rows, [name])
+        low, high = part.intervals["loss"]
+        assert low <= part.values["loss"] <= high
+    tokens = {name: part.predictions.columns["tokens"].sum() for name, part in score.parts.items()}
+    mean = sum(score.parts[name].values["loss"] * count for name, count in tokens.items()) / sum(tokens.values())
+    assert score.values["loss"] == pytest.approx(mean, rel=1e-9)
+    words = {"(prompt)": "Kind of: my card 1", "(answer)": "money"}
+    assert list(finished.evaluate([{**words, "task": "kind"}]).parts) == ["kind"]
+    for wrong in (words, {k: v for k, v in rows[0].items() if k != "task"}):
+        with pytest.raises(
+            InputError, match=r'line 2: this row names no task; write one of kind, 翻译 into the field "task"'
+        ):
+            finished.evaluate([rows[0], wrong])
+    file = tmp_path / "some.jsonl"
+    file.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    evaluate(str(finished.path), data=str(file), as_json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["tasks"]["翻译"]["scores"] == pytest.approx(score.parts["翻译"].values, rel=1e-6)
+    evaluate(str(finished.path), data=str(file))
+    shown = capsys.readouterr().out
+    assert "some.jsonl: kind split, 5 rows" in shown.replace("\n", "")
+    assert "some.jsonl: 翻译 split, 3 rows" in shown.replace("\n", "")
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,8 @@ def test_a_lint_says_so_and_marks_what_is_learnt(tmp_path: Path) -> None:
     good = lint(str(file), model=None)
     assert [piece.supervised for piece in good.rendered[0]] == [False, False, False, True]
     assert all(found.kind != "recipe-stops" for found in good.findings)
+    counted = good.figures["characters"]["learnt"]  # the turn of weight 0 is read, and counted as read
+    assert counted["mean"] == len(said["content"])
     rows[2] = {"messages": [asked, said, said]}
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     stops = [found.message for found in lint(str(file), model=None).findings if found.kind == "recipe-stops"]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microtune.cli.console import err, out, plain, show_score
+from microtune.cli.console import err, out, plain, show_score, written_answers
 from microtune.cli.pairs import SourceFile, TargetFile, pair
 from microtune.errors import InputError
 
@@ -102,9 +102,16 @@ def evaluate(
         return
     score = done.evaluate(files or data)
     if as_json:
-        print(json.dumps({"scores": score.values, "intervals": score.intervals}, ensure_ascii=False))
+        parts = {name: {"scores": p.values, "intervals": p.intervals} for name, p in score.parts.items()}
+        tasks = {"tasks": parts} if parts else {}
+        print(json.dumps({"scores": score.values, "intervals": score.intervals, **tasks}, ensure_ascii=False))
+        if said := written_answers(score):
+            err.print(said)
     else:
-        show_score(data or str(source), score, done.model.task)
+        named = data or str(source)
+        show_score(named, score, done.model.task)
+        for name, part in score.parts.items():
+            show_score(f"{Path(named).name}: {name}", part, done.model.task)
 
 
 def chat(

@@ -181,11 +181,21 @@ def show_score(split: str, score: Any, task: Any) -> None:
         low, high = score.intervals.get(name, (float("nan"), float("nan")))
         shown.add_row(cell(name), f"{value:.4f}", f"{low:.4f} to {high:.4f}")
     out.print(shown)
+    if said := written_answers(score):
+        out.print(cell(said), soft_wrap=True)
     if isinstance(task, (Classification, TokenLabelling)) and split != "validation":
         out.print(_per_class(task, score))
     if isinstance(task, Classification) and split != "validation" and task.form != "multi":
         out.print(_confusion(task, score))
         out.print(_coverage(task, score))
+
+
+def written_answers(score: Any) -> str:
+    """Of how many rows the scores of written answers are, where they are not of all."""
+    there = score.predictions.columns.get("written")
+    if there is None or there.all():
+        return ""
+    return f"Answers were written to {there.sum():,} of {len(there):,} rows (task.generate_rows)."
 
 
 def _coverage(task: Any, score: Any) -> Table:

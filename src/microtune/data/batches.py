@@ -31,7 +31,7 @@ class Item:
     types: token types; extra: what only the task understands; row: index of the row it came from; pieces: lengths of
     the sequences that stay together (a question with each of its options), which stand end to end in `ids`, each read
     at one position at least; () where the item is one sequence. Sequences of an encoder-decoder answer the same source,
-    which stands in `sources` once for each.
+    which stands in `sources` once for each. weights: what each target counts for in the loss; () where all count alike.
     """
 
     ids: Sequence[int]
@@ -42,6 +42,7 @@ class Item:
     extra: Any = None
     row: int = -1
     pieces: Sequence[int] = ()
+    weights: Sequence[float] = ()
 
     @property
     def reads(self) -> list[int]:
@@ -67,7 +68,10 @@ class Items(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Items side by side: `inputs` of N tokens, `readout [R]` into N, `targets`, `counts [B]` readouts per sequence."""
+    """Items side by side: `inputs` of N tokens, `readout [R]` into N, `targets`, `counts [B]` readouts per sequence.
+
+    weights: float64, what each target counts for in the loss; None where all count alike.
+    """
 
     inputs: Ragged
     readout: Tensor
@@ -76,6 +80,7 @@ class Batch:
     sources: Ragged | None = None
     types: Tensor | None = None
     items: list[Item] = field(default_factory=list)
+    weights: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """A copy on another device."""
@@ -87,6 +92,7 @@ class Batch:
             None if self.sources is None else self.sources.to(device),
             None if self.types is None else self.types.to(device),
             self.items,
+            None if self.weights is None else self.weights.to(device),
         )
 
 
@@ -113,6 +119,7 @@ def collate(items: Sequence[Item], *, share: bool = False) -> Batch:
         sources=_ragged([item.sources for item in items]) if any(len(i.sources) for i in items) else None,
         types=_flat([item.types for item in items]) if any(len(i.types) for i in items) else None,
         items=list(items),
+        weights=_weights(items),
     )
 
 
@@ -128,6 +135,7 @@ def _grouped(items: Sequence[Item], *, share: bool) -> Batch:
         whole.sources,
         whole.types,
         items=list(items),
+        weights=_weights(items),
     )
 
 
@@ -161,11 +169,20 @@ def headed(items: Sequence[Item], *, pooled: bool = False) -> Batch:
         targets=_flat([item.targets for item in items]),
         counts=torch.tensor(counts),
         items=list(items),
+        weights=_weights(items),
     )
 
 
 def _flat(rows: Sequence[Sequence[int]]) -> Tensor:
     return torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))
+
+
+def _weights(items: Sequence[Item]) -> Tensor | None:
+    """What each target counts for, one after the other; None where all count alike."""
+    if not any(len(item.weights) for item in items):
+        return None
+    rows = [item.weights if len(item.weights) else np.ones(len(item.targets)) for item in items]
+    return torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.float64) for row in rows]))
 
 
 def _ragged(rows: Sequence[Sequence[int]], shared: int = 0) -> Ragged:

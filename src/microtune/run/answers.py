@@ -69,6 +69,11 @@ class Answers:
         self._kept = Collector(len(encoded.items))
 
     @property
+    def asked(self) -> Sequence[int]:
+        """The items that get an answer."""
+        return self.task.to_answer(len(self.items)) if self.task.writes else ()
+
+    @property
     def columns(self) -> Columns:
         """One entry per item, in the order of the items."""
         return self._kept.columns
@@ -80,10 +85,11 @@ class Answers:
         places: list[int] = []
         answers: list[str] = []
         done = 0
-        questions = [question_of(self.items[i]) for i in range(len(self.items))]
+        asked = self.asked
+        questions = [question_of(self.items[i]) for i in asked]
         longest, options = getattr(self.task, "max_new_tokens", 128), getattr(self.task, "decoding", GREEDY)
-        for place, answer in written(self.model, questions, max_new_tokens=longest, options=options):
-            places.append(place)
+        for number, answer in written(self.model, questions, max_new_tokens=longest, options=options):
+            places.append(asked[number])
             answers.append(answer)
             if len(places) == AT_ONCE:
                 done += self._count(places, answers)

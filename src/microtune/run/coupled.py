@@ -35,7 +35,7 @@ class Trained(Protocol):
     def hidden(self, batch: Batch, piece: list[int]) -> Tensor: ...
 
 
-def joint_gradients(training: Trained, pieces: list[list[int]], weight: int) -> tuple[float, int]:
+def joint_gradients(training: Trained, pieces: list[list[int]], weight: float) -> tuple[float, int]:
     """Leaves gradients of the mean loss; returns the loss and how many tokens were read."""
     tokens = sum(training.sizes[i] for piece in pieces for i in piece)
     if len(pieces) == 1:
@@ -56,7 +56,7 @@ def joint_gradients(training: Trained, pieces: list[list[int]], weight: int) -> 
     return float(loss.detach()), tokens
 
 
-def _loss(training: Trained, vectors: Tensor, pieces: list[list[int]], weight: int) -> Tensor:
+def _loss(training: Trained, vectors: Tensor, pieces: list[list[int]], weight: float) -> Tensor:
     items = [training.items[i] for piece in pieces for i in piece]
     return training.task.joint_loss(vectors, items) / weight
 

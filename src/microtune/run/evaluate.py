@@ -32,12 +32,14 @@ class Score:
 
     `predictions` reads as a list of Prediction; it keeps columns of numbers, so the scores of all labels are not in
     it (`predict` gives them). `settled`: fields of the task that follow from this split, such as the temperature.
+    `parts`: where one model learnt several tasks, the score of each by itself, by its name.
     """
 
     values: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     predictions: Outcomes
     settled: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, Score] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

@@ -181,14 +181,23 @@ def mixed(rows: Sequence[Row], found: Sequence[TaskSource], temperature: float, 
 
 def by_task(task: Task, scores: Mapping[str, Score], rows: Mapping[str, Sequence[Row]]) -> dict[str, Score]:
     """The scores of each task of a split by itself, as "test: translate"; {} where there is one task as usual."""
-    found: dict[str, Score] = {}
-    for split, score in scores.items() if isinstance(task, Mixture) else ():
-        outcomes = score.predictions
-        owners = np.array([named_task(rows[split][int(row)]) for row in outcomes.columns["row"]], dtype=object)
-        for name in task.mixture if isinstance(task, Mixture) else ():
-            places = np.flatnonzero(owners == name)
-            if len(places):
-                part = Outcomes({key: column[places] for key, column in outcomes.columns.items()}, task.read)
-                values = task.metrics(part)
-                found[f"{split}: {name}"] = Score(values, confidence_intervals(task, part, values), part)
+    return {
+        f"{split}: {name}": part
+        for split, score in scores.items()
+        for name, part in parts_of(task, score, rows[split]).items()
+    }
+
+
+def parts_of(task: Task, score: Score, rows: Sequence[Row]) -> dict[str, Score]:
+    """What the rows of each task score by themselves, by the name of the task; {} where there is one task as usual."""
+    if not isinstance(task, Mixture) or not task.mixture:
+        return {}
+    outcomes, found = score.predictions, {}
+    owners = np.array([named_task(rows[int(row)]) for row in outcomes.columns["row"]], dtype=object)
+    for name in task.mixture:
+        places = np.flatnonzero(owners == name)
+        if len(places):
+            part = Outcomes({key: column[places] for key, column in outcomes.columns.items()}, task.read)
+            values = task.metrics(part)
+            found[name] = Score(values, confidence_intervals(task, part, values), part)
     return found

@@ -19,6 +19,7 @@ from microtune.run.classic.base import ClassicModel
 from microtune.run.decoding import Decoding
 from microtune.run.evaluate import Score, evaluate_items, predict_items
 from microtune.run.load import Model
+from microtune.run.mixture import parts_of
 from microtune.run.pieces import DAMAGED
 from microtune.run.prepare import items_limit
 from microtune.run.reference import scored_against_base
@@ -27,6 +28,7 @@ from microtune.tasks.classification import Classification
 from microtune.tasks.conversation import chat_prompt, messages_of, tools_of
 from microtune.tasks.instruction import Instruction
 from microtune.tasks.language_modelling import LanguageModelling
+from microtune.tasks.mixture import Mixture
 from microtune.tasks.regression import Regression, number_of
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
 from microtune.tasks.writing import GREEDY, Writing
@@ -165,7 +167,7 @@ def prompt_ids(model: Model, task: Instruction, row: Row) -> list[int]:
 
 
 def evaluate(model: Model, rows: Sequence[Row]) -> Score:
-    """Score a tuned model on rows that have targets."""
+    """Score a tuned model on rows that have targets; one that learnt several tasks in each of them, too (`parts`)."""
     if isinstance(model, ClassicModel):
         return model.evaluate(rows)
     task = task_of(model)
@@ -179,12 +181,15 @@ def evaluate(model: Model, rows: Sequence[Row]) -> Score:
     task.check_rows(rows)
     limit = items_limit(model, None, model.network.virtual_tokens)
     rows = task.ready(rows)
+    if isinstance(task, Mixture):
+        task.check_named(rows)
     encoded = task.encode_all(rows, model.text, limit, training=False)
     encoded = scored_against_base(model, task, encoded)
     answers = Answers(model, task, encoded, rows)
     for _ in answers.fill():
         pass
-    return evaluate_items(model.network, task, encoded, answers=answers.columns)
+    score = evaluate_items(model.network, task, encoded, answers=answers.columns)
+    return replace(score, parts=parts_of(task, score, rows))
 
 
 def _known_labels(task: Classification, rows: Sequence[Row]) -> None:

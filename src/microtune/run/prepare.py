@@ -86,6 +86,8 @@ def make_task(recipe: Recipe) -> Task:
     values = {"name": recipe.task.name, **recipe.task.options}
     if kind is LanguageModelling:
         values.setdefault("block_size", recipe.data.block_size)
+    if values.get("generate") and "generate_seed" in kind.model_fields:
+        values.setdefault("generate_seed", recipe.seed)
     task = validated(kind, values | task_values(recipe), "task").naming_fields()
     for option, _ in task.wordings:
         flag = "label_field" if option in ANSWERS else "text_field"

@@ -178,7 +178,9 @@ class Training:
     def optimize(self, micro_batches: list[list[int]]) -> tuple[float, float, int, int]:
         """Gradients of one optimizer step -> (loss, gradient norm, tokens, supervised)."""
         self.optimizers.zero_grad()
-        weight = sum(self.task.weight(self.items[i]) for piece in micro_batches for i in piece)
+        items = [self.items[i] for piece in micro_batches for i in piece]
+        weight = sum(map(self.task.weight, items))
+        supervised = sum(len(item.targets) if len(item.weights) else int(self.task.weight(item)) for item in items)
         losses: list[Tensor | float] = []
         tokens = 0
         if self.shares:
@@ -192,7 +194,7 @@ class Training:
                 loss.backward()
                 losses.append(loss.detach())  # read at the end: a GPU need not stop for it
                 tokens += sum(self.sizes[i] for i in piece)
-        return sum(map(float, losses)), self.optimizers.clip(), tokens, weight
+        return sum(map(float, losses)), self.optimizers.clip(), tokens, supervised
 
     def collate(self, piece: Sequence[int]) -> Batch:
         """The items with these indexes as one batch, on the device."""

@@ -115,7 +115,7 @@ def tune(
     scores: dict[str, Score] = {}
     for name in (name for name in names if name in encoded):
         answers = Answers(model, task, encoded[name], splits.rows[name])
-        yield from (Stage(f"writing answers, {name}", done, len(encoded[name].items)) for done in answers.fill())
+        yield from (Stage(f"writing answers, {name}", done, len(answers.asked)) for done in answers.fill())
         scores[name] = evaluate_items(model.network, task, encoded[name], answers=answers.columns)
     summary = summarize(model, training.attachment)
     save_run(folder.path, model, ready.method, training.attachment, recipe.model, recipe.seed)

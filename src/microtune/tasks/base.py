@@ -7,6 +7,7 @@ never a family or an adaptation method.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
@@ -210,15 +211,19 @@ class Task(Section):
         """Whether scored splits are scored by written answers too."""
         return self.reads == "generation"
 
+    def to_answer(self, count: int) -> Sequence[int]:
+        """Which of the `count` items of a scored split get a written answer: the same ones whenever it is asked."""
+        return range(count)
+
     def notes(self) -> list[str]:
         """What a user should know before training, such as scores that cannot be computed here."""
         return []
 
-    def weight(self, item: Item) -> int:
-        """What the loss of one item is divided by: supervised tokens, or 1 for a label."""
-        return len(item.targets)
+    def weight(self, item: Item) -> float:
+        """What the loss of one item is divided by: supervised tokens (or the sum of their weights), 1 for a label."""
+        return math.fsum(item.weights) if len(item.weights) else len(item.targets)
 
-    def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, int]:
+    def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, float]:
         """Summed loss and its weight, so that accumulation and sharding divide once."""
         raise NotImplementedError
 

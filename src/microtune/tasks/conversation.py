@@ -20,6 +20,7 @@ from microtune.errors import InputError, at
 
 BREAK = "\ufdd0"  # a code point that is no character: it parts what stands beside it, and is never encoded
 ROLES = ("system", "user", "assistant", "tool")
+HEAVIEST = 1e9  # weight of a message: beyond, a sum in float32 would know nothing of the others
 KEPT = ("tool_calls", "tool_call_id", "name", "reasoning_content")  # further fields of a message that templates read
 
 Messages = Sequence[dict[str, Any]]
@@ -27,11 +28,15 @@ Messages = Sequence[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of ids. parted: it begins where the text, read as one, has no boundary between two tokens."""
+    """A stretch of ids. parted: it begins where the text, read as one, has no boundary between two tokens.
+
+    weight: what each of its tokens counts for in the loss, where it is supervised.
+    """
 
     ids: Sequence[int]
     supervised: bool
     parted: bool = False
+    weight: float = 1.0
 
 
 class _Reading:
@@ -76,11 +81,11 @@ def chat_segments(
         found.append(place)
         parted.append(new)
     spans = list(zip(found, found[1:], parted, strict=False))
-    learnt = [is_learnt(message) for message in messages if message["role"] == "assistant"]
-    segments = [
-        Segment(reading.ids[a:b], bool(number % 2) and learnt[number // 2], new)
-        for number, (a, b, new) in enumerate(spans)
-    ]
+    weights = [message.get("weight", 1.0) for message in messages if message["role"] == "assistant"]
+    segments = []
+    for number, (a, b, new) in enumerate(spans):
+        weight = weights[number // 2] if number % 2 else 0.0
+        segments.append(Segment(reading.ids[a:b], weight > 0, new, weight or 1.0))
     return [segment for segment in segments if segment.ids]
 
 
@@ -158,7 +163,8 @@ def _guard(value: Any, tokenizer: Tokenizer) -> Any:
 def messages_of(row: Row, field: str) -> list[dict[str, Any]]:
     """Checked messages of a row: a list of {role, content}; ShareGPT's {from, value} is understood.
 
-    An assistant that calls tools may say nothing beside it. Turns of weight 0 are read and not learnt.
+    An assistant that calls tools may say nothing beside it. Turns of weight 0 are read and not learnt; of the others
+    each token counts for its turn's weight in the loss, which is a weighted mean over tokens.
     """
     value = row.data.get(field)
     if not isinstance(value, list) or not value:
@@ -180,13 +186,13 @@ def messages_of(row: Row, field: str) -> list[dict[str, Any]]:
                 f'not role "{str(role)[:40]}" with {type(content).__name__}.'
             )
         weight = turn.get("weight", 1)
-        if weight not in (0, 1):
+        if not isinstance(weight, (int, float)) or not 0 <= weight <= HEAVIEST:  # nan is not
             raise InputError(
-                f'{at(row.path, row.line)}: the weight of a message in "{field}" is 1 (learnt) or 0 (read only), '
-                f"not {shown(weight)}."
+                f'{at(row.path, row.line)}: the weight of a message in "{field}" is 0 (read only) or a larger number, '
+                f"1 for what all others have, not {shown(weight)}."
             )
         message: dict[str, Any] = {"role": role} if silent else {"role": role, "content": content}
-        message |= {} if weight else {"weight": 0}
+        message |= {} if weight == 1 else {"weight": float(weight)}
         messages.append(message | {key: turn[key] for key in KEPT if turn.get(key) is not None})
     return messages
 

@@ -7,11 +7,12 @@ model would never learn to stop.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from microtune.data.batches import Item
 from microtune.data.fields import find_field, text_of
@@ -32,6 +33,8 @@ from microtune.tasks.wording import is_template
 from microtune.tasks.writing import GREEDY, Writing
 from microtune.tasks.written_answers import SAMPLE, WrittenTask
 
+ANSWERED = 200  # rows of a split: an exact match of one half is then known to 7 points, in a minute on a laptop
+
 
 class Instruction(Mixture, WrittenTask):
     """Prompt -> completion, or messages."""
@@ -51,6 +54,10 @@ class Instruction(Mixture, WrittenTask):
         default=False,
         description="write the answers of scored splits at the end, and compare them with those of the rows",
     )
+    generate_rows: int = Field(
+        default=ANSWERED, ge=0, description="rows of each scored split that get such an answer; 0: all of them"
+    )
+    generate_seed: int = Field(default=0, ge=0, description="by which these rows are drawn; default: the recipe's seed")
     max_new_tokens: int = Field(default=256, ge=1, description="tokens that such an answer may have")
 
     truncates: ClassVar[bool] = False
@@ -58,6 +65,13 @@ class Instruction(Mixture, WrittenTask):
     with_templates: ClassVar[Mapping[str, Any]] = {"form": "prompt"}
 
     _templates = field_validator("prompt", "answer")(is_template)
+
+    @field_validator("generate_rows")
+    @classmethod
+    def _of_written_answers(cls, count: int, others: ValidationInfo) -> int:
+        if count != ANSWERED and not others.data.get("generate"):
+            raise ValueError("it says how many answers are written, which needs task.generate=true")
+        return count
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields; `messages` wins where rows have both forms."""
@@ -85,6 +99,23 @@ class Instruction(Mixture, WrittenTask):
         """`generate`."""
         return self.generate
 
+    def to_answer(self, count: int) -> Sequence[int]:
+        """As many as `generate_rows` says, drawn by `generate_seed`."""
+        if not self.generate_rows or count <= self.generate_rows:
+            return range(count)
+        return sorted(random.Random(f"{self.generate_seed} answers").sample(range(count), self.generate_rows))
+
+    def remarks(self, splits: Mapping[str, Sequence[Row]]) -> list[str]:
+        """Of how many rows the written answers will be."""
+        many = {name: len(rows) for name, rows in splits.items() if name != "train"} if self.writes else {}
+        some = [f"{name} (of {count:,})" for name, count in many.items() if len(self.to_answer(count)) < count]
+        if not some:
+            return super().remarks(splits)
+        return [
+            f"Answers are written to {self.generate_rows:,} rows of {' and of '.join(some)}, drawn by the seed "
+            f"{self.generate_seed}, the same ones at each evaluation; task.generate_rows says how many (0: all)."
+        ]
+
     def notes(self) -> list[str]:
         """Scores that will be left out because a package is missing."""
         return text_scores.missing() if self.writes else []
@@ -108,7 +139,7 @@ class Instruction(Mixture, WrittenTask):
         """Also `numeric_match`, over rows whose reference names a final number."""
         columns, values = self.columns(found), super().metrics(found, weights)
         if "number" in columns:
-            times = (columns["number"] >= 0) * (1.0 if weights is None else weights)
+            times = (columns["number"] >= 0) * self.times(columns, weights)
             if times.sum():
                 values["numeric_match"] = float(np.average(columns["number"] == 1, weights=times))
         return values
@@ -130,8 +161,12 @@ class Instruction(Mixture, WrittenTask):
             raise InputError(f"{at(row.path, row.line)}: there is no answer to learn in this row.", check="no-target")
         values = np.asarray(ids, dtype=np.int64)
         places = np.asarray(targets, dtype=np.int64)
-        answer_bytes = len(tokenizer.decode(values[places].tolist()).encode("utf-8", "replace"))
-        return Item(values[:-1], places - 1, values[places], extra=float(answer_bytes), row=index)  # type: ignore[arg-type]
+        size, weights = float(_size(values[places].tolist(), tokenizer)), np.zeros(0)
+        if any(segment.supervised and segment.weight != 1 for segment in segments):
+            learnt = [segment for segment in segments if segment.supervised]
+            weights = np.array([segment.weight for segment in segments for _ in segment.ids])[places]
+            size = sum(segment.weight * _size(segment.ids, tokenizer) for segment in learnt)
+        return Item(values[:-1], places - 1, values[places], extra=size, row=index, weights=weights)  # type: ignore[arg-type]
 
     def check_ready(self, where: str) -> None:
         """The fields of the form."""
@@ -168,6 +203,11 @@ class Instruction(Mixture, WrittenTask):
         bos = tokenizer.id("bos")
         first = [bos] if bos is not None and bos != tokenizer.id("eos") else []
         return [*first, *tokenizer.encode(prompt, special=False)]
+
+
+def _size(ids: Sequence[int], tokenizer: Tokenizer) -> int:
+    """Bytes of the text of these ids."""
+    return len(tokenizer.decode(ids).encode("utf-8", "replace"))
 
 
 tasks.add("instruction", Instruction)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
 import numpy as np
+import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
@@ -36,24 +37,34 @@ class LikelihoodTask(Task):
     primary: ClassVar[str] = "loss"
     greater_is_better: ClassVar[bool] = False
 
-    def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, int]:
-        """Cross-entropy of the next tokens, in chunks."""
+    def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, float]:
+        """Cross-entropy of the next tokens, in chunks, each times its weight where they have any; and the weights' sum.
+
+        So a step learns by the weighted mean over all its targets: sum of w x loss, divided once by the sum of w.
+        """
         assert isinstance(head, VocabularyHead)
-        return head.loss(hidden, batch.targets), len(batch.targets)
+        if batch.weights is None:
+            return head.loss(hidden, batch.targets), len(batch.targets)
+        weights = batch.weights.to(torch.promote_types(hidden.dtype, torch.float32))
+        return head.loss(hidden, batch.targets, weights), sum(map(self.weight, batch.items))
 
     def measure(
         self, head: nn.Module, hidden: Tensor, batch: Batch, tallies: dict[str, Column] | None = None
     ) -> Columns:
-        """Sums of each item: negative log-likelihood, tokens, tokens guessed rightly, bytes of text."""
+        """Sums of each item: negative log-likelihood, tokens, tokens guessed rightly, bytes of text.
+
+        A token of weight w counts as w tokens, and so do its bytes: w = 2 is what the same token twice would be.
+        """
         assert isinstance(head, VocabularyHead)
         logp, right = head.judge(hidden, batch.targets)
         counts = batch.counts.cpu().numpy()
         owner = np.repeat(np.arange(len(counts)), counts)
+        times = np.ones(len(owner)) if batch.weights is None else batch.weights.cpu().numpy()
         return {
             "row": rows_of(batch),
-            "loss": np.bincount(owner, -logp.cpu().numpy().astype(np.float64), len(counts)),
-            "tokens": counts.astype(np.float64),
-            "correct": np.bincount(owner, right.cpu().numpy(), len(counts)),
+            "loss": np.bincount(owner, -logp.cpu().numpy().astype(np.float64) * times, len(counts)),
+            "tokens": np.bincount(owner, times, len(counts)),
+            "correct": np.bincount(owner, right.cpu().numpy() * times, len(counts)),
             "bytes": np.array([item.extra or 0.0 for item in batch.items], dtype=np.float64),
         }
 

@@ -58,14 +58,26 @@ class Mixture(Task):
         """Each part of a split has its share of every task."""
         return named_task if self.mixture else super().stratum(rows)
 
+    def check_named(self, rows: Sequence[Row]) -> None:
+        """Refuse a row that is worded, but does not say which of the tasks it is: nobody could score it."""
+        for row in rows if self.mixture else ():
+            if not named_task(row):
+                raise InputError(f"{at(row.path, row.line)}: {self._unnamed}")
+
+    @property
+    def _unnamed(self) -> str:
+        return f'this row names no task; write one of {", ".join(self.mixture)} into the field "{GIVEN}".'
+
     def _worded(self, row: Row, answers: bool) -> Row:
         options = [option for option in self.templates if answers or option not in ANSWERS]
         missing = [option for option in options if name_of(option) not in row.data]
         name = row.data.get(TASK, row.data.get(GIVEN))
-        if not missing:
+        if not missing and TASK in row.data:
             return row
         if not isinstance(name, str) or name not in self.mixture:
-            said = f'this row names no task; write one of {", ".join(self.mixture)} into the field "{GIVEN}".'
+            if not missing and name is None:
+                return row
+            said = self._unnamed
             if name is not None:
                 known = suggest(str(name)[:60], list(self.mixture))
                 said = f'the field "{GIVEN}" names the task {str(name)[:60]!r}, which is not known. {known}'

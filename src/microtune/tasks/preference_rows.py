@@ -30,7 +30,7 @@ def good_or_bad(row: Row, field: str) -> bool:
 
 
 def turns_of(row: Row, field: str) -> Messages:
-    """The messages of an answer: a text, a message, or a list of them."""
+    """The messages of an answer: a text, a message, or a list of them; their weights are 0 or 1."""
     value = row.data.get(field)
     if isinstance(value, str) and value.strip():
         value = [{"role": "assistant", "content": value}]
@@ -38,7 +38,14 @@ def turns_of(row: Row, field: str) -> Messages:
         value = [value]
     elif value is None or (isinstance(value, str) and not value.strip()):
         raise InputError(f'{at(row.path, row.line)}: the field "{field}" is empty; fill it in, or remove the row.')
-    return messages_of(replace(row, data={field: value}), field)
+    messages = messages_of(replace(row, data={field: value}), field)
+    between = next((w for message in messages if (w := message.get("weight", 1)) not in (0, 1)), None)
+    if between is not None:
+        raise InputError(
+            f'{at(row.path, row.line)}: a preference compares whole answers, so the weight of a message in "{field}" '
+            f"is 1 or 0, not {shown(between)}."
+        )
+    return messages
 
 
 def beginning(one: Messages, other: Messages) -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 COMPOSED: dict[str, str] = {
+    "{field}: it says how many answers are written, which needs task.generate=true, not {value}.": (
+        "{field}：它说明写多少行回答，需要 task.generate=true，这里是 {value}。"
+    ),
     "{dropped} of {rows} rows are longer than the model can read and would lose their answer; shorten them or raise "
     "model.max_length. First: {places}.": (
         "{rows} 行中有 {dropped} 行超过模型能读的长度，会丢失答案；请缩短，或提高 model.max_length。首先是：{places}。"

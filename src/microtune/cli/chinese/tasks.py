@@ -50,8 +50,10 @@ TASKS: dict[str, str] = {
     'a message needs a role ({roles}) and a text as content, not role "{role}" with {kind}.': (
         "消息需要 role（{roles}）和文本形式的 content，而这里 role 是“{role}”，content 是{kind}。"
     ),
-    'the weight of a message in "{field}" is 1 (learnt) or 0 (read only), not "{weight}".': (
-        "“{field}”中消息的 weight 只能是 1（学习）或 0（只读），而不是“{weight}”。"
+    'the weight of a message in "{field}" is 0 (read only) or a larger number, 1 for what all others have, not '
+    '"{weight}".': "“{field}”中消息的 weight 应为 0（只读）或更大的数，其余消息均为 1，而不是“{weight}”。",
+    'a preference compares whole answers, so the weight of a message in "{field}" is 1 or 0, not "{weight}".': (
+        "偏好比较的是整个回答，因此“{field}”中消息的 weight 只能是 1 或 0，而不是“{weight}”。"
     ),
     '"tools" must be a list of objects that describe functions.': "“tools”应为描述函数的对象的列表。",
     '"{field}" has roles out of order: message {number} is of "{role}", the one before of "{before}"; join or move '

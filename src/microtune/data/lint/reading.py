@@ -58,8 +58,16 @@ def labels_in(value: Any, sign: str = "") -> tuple[str, ...]:
     return (str(value)[:MOST_LABEL],)
 
 
+def read_only(turn: Any) -> bool:
+    """Whether a turn says that nothing of it is learnt: its weight is 0."""
+    return isinstance(turn, dict) and turn.get("weight") == 0
+
+
 def turns_of(value: Any) -> tuple[str, str]:
-    """What is read and what is learnt of a conversation: turns of the assistant, or else every second one."""
+    """What is read and what is learnt of a conversation: turns of the assistant, or else every second one.
+
+    A turn of weight 0 is read alone, whoever speaks.
+    """
     if not isinstance(value, list):
         return flat(value), ""
     read: list[str] = []
@@ -69,5 +77,5 @@ def turns_of(value: Any) -> tuple[str, str]:
         said = max(texts, key=len, default="")
         known = any(text.casefold() in ANSWERING for text in texts)
         plain = not isinstance(turn, dict) and place % 2 == 1
-        (learnt if known or plain else read).append(said)
+        (learnt if (known and not read_only(turn)) or plain else read).append(said)
     return "\n".join(read), "\n".join(learnt)

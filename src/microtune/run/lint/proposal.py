@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from microtune import recipe as recipes
-from microtune.data.lint.reading import ANSWERING, LEARNT
+from microtune.data.lint.reading import ANSWERING, LEARNT, read_only
 from microtune.data.parallel import is_pair
 from microtune.data.shapes import flat
 from microtune.data.sources import Row
@@ -124,7 +124,7 @@ def _turn(turn: Any, place: int) -> Piece:
     texts = [v for v in turn.values() if isinstance(v, str)]
     said = max(texts, key=len, default="")
     speaker = next((t for t in texts if t is not said and len(t) <= 24), "")
-    return Piece(speaker or "turn", _shortened(said), speaker.casefold() in ANSWERING and turn.get("weight") != 0)
+    return Piece(speaker or "turn", _shortened(said), speaker.casefold() in ANSWERING and not read_only(turn))
 
 
 def _shortened(text: str) -> str:

@@ -59,11 +59,16 @@ def badness(task: Task, outcomes: Outcomes) -> tuple[str, Column] | None:
     if isinstance(task, Regression):
         return "absolute_error", np.abs(columns["answer"] - columns["target"])
     if "rouge" in columns:
-        return "rougeL", 1.0 - np.asarray(columns["rouge"])[:, -1].astype(np.float64)
+        short = 1.0 - np.asarray(columns["rouge"])[:, -1].astype(np.float64)
+        return "rougeL", np.where(columns["written"], short, np.nan)
     if "loss" not in columns:
         return None
     loss = np.asarray(columns["loss"], dtype=np.float64)
-    return ("loss_per_token", loss / np.maximum(columns["tokens"], 1.0)) if "tokens" in columns else ("loss", loss)
+    return (
+        ("loss_per_token", loss / np.where(columns["tokens"] > 0, columns["tokens"], 1.0))
+        if "tokens" in columns
+        else ("loss", loss)
+    )
 
 
 def errors(task: Task, outcomes: Outcomes) -> tuple[str, Column] | None:

@@ -38,4 +38,7 @@ def _table(name: str, split: SplitScores, say: Words) -> Markup:
     heads = [say("scores_metric"), say("scores_value"), say("scores_interval"), ""]
     part, sign, task = name.partition(": ")  # "test: translate", where one model learnt several tasks
     title = say("scores_split", split=say.maybe(f"split.{part}", part) + sign + task)
-    return el("div", el("h3", title), table(heads, rows, numbers=(1, 2)))
+    some = {key: split.details.get(key) for key in ("written", "rows")}
+    counts = {key: f"{value:,}" for key, value in some.items() if isinstance(value, int)}
+    about = el("p", say("scores_written", **counts)) if len(counts) == len(some) else None
+    return el("div", el("h3", title), about, table(heads, rows, numbers=(1, 2)))

@@ -98,6 +98,8 @@ EN: dict[str, str] = {
     "scores_value": "value",
     "scores_interval": "95 % interval",
     "scores_split": "{split} split",
+    "scores_written": "Answers were written to {written} of {rows} rows, drawn by a seed; scores of written texts are "
+    "over these.",
     "metric.accuracy": "share of rows answered rightly",
     "metric.macro_f1": "mean F1 of all labels, each counting the same",
     "metric.weighted_f1": "mean F1 of all labels, each counting by its rows",

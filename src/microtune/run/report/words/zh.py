@@ -98,6 +98,7 @@ ZH: dict[str, str] = {
     "scores_value": "数值",
     "scores_interval": "95 % 置信区间",
     "scores_split": "{split}",
+    "scores_written": "对 {rows} 行中按种子抽出的 {written} 行写出了回答；书面回答的得分只统计这些行。",
     "metric.accuracy": "准确率：答对的行所占比例",
     "metric.macro_f1": "宏平均 F1：各标签同等计算",
     "metric.weighted_f1": "加权 F1：各标签按行数计算",
