@@ -6,8 +6,6 @@ Each method on one kind in each number format by default; the whole grid is mark
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.testing import assert_close
 
+import fresh_process
 from microtune.adapt.base import Attachment, methods
 from microtune.errors import InputError
 from microtune.nn.transformer import Cut, Transformer
@@ -157,8 +156,7 @@ def changed_by_reloading(combinations: Sequence[Combination], folder: Path) -> l
         with torch.no_grad():
             wanted[name] = outputs(model, dtype)
     code = "import sys; sys.path.insert(0, sys.argv[1]); from methods_grid import Path, reload_all; "
-    command = [sys.executable, "-c", code + "reload_all(Path(sys.argv[2]))", str(Path(__file__).parent), str(folder)]
-    subprocess.run(command, check=True, timeout=300)
+    fresh_process.run(code + "reload_all(Path(sys.argv[2]))", Path(__file__).parent, folder)
     found = load_file(folder / "again.safetensors")
     assert found.keys() == wanted.keys()
     return [n for n, value in wanted.items() if not torch.equal(found[n], value)]

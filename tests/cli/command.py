@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import fresh_process
 from microtune.cli.app import main
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8", "COLUMNS": "200"}
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,16 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Answer:
     return Answer(caught.value.code, printed.out, printed.err)
 
 
-def child(*arguments: str | Path, text: str | None = None, options: tuple[str, ...] = ()) -> Answer:
+def child(*arguments: str | Path, options: tuple[str, ...] = ()) -> Answer:
     """`python -m microtune ...` as a user starts it."""
     command = [sys.executable, *options, "-m", "microtune", *(str(a) for a in arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8", "COLUMNS": "200"}
     done = subprocess.run(
-        command, input=text, capture_output=True, encoding="utf-8", env=environment, timeout=300, check=False
+        command, capture_output=True, encoding="utf-8", env=os.environ | ENVIRONMENT, timeout=300, check=False
     )
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def forked(*arguments: str | Path) -> Answer:
+    """The same in a new process without the start of Python, which `child` sees."""
+    done = fresh_process.run(fresh_process.PACKAGE, *arguments, environment=os.environ | ENVIRONMENT, check=False)
     return Answer(done.returncode, done.stdout, done.stderr)

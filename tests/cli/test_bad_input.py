@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Answer, call, child
+from command import Answer, call, child, forked
 
 import microtune as mt
 from tiny_model import POSITIONS, make_model, rows
@@ -347,5 +347,6 @@ def test_wrong_flags(capsys: pytest.CaptureFixture[str]) -> None:
 def test_in_a_process_of_its_own(name: str, model: Path, tmp_path: Path) -> None:
     arguments = prepare(tmp_path, name, model)
     before = files(tmp_path)
-    check(child(*arguments), DATA[name][3], tmp_path)
+    answer = child(*arguments) if name == "missing file" else forked(*arguments)
+    check(answer, DATA[name][3], tmp_path)
     assert files(tmp_path) == before

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import tokenizers
 import torch
-from command import Answer, call, child
+from command import Answer, call, forked
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -195,7 +195,7 @@ def test_in_a_process_of_its_own(model: Path, tmp_path: Path) -> None:
     damage(model)
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows()))
     out = ["--out", tmp_path / "run", *FAST]
-    check(child("tune", tmp_path / "rows.jsonl", "--task", "classification", "--model", model, *out), model, parts)
+    check(forked("tune", tmp_path / "rows.jsonl", "--task", "classification", "--model", model, *out), model, parts)
     assert not (tmp_path / "run").exists()
 
 

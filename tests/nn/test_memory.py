@@ -7,10 +7,9 @@ peak working set of Windows) over a step that reads 16 tokens.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
+
+import fresh_process
 
 BOUND_MB = 250
 
@@ -65,8 +64,7 @@ print("unknown" if before is None else peak() - before)
 
 
 def growth(mode: str, tokens: int) -> float:
-    done = subprocess.run([sys.executable, "-c", CHILD, mode, str(tokens)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = fresh_process.run(CHILD, mode, str(tokens))
     if done.stdout.strip() == "unknown":
         pytest.skip("this platform tells no peak of resident memory")
     return float(done.stdout)

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import test_accumulation as accumulation
 import torch
+from read_afresh import check_read_afresh
 from safetensors.torch import load_file, save_file
 from test_interruption import Wholes, check_points, spread
 from tiny_runs import make_base, make_rows, run, tune_recipe
@@ -25,7 +24,6 @@ from microtune.errors import InputError, RunError
 from microtune.nn.frozen import FrozenLinear
 from microtune.recipe import Recipe
 from microtune.run.export.merging import merged
-from microtune.run.export.parity import outputs, stored_rows
 from microtune.run.foresee import plan
 from microtune.run.load import load
 
@@ -102,22 +100,7 @@ def test_factors_that_do_not_fit(finished: dict[str, Path], tmp_path: Path) -> N
 
 
 def test_a_fresh_process_gives_the_same_outputs(finished: dict[str, Path], tmp_path: Path) -> None:
-    """Bit for bit, all runs in one child: the saved tensors beside the base, on one thread here and there."""
-    code = (
-        "import sys, torch; torch.set_num_threads(1); from pathlib import Path;"
-        "from microtune.run.load import load; from microtune.run.export.parity import outputs, stored_rows;"
-        "from safetensors.torch import save_file\n"
-        "for path in map(Path, sys.argv[2:]):\n"
-        "    m = load(path)\n"
-        "    found = {str(i): t.contiguous() for i, t in enumerate(outputs(m, stored_rows(m)))}\n"
-        "    save_file(found, Path(sys.argv[1]) / f'{path.name}.safetensors')\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path), *map(str, finished.values())], check=True, timeout=300)
-    for name, path in finished.items():
-        model, there = load(path), load_file(tmp_path / f"{path.name}.safetensors")
-        here = outputs(model, stored_rows(model))
-        assert len(here) == len(there) > 3, name
-        assert all(torch.equal(t, there[str(i)]) for i, t in enumerate(here)), name
+    check_read_afresh(finished.values(), tmp_path)
 
 
 def test_the_merged_copy_of_pissa_gives_what_the_run_gives(finished: dict[str, Path], tmp_path: Path) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from read_afresh import check_read_afresh
 from safetensors.torch import load_file
 from test_interruption import Wholes, check_points, spread
 from tiny_exports import BERT, TEXTS, VOCAB, stir
@@ -25,7 +24,6 @@ from microtune.nn.hidden_layer import HiddenLayer
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Choice, Recipe
 from microtune.run import session
-from microtune.run.export.parity import outputs, stored_rows
 from microtune.run.foresee import plan
 from microtune.run.load import load
 from microtune.run.tune import Prepared
@@ -75,22 +73,7 @@ def finished(inputs: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_a_fresh_process_gives_the_same_outputs(finished: dict[str, Path], tmp_path: Path) -> None:
-    """Bit for bit, all runs in one child: the saved tensors on the base, on one thread here and there."""
-    code = (
-        "import sys, torch; torch.set_num_threads(1); from pathlib import Path;"
-        "from microtune.run.load import load; from microtune.run.export.parity import outputs, stored_rows;"
-        "from safetensors.torch import save_file\n"
-        "for path in map(Path, sys.argv[2:]):\n"
-        "    m = load(path)\n"
-        "    found = {str(i): t.contiguous() for i, t in enumerate(outputs(m, stored_rows(m)))}\n"
-        "    save_file(found, Path(sys.argv[1]) / f'{path.name}.safetensors')\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path), *map(str, finished.values())], check=True, timeout=300)
-    for path in finished.values():
-        model, there = load(path), load_file(tmp_path / f"{path.name}.safetensors")
-        here = outputs(model, stored_rows(model))
-        assert len(here) == len(there) > 3
-        assert all(torch.equal(t, there[str(i)]) for i, t in enumerate(here))
+    check_read_afresh(finished.values(), tmp_path)
 
 
 def test_the_reported_count_is_that_of_the_end(inputs: dict[str, str], tmp_path: Path) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
+from read_afresh import check_read_afresh
 from test_interruption import Wholes, check_points, spread
 from tiny_runs import make_base, make_rows, run, tune_recipe
 
@@ -16,7 +13,6 @@ import microtune as mt
 from microtune.adapt.lora import DoRALinear
 from microtune.recipe import Recipe
 from microtune.run.export.merging import merged
-from microtune.run.export.parity import outputs, stored_rows
 from microtune.run.foresee import plan
 from microtune.run.load import load
 
@@ -48,19 +44,7 @@ def test_every_magnitude_has_moved_and_the_base_has_not(finished: Path) -> None:
 
 
 def test_a_fresh_process_gives_the_same_outputs(finished: Path, tmp_path: Path) -> None:
-    """Bit for bit: the saved tensors beside the base, on one thread here and there."""
-    code = (
-        "import sys, torch; torch.set_num_threads(1); from pathlib import Path;"
-        "from microtune.run.load import load; from microtune.run.export.parity import outputs, stored_rows;"
-        "from safetensors.torch import save_file; m = load(Path(sys.argv[1]));"
-        "save_file({str(i): t.contiguous() for i, t in enumerate(outputs(m, stored_rows(m)))}, sys.argv[2])"
-    )
-    file = tmp_path / "outputs.safetensors"
-    subprocess.run([sys.executable, "-c", code, str(finished), str(file)], check=True, timeout=300)
-    model, there = load(finished), load_file(file)
-    here = outputs(model, stored_rows(model))
-    assert len(here) == len(there) > 3
-    assert all(torch.equal(t, there[str(i)]) for i, t in enumerate(here))
+    check_read_afresh([finished], tmp_path)
 
 
 def test_the_merged_copy_gives_what_the_run_gives(finished: Path, tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from hub_server import INDEX, NAME, WANTED, WEIGHTS, Hub, files_of, logits, offl
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
+import fresh_process
 import microtune as mt
+from fresh_process import PACKAGE
 from microtune.errors import InputError
 from microtune.run.load import load
 from microtune.run.train import Step
@@ -27,11 +29,7 @@ from tiny_model import rows
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-AS_A_USER = ("-m", "microtune")
-RESTLESS = (  # the same, but for the seconds that the client waits between its retries
-    "-c",
-    "import runpy, time; time.sleep = lambda _: None; runpy.run_module('microtune', run_name='__main__')",
-)
+RESTLESS = f"import time; time.sleep = lambda _: None; {PACKAGE}"  # the client waits seconds between its retries
 FAST: dict[str, Any] = {"task": "classification", "method": "lora:2", "epochs": 1}
 
 # ------------------------------------------------------------------------------------------------- repositories
@@ -148,12 +146,14 @@ def test_a_run_keeps_the_commit_it_began_with(
 
 
 def command(
-    hub: Hub, home: Path, *arguments: str | Path, start: tuple[str, ...] = AS_A_USER, **variables: str
+    hub: Hub, home: Path, *arguments: str | Path, start: str = PACKAGE, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m microtune ...` as a user starts it, with the variables of the client."""
+    """`python -m microtune ...` with the variables of the client; with start="" in a Python of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200", **variables}
-    line = [sys.executable, *start, *(str(a) for a in arguments)]
+    if start:
+        return fresh_process.run(start, *arguments, environment=environment, check=False)
+    line = [sys.executable, "-m", "microtune", *(str(a) for a in arguments)]
     return subprocess.run(line, capture_output=True, encoding="utf-8", env=environment, timeout=300, check=False)
 
 
@@ -163,7 +163,7 @@ def test_on_the_command_line(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows()))
     tune = ["tune", tmp_path / "rows.jsonl", "--task", "classification", "--method", "head", "--epochs", "1", "--quiet"]
     tune += ["--out", out, "train.precision=float32"]
-    done = command(hub, home, *tune, "--model", "owner/none")
+    done = command(hub, home, *tune, "--model", "owner/none", start="")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith('error: There is no folder "owner/none" here and no model of this name on http://127')
     assert done.stderr.count("\n") == 1

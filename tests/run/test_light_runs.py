@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from read_afresh import check_read_afresh
 from test_interruption import Wholes, check_points, spread
 from tiny_runs import SPEC, WORDS, make_base, make_rows, run, tune_recipe
 
@@ -23,10 +22,8 @@ from microtune.nn.parameters import initialize
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Recipe, build
 from microtune.run.export.merging import merged
-from microtune.run.export.parity import outputs, stored_rows
 from microtune.run.folder import default_name
 from microtune.run.foresee import plan
-from microtune.run.load import load
 
 pytestmark = pytest.mark.usefixtures("quick")
 METHODS = ("bitfit", "norms", "ia3", "several")
@@ -73,24 +70,7 @@ def finished(recipes: dict[str, Recipe], tmp_path_factory: pytest.TempPathFactor
 
 
 def test_fresh_processes_give_the_same_outputs(finished: dict[str, Path], tmp_path: Path) -> None:
-    """Bit for bit: what trained beside the base, all runs in one other process."""
-    code = (
-        "import sys, torch; torch.set_num_threads(1);"
-        "from microtune.run.load import load; from microtune.run.export.parity import outputs, stored_rows;\n"
-        "found = {}\n"
-        "for path in sys.argv[2:]:\n"
-        "    m = load(path); found[path] = outputs(m, stored_rows(m))\n"
-        "torch.save(found, sys.argv[1])"
-    )
-    file = tmp_path / "outputs.pt"
-    paths = [str(path) for path in finished.values()]
-    subprocess.run([sys.executable, "-c", code, str(file), *paths], check=True, timeout=300)
-    there = torch.load(file)
-    for path in paths:
-        model = load(path)
-        here = outputs(model, stored_rows(model))
-        assert len(here) > 3
-        assert all(torch.equal(a, b) for a, b in zip(here, there[path], strict=True))
+    check_read_afresh(finished.values(), tmp_path)
 
 
 def test_what_a_run_says_of_its_method(recipes: dict[str, Recipe], finished: dict[str, Path]) -> None:

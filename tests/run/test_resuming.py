@@ -7,7 +7,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from tiny_runs import child_command, make_base, make_rows, picture, run, tune_recipe
 
+import fresh_process
 from microtune.data.sources import Row
 from microtune.errors import MicrotuneError, RunError
 from microtune.recipe import Recipe
@@ -133,7 +133,7 @@ def steps_logged(path: Path) -> int:
     return file.read_bytes().count(b'"kind": "step"') if file.is_file() else 0
 
 
-def wait_for(condition: Callable[[], bool], child: subprocess.Popen[str]) -> None:
+def wait_for(condition: Callable[[], bool], child: fresh_process.Child) -> None:
     """Until the condition holds; the child must not end before."""
     until = time.monotonic() + 120
     while not condition():
@@ -147,12 +147,7 @@ def test_processes_killed_stopped_and_refused(
 ) -> None:
     """kill -9 after 1, 4 and 7 steps, SIGTERM after 2; while the first lives, nobody else may have its folder."""
     points = {1: "kill", 2: "term", 4: "kill", 7: "kill"}  # all run at the same time: in the order of the steps
-    children = {
-        step: subprocess.Popen(
-            child_command(tmp_path / str(step), *inputs, 0.5), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for step in points
-    }
+    children = {step: fresh_process.start(*child_command(tmp_path / str(step), *inputs, 0.5)) for step in points}
     try:
         for step, how in points.items():
             path, child = tmp_path / str(step), children[step]

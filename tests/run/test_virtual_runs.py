@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from read_afresh import check_read_afresh
 from safetensors.torch import load_file
 from test_interruption import Wholes, check_points, spread
 from tiny_runs import WORDS, make_base, make_rows, picture, run, tune_recipe
@@ -80,22 +79,7 @@ def test_a_text_is_where_they_begin(inputs: tuple[str, str], tmp_path: Path) -> 
 
 
 def test_a_fresh_process_gives_the_same_outputs(finished: dict[str, Path], tmp_path: Path) -> None:
-    """Bit for bit: the saved tensors beside the base, on one thread here and there."""
-    code = (
-        "import sys, torch; torch.set_num_threads(1); from pathlib import Path;"
-        "from microtune.run.load import load; from microtune.run.export.parity import outputs, stored_rows;"
-        "from safetensors.torch import save_file; out = Path(sys.argv[1])\n"
-        "for i, path in enumerate(sys.argv[2:]):\n"
-        " m = load(path); found = outputs(m, stored_rows(m))\n"
-        " save_file({str(j): t.contiguous() for j, t in enumerate(found)}, out / f'{i}.safetensors')"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path), *(str(path) for path in finished.values())]
-    subprocess.run(command, check=True, timeout=300)
-    for number, path in enumerate(finished.values()):
-        model, there = load(path), load_file(tmp_path / f"{number}.safetensors")
-        here = outputs(model, stored_rows(model))
-        assert len(here) == len(there) > 3
-        assert all(torch.equal(t, there[str(i)]) for i, t in enumerate(here))
+    check_read_afresh(finished.values(), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["prompt", "prefix above"])

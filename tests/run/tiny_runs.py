@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -177,5 +176,5 @@ except MicrotuneError as error:
 
 
 def child_command(path: Path, base: str, data: str, pause: float) -> list[str]:
-    """A process of its own that makes `tune_recipe(base, data)` in `path` and rests after every step."""
-    return [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(path), base, data, str(pause)]
+    """Code and arguments of a process that makes `tune_recipe(base, data)` in `path` and rests after every step."""
+    return [CHILD, str(Path(__file__).parent), str(path), base, data, str(pause)]
