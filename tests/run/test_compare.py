@@ -146,8 +146,8 @@ def test_no_winner_inside_noise() -> None:
     near = decide(task, [contender("lora:8", 0.91, 90, shift=30), contender("head", 0.90, 10)])
     assert (near.method, near.best, near.tied) == ("head", "lora:8", ("head",))
     assert near.reason == (
-        "head: within the noise of lora:8, the best on validation (accuracy 0.91, 0.01 higher on these rows), and 9 times "
-        "cheaper to train; take lora:8 only if the last point matters."
+        "head: within the noise of lora:8, the best on validation (accuracy 0.91, 0.01 higher on these rows), and 9 "
+        "times cheaper to train; take lora:8 only if the last point matters."
     )
     even = decide(
         task, [contender("lora:8", 0.9, 20, shift=30), contender("head", 0.9, 10), contender("top:1", 0.9, 18)]
