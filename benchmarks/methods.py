@@ -43,6 +43,9 @@ METHODS = (
     *("full", "head", "top:2", "reinit:1", "lora:8", "bitfit", "norms", "ia3", "bottleneck", "prefix", "prompt"),
     "head+norms",
 )
+WRITTEN = {  # what a short form cannot say; to be named with --methods, as top:1 is, beside which reinit:1 belongs
+    "reinit:1-full": {"name": "reinit", "blocks": 1, "then": "full"},
+}
 STATES_BYTES = 2_000_000_000
 FORGETTING_SEEDS = 1  # by how many seeds forgetting is measured: it hardly differs between them
 EPOCHS = {"head": 20}  # the trunk's states are computed once, an epoch costs next to nothing
@@ -113,7 +116,7 @@ def child(
             {
                 "task": task.kind,
                 "model": model,
-                "method": method,
+                "method": WRITTEN.get(method, method),
                 "data": {**parts, "text_field": task.text, "label_field": task.label},
                 "train": {"epochs": EPOCHS[method]} if method in EPOCHS else {},
                 "seed": seed,

@@ -146,9 +146,13 @@ def test_no_winner_inside_noise() -> None:
     near = decide(task, [contender("lora:8", 0.91, 90, shift=30), contender("head", 0.90, 10)])
     assert (near.method, near.best, near.tied) == ("head", "lora:8", ("head",))
     assert near.reason == (
-        "lora:8: best on validation (accuracy 0.91); head is within the noise of these rows (0.01 lower) and 9 times "
-        "cheaper to train: take head, unless the last point matters."
+        "head: within the noise of lora:8, the best on validation (accuracy 0.91, 0.01 higher on these rows), and 9 "
+        "times cheaper to train; take lora:8 only if the last point matters."
     )
+    even = decide(
+        task, [contender("lora:8", 0.9, 20, shift=30), contender("head", 0.9, 10), contender("top:1", 0.9, 18)]
+    )
+    assert even.reason.startswith("head: ")  # the cheapest of equals stands first already
     far = decide(task, [contender("lora:8", 0.95, 90), contender("head", 0.70, 10)])
     assert (far.method, far.tied) == ("lora:8", ())
     assert "more than chance ahead of the next, head (by 0.25;" in far.reason
@@ -310,6 +314,19 @@ def test_the_budget_holds_when_steps_are_slower_than_measured(
     for line in found.lines:
         if line.state in ("finished", "cut short"):
             assert load(found.path / line.runs[0])
+
+
+def test_what_there_was_no_time_to_measure_is_said(made: tuple[str, str], tmp_path: Path) -> None:
+    """The last rung ends two seconds before the budget, and reading general texts is foreseen to take longer."""
+    clock = Slow(0.0)
+
+    def late(event: Any) -> None:
+        if isinstance(event, Ranked):
+            clock.now = 100 + 300 - 0.001
+
+    found = ask(made, tmp_path / "c", ("head", "lora:2"), on_event=late, clock=clock)
+    assert [line.forgetting for line in found.lines] == [None, None]
+    assert "Forgetting of head, lora-2 was not measured: the budget left no time for it." in found.results.notes
 
 
 def test_a_budget_that_is_too_small_says_what_is_needed(made: tuple[str, str], tmp_path: Path) -> None:

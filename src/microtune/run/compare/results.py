@@ -229,6 +229,10 @@ def _notes(contest: Contest, lines: Sequence[Line]) -> Iterator[str]:
         if seat.forgetting and seat.forgetting.get("reason"):
             yield f"Forgetting of {name} was not measured: {seat.forgetting['reason']}"
             return
+    if contest.asked.test and contest.asked.base.model.weights != "random":
+        unread = [name for name, seat in progress.seats.items() if seat.ended and seat.forgetting is None]
+        if unread:
+            yield f"Forgetting of {', '.join(unread)} was not measured: the budget left no time for it."
 
 
 def by_size(results: Results) -> Mapping[str, dict[int, Line]]:

@@ -108,10 +108,12 @@ def _cheaper(best: Contender, cheapest: Contender, metric: str, sign: int) -> st
     times = best.seconds / max(cheapest.seconds, 1e-9)
     factor = f"{times:.0f}" if times >= 3 else f"{times:.1f}"
     gap = abs(best.score - cheapest.score)
-    lead = f"{best.name}: best on validation ({metric} {best.score:.4g})"
+    lead = (
+        f"within the noise of {best.name}, the best on validation ({metric} {best.score:.4g}, {gap:.3g} "
+        f"{'higher' if sign > 0 else 'lower'} on these rows),"
+    )
     if best.score == cheapest.score:
-        lead = f"{best.name} and {cheapest.name}: equal on validation ({metric} {best.score:.4g})"
+        lead = f"equal to {best.name} on validation ({metric} {best.score:.4g})"
     return (
-        f"{lead}; {cheapest.name} is within the noise of these rows ({gap:.3g} {'lower' if sign > 0 else 'higher'}) "
-        f"and {factor} times cheaper to train: take {cheapest.name}, unless the last point matters."
+        f"{cheapest.name}: {lead} and {factor} times cheaper to train; take {best.name} only if the last point matters."
     )
