@@ -28,6 +28,7 @@ from microtune.cli.chinese.pretraining import PRETRAINING
 from microtune.cli.chinese.recipes import RECIPES
 from microtune.cli.chinese.runs import RUNS
 from microtune.cli.chinese.tasks import TASKS
+from microtune.cli.chinese.usage import ENDINGS, USAGE
 from microtune.cli.chinese.values import PHRASES, SPLITS, VALUES
 
 NESTED = {
@@ -42,7 +43,7 @@ FRAGMENTS = {
     'Did you mean "{name}"? Known: {known}.': "是不是“{name}”？可用的有：{known}。",
     "Known: {known}.": "可用的有：{known}。",
 }
-THEMES = (DATA, FILES, TASKS, ANSWERS, RECIPES, METHODS, MODELS, PEFT, PRETRAINING, RUNS, CHECKS, EXPORT)
+THEMES = (DATA, FILES, TASKS, ANSWERS, RECIPES, METHODS, MODELS, PEFT, PRETRAINING, RUNS, CHECKS, EXPORT, ENDINGS)
 FORMS: dict[str, str] = {
     english: chinese for theme in (*THEMES, COMPOSED, PHRASES, FRAGMENTS) for english, chinese in theme.items()
 }
@@ -99,8 +100,9 @@ def _value(name: str, value: str) -> str:
 @cache
 def _forms() -> list[tuple[re.Pattern[str], str]]:
     """The forms with the most words first: a special one before a general one."""
-    order = sorted(FORMS, key=lambda english: -len(re.sub(r"\{[a-z_]+\}", "", english)))
-    return [(_form(english), FORMS[english]) for english in order]
+    known = {**FORMS, **USAGE}
+    order = sorted(known, key=lambda english: -len(re.sub(r"\{[a-z_]+\}", "", english)))
+    return [(_form(english), known[english]) for english in order]
 
 
 def _form(english: str) -> re.Pattern[str]:
