@@ -27,7 +27,9 @@ from microtune.cli.chinese.peft import PEFT
 from microtune.cli.chinese.pretraining import PRETRAINING
 from microtune.cli.chinese.recipes import RECIPES
 from microtune.cli.chinese.runs import RUNS
+from microtune.cli.chinese.task_files import TASK_FILES
 from microtune.cli.chinese.tasks import TASKS
+from microtune.cli.chinese.token_files import TOKEN_FILES
 from microtune.cli.chinese.usage import ENDINGS, USAGE
 from microtune.cli.chinese.values import PHRASES, SPLITS, VALUES
 
@@ -43,10 +45,27 @@ FRAGMENTS = {
     'Did you mean "{name}"? Known: {known}.': "是不是“{name}”？可用的有：{known}。",
     "Known: {known}.": "可用的有：{known}。",
 }
-THEMES = (DATA, FILES, TASKS, ANSWERS, RECIPES, METHODS, MODELS, PEFT, PRETRAINING, RUNS, CHECKS, EXPORT, ENDINGS)
+THEMES = (
+    DATA,
+    FILES,
+    TASKS,
+    ANSWERS,
+    RECIPES,
+    METHODS,
+    MODELS,
+    PEFT,
+    PRETRAINING,
+    RUNS,
+    CHECKS,
+    EXPORT,
+    ENDINGS,
+    TOKEN_FILES,
+    TASK_FILES,
+)
 FORMS: dict[str, str] = {
     english: chinese for theme in (*THEMES, COMPOSED, PHRASES, FRAGMENTS) for english, chinese in theme.items()
 }
+JOINED = {"options", "meant", "named", "tasks", "languages"}  # lists of names, whose last `and` or `or` is ours
 PLACE = re.compile(r", line ([0-9,]+)$")
 
 
@@ -91,6 +110,8 @@ def _value(name: str, value: str) -> str:
         return re.sub(
             " and ([0-9]+) more$", r" 等另外 \1 处", re.sub(r", line ([0-9,]+)(?=;|$| and )", r"，第 \1 行", value)
         )
+    if name in JOINED:
+        return re.sub(r" (and|or) (?=[^ ]+$)", lambda found: " 和 " if found[1] == "and" else " 或 ", value)
     if name in NESTED:
         parts = value.split("; ") if name == "differences" else [value]
         return "；".join(VALUES.get(part) or _said(part) or part for part in parts)
@@ -106,9 +127,14 @@ def _forms() -> list[tuple[re.Pattern[str], str]]:
 
 
 def _form(english: str) -> re.Pattern[str]:
-    """A value at the very beginning holds no `: `, or it would swallow the place that stands before the sentence."""
+    """A value at the very beginning holds no `: `, or it would swallow the place that stands before the sentence.
+
+    Only between quotation marks may a value be empty.
+    """
     parts = re.split(r"\{([a-z_]+)\}", english)
-    text = "".join(f"(?P<{part}>.+?)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
+    quoted = {place for place in range(1, len(parts), 2) if parts[place - 1][-1:] == parts[place + 1][:1] == '"'}
+    any_of = {place: ".*?" if place in quoted else ".+?" for place in range(1, len(parts), 2)}
+    text = "".join(f"(?P<{part}>{any_of[place]})" if place % 2 else re.escape(part) for place, part in enumerate(parts))
     if not parts[0]:
         text = text.replace(".+?", "(?:(?!: ).)+?", 1)
     return re.compile(text, re.DOTALL)

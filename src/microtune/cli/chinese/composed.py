@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from microtune.cli.chinese.composed_data import COMPOSED_DATA
+
 COMPOSED: dict[str, str] = {
+    **COMPOSED_DATA,
     "{dropped} of {rows} rows are longer than the model can read and would lose their answer; shorten them or raise "
     "model.max_length. First: {places}.": (
         "{rows} 行中有 {dropped} 行超过模型能读的长度，会丢失答案；请缩短，或提高 model.max_length。首先是：{places}。"

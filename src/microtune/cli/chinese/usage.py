@@ -46,4 +46,6 @@ _OF_THE_PARSER: dict[str, str] = {
     "Invalid value for '{option}': '{value}' is not a valid float.": "选项 {option} 的值应为数字，而不是 {value}",
     "Invalid value for '{option}': '{value}' is not a valid integer.": "选项 {option} 的值应为整数，而不是 {value}",
 }
-USAGE = {f"{english}{HINT}": f"{chinese}（microtune --help 列出全部用法）" for english, chinese in _OF_THE_PARSER.items()}
+USAGE = {
+    f"{english}{HINT}": f"{chinese}（microtune --help 列出全部用法）" for english, chinese in _OF_THE_PARSER.items()
+}

@@ -91,6 +91,28 @@ PHRASES: dict[str, str] = {
     # reasons
     "expecting {character}": "此处应有 {character}",
     "the file ends before {character}": "文件在 {character} 之前就结束了",
+    # a damaged SentencePiece model
+    "more pieces than any vocabulary has": "子词多得超过任何词表",
+    "only the kinds unigram and bpe are known": "只支持 unigram 和 bpe",
+    "spaces as endings of words are not supported": "不支持以空格作词尾",
+    "there is no piece in it": "里面没有子词",
+    "a piece stands in it twice": "有一个子词出现了两次",
+    "a piece of {count} characters": "有一个子词长达 {count} 个字符",
+    "a piece without a usable score and kind": "有一个子词没有可用的分数和类别",
+    "too many fields": "字段过多",
+    "wire type {kind}": "wire type 为 {kind}",
+    "it ends too early": "文件不完整",
+    "a number of more than ten bytes": "有一个数字超过十个字节",
+    "bytes where a number should stand": "这里应是数字，却是字节串",
+    "a field of another type": "有一个字段的类型不符",
+    # a chat template
+    "a number beyond 64 bits": "数字超过 64 位",
+    "operator {operator} on these values": "这些值不能用运算符 {operator}",
+    "an argument of {name} with more than {most} characters": "{name} 的参数超过 {most} 个字符",
+    "a {kind} has no form as text": "{kind} 无法写成文本",
+    "a {kind} in a list has no form as text": "列表中的 {kind} 无法写成文本",
+    "round with these arguments": "round 不接受这些参数",
+    "separators of more than 8 characters": "分隔符超过 8 个字符",
     # other recipes of a run
     "{place}: {stored} there, {asked} now": "{place}：原为 {stored}，现为 {asked}",
 }
