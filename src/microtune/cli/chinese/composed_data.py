@@ -80,6 +80,10 @@ COMPOSED_DATA: dict[str, str] = {
     'the sentence ends after "{tag}", without the end that {scheme} asks for.': (
         "句子在“{tag}”之后就结束了，缺少 {scheme} 要求的结尾标记。"
     ),
+    "{kind} inside its compression": "压缩文件，里面还是{kind}",
+    # a run that goes on
+    "data {name} has changed": "数据 {name} 已改变",
+    "data {name} is gone": "数据 {name} 已不存在",
     # tokenizers
     "a token cannot be added ({reason}).": "不能添加词元（{reason}）。",
     "not a usable tokenizer file ({reason}).": "不是可用的分词器文件（{reason}）。",
