@@ -27,7 +27,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
 def predict(
-    run: Annotated[str, typer.Argument(help="run folder")],
+    run: Annotated[str, typer.Argument(help="run folder, or a decoder that goes on with texts")],
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="texts to answer")] = None,
     input_file: Annotated[str | None, typer.Option("--input", help="file with rows to answer")] = None,
     source_file: Annotated[str | None, typer.Option("--source", help="plain text to answer, line by line")] = None,
@@ -79,18 +79,18 @@ def predict(
 
 
 def evaluate(
-    run: Annotated[str, typer.Argument(help="run folder")],
+    run: Annotated[str, typer.Argument(help="run folder; with rows to score, any model that `predict` takes")],
     data: Annotated[str | None, typer.Option(help="rows to score; default: show the run's own scores")] = None,
     source: SourceFile = None,
     target: TargetFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="the scores as JSON on stdout")] = False,
 ) -> None:
-    """Score a tuned model on a file, or show the scores it ended with."""
-    from microtune.run.verbs import Run
-
-    done = Run(run)
+    """Score a model on a file, or show the scores its run ended with."""
     files = pair(source, target)
     if data is None and files is None:
+        from microtune.run.verbs import Run
+
+        done = Run(run)
         values, intervals = done.scores, done.intervals
         if as_json:
             print(json.dumps({"scores": values, "intervals": intervals}, ensure_ascii=False))
@@ -100,7 +100,13 @@ def evaluate(
                 low, high = intervals[split].get(name, (float("nan"), float("nan")))
                 out.print(f"{plain(split):12} {plain(name):16} {value:.4f}  ({low:.4f} to {high:.4f})")
         return
-    score = done.evaluate(files or data)
+    from microtune.data.sources import read_rows
+    from microtune.run.load import load
+    from microtune.run.predict import evaluate as run_evaluate
+    from microtune.run.predict import task_of
+
+    model, rows = load(run), read_rows(files or data)
+    score = run_evaluate(model, rows)
     if as_json:
         parts = {name: {"scores": p.values, "intervals": p.intervals} for name, p in score.parts.items()}
         tasks = {"tasks": parts} if parts else {}
@@ -108,10 +114,10 @@ def evaluate(
         if said := written_answers(score):
             err.print(said)
     else:
-        named = data or str(source)
-        show_score(named, score, done.model.task)
+        named, task = data or str(source), task_of(model, rows)
+        show_score(named, score, task)
         for name, part in score.parts.items():
-            show_score(f"{Path(named).name}: {name}", part, done.model.task)
+            show_score(f"{Path(named).name}: {name}", part, task)
 
 
 def chat(

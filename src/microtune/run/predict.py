@@ -12,6 +12,7 @@ from typing import Any
 
 from microtune.data.sources import Row
 from microtune.errors import InputError, at, suggest
+from microtune.nn.heads import VocabularyHead
 from microtune.recipe import validated
 from microtune.run.answers import Answers, written_best
 from microtune.run.batched import Question
@@ -36,15 +37,34 @@ from microtune.tasks.writing import GREEDY, Writing
 UNSURE = "unsure"
 ROWS_AT_ONCE = 1024
 LONGEST_ANSWER = 128  # tokens, where nobody says how many
+LONGEST_BLOCK = 1024  # tokens of a text that a plain decoder is scored on at once
 
 
-def task_of(model: Model) -> Task:
-    """The task a model was tuned for, or an InputError for a plain base."""
+def task_of(model: Model, rows: Sequence[Row] = ()) -> Task:
+    """The task a model was tuned for; a plain decoder goes on with texts, any other base is an InputError.
+
+    rows: what it is asked about, where the field of the text has to be found.
+    """
     if model.task is None and isinstance(model, ClassicModel):
         model.vocabulary_head()  # says what it has not
-    if model.task is None:
+    if model.task is not None:
+        return model.task
+    network = model.network
+    if network.encoder is not None or not isinstance(network.head, VocabularyHead) or model.missing_head:
         raise InputError("This model was not tuned for a task; give a run folder, or tune it first.")
-    return model.task
+    size = min(model.room or LONGEST_BLOCK, LONGEST_BLOCK)
+    return LanguageModelling(text_field=_only_text(rows), block_size=size)
+
+
+def _only_text(rows: Sequence[Row]) -> str:
+    """`text`, or the only field there is."""
+    fields = sorted({name for row in rows for name in row.data})
+    if fields and "text" not in fields and len(fields) > 1:
+        first, named = rows[0], ", ".join(f'"{name}"' for name in fields)
+        raise InputError(
+            f'{at(first.path, first.line)}: a plain model reads the field "text"; the fields are {named}. Rename one.'
+        )
+    return fields[0] if len(fields) == 1 else "text"
 
 
 def text_rows(task: Task, texts: Sequence[str | tuple[str, str]]) -> list[Row]:
@@ -74,7 +94,7 @@ def predict(
 
     decoding: options of `tasks.writing.Writing` that replace those of the task.
     """
-    task = task_of(model)
+    task = task_of(model, rows)
     options = written_as(task, decoding)
     rows = task.ready(rows, answers=False)
     if min_confidence and not isinstance(task, Classification):
@@ -170,9 +190,9 @@ def evaluate(model: Model, rows: Sequence[Row]) -> Score:
     """Score a tuned model on rows that have targets; one that learnt several tasks in each of them, too (`parts`)."""
     if isinstance(model, ClassicModel):
         return model.evaluate(rows)
-    task = task_of(model)
     if not rows:
         raise InputError("There are no rows to evaluate on.")
+    task = task_of(model, rows)
     if isinstance(task, Classification):
         _known_labels(task, rows)
     elif isinstance(task, Regression):

@@ -123,6 +123,9 @@ def _folder(path: Path) -> Place:
     if (path / "recipe.yaml").is_file():
         if not (path / "model" / "manifest.json").is_file():
             raise InputError(f"{path}: this run has no model yet; run its command again to finish it.")
+        whole = path / "model"
+        if (whole / CONFIG).is_file():  # pretrained: in Hugging Face form, and nothing else of the run is needed
+            return Place("folder", str(whole), whole)
         return Place("run", str(path), path)
     check_links(path)
     if (path / "adapter_config.json").is_file():

@@ -144,7 +144,9 @@ COMPOSED: dict[str, str] = {
     'there is no field "{field}" for the {sought}; did you mean "{near}"? It has {names}.': (
         "没有可作{sought}的字段“{field}”；是不是“{near}”？字段有 {names}。"
     ),
-    'there is no field "{field}" for the {sought}; it has {names}.': "没有可作{sought}的字段“{field}”；字段有 {names}。",
+    'there is no field "{field}" for the {sought}; it has {names}.': (
+        "没有可作{sought}的字段“{field}”；字段有 {names}。"
+    ),
     "no field looks like the {sought}; the fields are {names}; name it with {flag}.": (
         "没有字段像是{sought}；字段有 {names}；请用 {flag} 指定。"
     ),

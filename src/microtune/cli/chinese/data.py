@@ -75,6 +75,9 @@ DATA: dict[str, str] = {
     # texts
     "the text has no token for this tokenizer.": "这段文本在这个分词器下没有任何词元。",
     "there is no answer to learn in this row.": "这一行没有可以学习的答案。",
+    'a plain model reads the field "text"; the fields are {names}. Rename one.': (
+        "未经微调的模型读取字段 text；字段有 {names}。请把要读的那个改名为 text。"
+    ),
     'there is no field "{field}"; the row has {names}.': "没有字段“{field}”；这一行有 {names}。",
     '"{field}" must be a list of messages.': "“{field}”应当是消息的列表。",
     "no training row has an answer; there is nothing to learn.": "训练集中没有一行有答案，没有可以学习的东西。",
