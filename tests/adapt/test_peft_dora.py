@@ -122,8 +122,8 @@ def test_we_load_what_peft_writes(name: str, folders: dict[str, str], tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_ten_steps_along_one_trajectory(kind: str, folders: dict[str, str], tmp_path: Path) -> None:
-    """Same start, same rows, AdamW: losses within 1e-4 after ten steps. They tell whether the norm has a gradient."""
+def test_twenty_steps_along_one_trajectory(kind: str, folders: dict[str, str], tmp_path: Path) -> None:
+    """Same start, same rows, AdamW: losses within 1e-4 for twenty steps. They tell whether the norm has a gradient."""
     folder = tmp_path / "base"
     shutil.copytree(folders[kind], folder)
     config = json.loads((folder / "config.json").read_text())
@@ -136,7 +136,7 @@ def test_ten_steps_along_one_trajectory(kind: str, folders: dict[str, str], tmp_
     attachment = method.attach(model.network)
     write_peft(tmp_path / "adapter", model, method, base_name=str(folder))
     items = [block_item(row) for row in plain.ROWS]
-    settings = Train(epochs=10, batch_size=3, lr=1e-2, schedule="constant", warmup=0.0, precision="float32")
+    settings = Train(epochs=20, batch_size=3, lr=1e-2, schedule="constant", warmup=0.0, precision="float32")
     training = Training(
         model.network, LanguageModelling(), method, attachment, items, settings, seed=0, precision="float32"
     )
@@ -147,7 +147,7 @@ def test_ten_steps_along_one_trajectory(kind: str, folders: dict[str, str], tmp_
     groups[1]["weight_decay"] = 0.0  # type: ignore[assignment]
     optimizer = torch.optim.AdamW(groups, lr=1e-2, weight_decay=0.01)
     losses = []
-    for _ in range(10):
+    for _ in range(20):
         optimizer.zero_grad()
         sums = [
             nn.functional.cross_entropy(
@@ -160,6 +160,7 @@ def test_ten_steps_along_one_trajectory(kind: str, folders: dict[str, str], tmp_
         nn.utils.clip_grad_norm_(list(moving.values()), 1.0)
         optimizer.step()
         losses.append(float(loss.detach()))
+    assert len(ours) == 20
     assert ours[-1] < ours[0] - 0.1
     assert_close(ours, losses, rtol=0, atol=1e-4)
 

@@ -207,6 +207,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
         [{"name": "bitfit", "first_block": 2}, "top:1"],
         "bitfit adds nothing: top trains all of that already",
     ),
+    "virtual tokens twice": (
+        "prefix+prefix:3",
+        "prefix stands twice, and both would train encoder.virtual.weight; name it once.",
+    ),
+    "one place for virtual tokens": (
+        "prompt+prefix",
+        "two methods for one role: prompt and prefix both change encoder.virtual; take one of them.",
+    ),
     "several inside": (
         [{"name": "several", "parts": [{"name": "head"}, {"name": "norms"}]}, "bitfit"],
         "several methods inside several; write all of them in one list.",

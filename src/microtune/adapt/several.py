@@ -192,8 +192,9 @@ def _everything(one: Claim, two: Claim) -> str:
 
 
 def _one_role(one: Claim, two: Claim) -> str:
-    then = _parted(one, two) or "take one of them"
     both = one.replaced & two.replaced
+    parted = _parted(one, two) if not both or any(".blocks." in role for role in both) else ""
+    then = parted or "take one of them"  # virtual tokens stand before all blocks: no range parts them
     if both:
         return f"two methods for one role: {one.name} and {two.name} both change {min(both)}; {then}."
     for first, second in ((one, two), (two, one)):
@@ -217,7 +218,7 @@ def _twice(one: Claim, two: Claim) -> str:
     if one.name != two.name or not (both or one.trains == two.trains):
         return ""
     what = f"both would train {min(both)}" if both else "both would train the same head"
-    parted = _parted(one, two)
+    parted = "" if any(".virtual." in name for name in both) else _parted(one, two)
     return f"{one.name} stands twice, and {what}; name it once{f', or {parted}' if parted else ''}."
 
 

@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from microtune.cli.console import err, out, plain, show_score, written_answers
+from microtune.cli.mixing import mixed
 from microtune.cli.pairs import SourceFile, TargetFile, pair
 from microtune.errors import InputError
 
@@ -27,7 +29,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
 def predict(
-    run: Annotated[str, typer.Argument(help="run folder, or a decoder that goes on with texts")],
+    run: Annotated[
+        str, typer.Argument(help="run folder, or a decoder that goes on with texts; with --adapter, the base of all")
+    ],
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="texts to answer")] = None,
     input_file: Annotated[str | None, typer.Option("--input", help="file with rows to answer")] = None,
     source_file: Annotated[str | None, typer.Option("--source", help="plain text to answer, line by line")] = None,
@@ -39,6 +43,11 @@ def predict(
         int | None, typer.Option(help="longest generated answer [default: the task's, or 128]")
     ] = None,
     decoding: DecodingOptions = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=RUN", help="an adapter on the base; each row of --input names its own; repeatable"),
+    ] = None,
+    adapter_field: Annotated[str, typer.Option(help="field of a row with the name of its adapter")] = "adapter",
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout")] = False,
 ) -> None:
     """Answer texts, or every row of a file in its order."""
@@ -49,6 +58,10 @@ def predict(
     if not 0 <= min_confidence <= 1:
         raise InputError("--min-confidence is a probability between 0 and 1.")
     options = decoding_of(decoding)
+    if adapter:
+        pairs = mixed(run, adapter, input_file, adapter_field, options, min_confidence, max_new_tokens or 128)
+        _show([{**row.data, **_record(p)} for row, p in pairs], output_file, as_lines=True)
+        return
     from microtune.data.sources import read_rows
     from microtune.run.load import load
     from microtune.run.predict import predict as run_predict
@@ -66,16 +79,22 @@ def predict(
             rows, texts if texts and len(texts) == len(rows) else [""] * len(rows), answers, strict=True
         )
     )
+    _show(records, output_file, as_lines=bool(input_file or source_file or as_json))
+
+
+def _show(records: Iterable[dict[str, Any]], output_file: str | None, *, as_lines: bool) -> None:
+    """Answers into a file, as JSON lines, or for people."""
     if output_file:
-        _write(Path(output_file), list(records))
-        err.print(f"{len(rows)} answers written to {plain(output_file)}")
-    elif input_file or source_file or as_json:
-        for record in records:
+        written = list(records)
+        _write(Path(output_file), written)
+        err.print(f"{len(written)} answers written to {plain(output_file)}")
+        return
+    for record in records:
+        if as_lines:
             print(json.dumps(record, ensure_ascii=False, default=str))
-    else:
-        for record in records:
-            sure = f"  ({record['confidence']:.2f})" if "confidence" in record else ""
-            out.print(f"{plain(_shown(record['prediction']))}{sure}", soft_wrap=True)
+            continue
+        sure = f"  ({record['confidence']:.2f})" if "confidence" in record else ""
+        out.print(f"{plain(_shown(record['prediction']))}{sure}", soft_wrap=True)
 
 
 def evaluate(

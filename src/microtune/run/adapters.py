@@ -21,9 +21,10 @@ from microtune.run.digest import weights_digest
 from microtune.run.load import DTYPES, load_base
 from microtune.run.mixed import Mixed
 from microtune.run.onto import Adapter, SharedBase, base_of
+from microtune.run.predict import task_of
 from microtune.run.sources import Place, locate
 from microtune.run.written import COMBINED, write_adapter
-from microtune.tasks.base import Prediction
+from microtune.tasks.base import Prediction, Task
 
 MIX = "\0mix"  # no source is called so
 AdapterNames = str | None | Sequence[str | None]
@@ -60,6 +61,11 @@ class Adapters:
     def bytes(self) -> dict[str, int]:
         """What each adapter takes of memory beside the base."""
         return {name: adapter.bytes for name, adapter in self._adapters.items()}
+
+    def task(self, name: str) -> Task:
+        """What an adapter was tuned for; InputError where it was tuned for no task."""
+        self._known(name)
+        return task_of(self._adapters[name].model)
 
     def use(self, name: str | None) -> None:
         """Answer with this adapter from now on, bit for bit as its run alone does; None: with the plain base."""

@@ -101,6 +101,26 @@ METHODS: dict[str, str] = {
     'There is an adapter "{name}" already; remove it first, or choose another name.': (
         "已经有适配器“{name}”；请先移除，或另取名称。"
     ),
+    "--adapter answers rows that each name theirs in the field {field}; give --input.": (
+        "--adapter 用来回答文件里的行，每行在字段 {field} 中写明自己的适配器；请给出 --input。"
+    ),
+    '--adapter: "{given}" is not NAME=RUN; write for instance cards=runs/cards.': (
+        "--adapter：“{given}”不是“名称=运行目录”的形式；例如写成 cards=runs/cards。"
+    ),
+    '--adapter: "{name}" stands twice; give each adapter a name of its own.': (
+        "--adapter：“{name}”出现了两次；请给每个适配器不同的名称。"
+    ),
+    "--decoding: with --adapter each task writes as its own run says; leave it out.": (
+        "--decoding：有 --adapter 时，各任务按自己的运行所定的方式写答案；请去掉。"
+    ),
+    '--adapter: "{name}" answers {task}, whose rows hold more than one text; here each row is one text. '
+    "Answer its rows with the run alone.": (
+        "--adapter：“{name}”的任务是 {task}，它的一行不止一段文本；这里每行只有一段文本。请单独用该运行回答这些行。"
+    ),
+    'the field "{field}" is missing; each row names its adapter there: {names}.': (
+        "缺少字段“{field}”；每行应在其中写明自己的适配器：{names}。"
+    ),
+    'there is no adapter "{name}". {hint}': "没有适配器“{name}”。{hint}",
     "an adapter, not a base; give the base that it was tuned on.": "这是适配器，不是基座；请给出微调时所用的基座。",
     "a whole model, not an adapter; give a run folder or an adapter folder of peft.": (
         "这是完整的模型，不是适配器；请给出运行文件夹或 peft 的适配器文件夹。"
