@@ -57,6 +57,7 @@ class MultipleChoice(Task):
 
     reads: ClassVar[Literal["likelihood"]] = "likelihood"
     primary: ClassVar[str] = "accuracy"
+    opens: ClassVar[bool] = True
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields; every question of every split has options, the right one among them."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -59,6 +59,8 @@ class Preference(Instruction):
     label_field: str | None = Field(
         default=None, description="kto: field that says true or false; default: by its name"
     )
+
+    opens: ClassVar[bool] = True
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields: pairs where a field is called chosen or rejected, else answers that were good or bad."""
