@@ -131,14 +131,14 @@ class Preference(Instruction):
     def _asked(
         self, item: Item | None, row: Row, tokenizer: Tokenizer, max_length: int, report: EncodingReport
     ) -> Item | None:
-        """Of an encoder-decoder: with the prompt as the source of every answer; None where it is too long."""
+        """Of an encoder-decoder: with the prompt as the source of all its answers; None where it is too long."""
         if item is None or self.start is None:
             return item
         source = self.prompt_ids(self.prompt_of(row), tokenizer)
         if len(source) > max_length:
             report.drop(item.row, len(item.targets))
             return None
-        return replace(item, sources=np.tile(np.asarray(source, dtype=np.int64), len(item.pieces)))  # type: ignore[arg-type]
+        return replace(item, sources=np.asarray(source, dtype=np.int64))  # type: ignore[arg-type]
 
     def prompt_ids(self, prompt: str, tokenizer: Tokenizer) -> list[int]:
         """Ids that a decoder goes on from; of an encoder-decoder those that its encoder reads."""
