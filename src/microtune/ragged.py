@@ -20,12 +20,14 @@ class Ragged:
     """B sequences of together N elements: `values [N, ...]` and `lengths [B]` (int64).
 
     shared: where it is not 0, the first sequence has this length and is the common beginning of all others, which hold
-    only what follows it; a prompt that many rows begin with is then computed once.
+    only what follows it; a prompt that many rows begin with is then computed once. readers: `[B]`, of what an encoder
+    reads: how many sequences of the decoder, one after another, look at each of these; None: one each.
     """
 
     values: Tensor
     lengths: Tensor
     shared: int = 0
+    readers: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.lengths.is_cuda:  # looked at where it was made; looking again would wait for the device
@@ -64,8 +66,14 @@ class Ragged:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Ragged:
         """The same lengths around `function(values)`."""
-        return Ragged(function(self.values), self.lengths, self.shared)
+        return Ragged(function(self.values), self.lengths, self.shared, self.readers)
 
     def to(self, device: torch.device | str) -> Ragged:
         """A copy on another device."""
-        return Ragged(self.values.to(device), self.lengths.to(device), self.shared)
+        readers = None if self.readers is None else self.readers.to(device)
+        return Ragged(self.values.to(device), self.lengths.to(device), self.shared, readers)
+
+
+def looked_at(readers: Tensor, sequences: int) -> Tensor:
+    """[sequences]: which of several memories each one looks at, from how many look at each (`Ragged.readers`)."""
+    return torch.repeat_interleave(torch.arange(len(readers), device=readers.device), readers, output_size=sequences)

@@ -21,7 +21,7 @@ from microtune.classic.recurrent_layers import AttendingBlock, Packing, Recurren
 from microtune.classic.recurrent_spec import RecurrentSpec
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.transformer import Cache, Cut, Transformer, Trunk
-from microtune.ragged import Ragged
+from microtune.ragged import Ragged, looked_at
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,8 @@ class Recurrent(Transformer):
             memory = self._read(sources, trunk, len(self._encoder.blocks))
             top = stack.blocks[-1]
             kept = Kept(memory.finals, top.attention.lay(memory.states) if isinstance(top, AttendingBlock) else None)
+            if sources.readers is not None:
+                kept.select(looked_at(sources.readers, rows), sources=True)
         if cache is not None:
             cache.kept = kept
         return kept

@@ -8,7 +8,7 @@ together, not enough to make the order predictable to the model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,7 +31,7 @@ class Item:
     types: token types; extra: what only the task understands; row: index of the row it came from; pieces: lengths of
     the sequences that stay together (a question with each of its options), which stand end to end in `ids`, each read
     at one position at least; () where the item is one sequence. Sequences of an encoder-decoder answer the same source,
-    which stands in `sources` once for each. weights: what each target counts for in the loss; () where all count alike.
+    which its encoder reads once. weights: what each target counts for in the loss; () where all count alike.
     """
 
     ids: Sequence[int]
@@ -116,7 +116,7 @@ def collate(items: Sequence[Item], *, share: bool = False) -> Batch:
         readout=torch.from_numpy(np.concatenate(places)),
         targets=_flat([item.targets for item in items]),
         counts=torch.tensor([len(item.readout) for item in items]),
-        sources=_ragged([item.sources for item in items]) if any(len(i.sources) for i in items) else None,
+        sources=_sources(items),
         types=_flat([item.types for item in items]) if any(len(i.types) for i in items) else None,
         items=list(items),
         weights=_weights(items),
@@ -125,14 +125,14 @@ def collate(items: Sequence[Item], *, share: bool = False) -> Batch:
 
 def _grouped(items: Sequence[Item], *, share: bool) -> Batch:
     """Items of several sequences each; what one item's sequences begin with alike is laid down once."""
-    parts = [part for item in items for part in sequences(item)]
+    parts = [replace(part, sources=()) for item in items for part in sequences(item)]
     whole = collate(parts, share=share and len(items) == 1)
     return Batch(
         whole.inputs,
         whole.readout,
         _flat([item.targets for item in items]),
         whole.counts,
-        whole.sources,
+        _sources(items),
         whole.types,
         items=list(items),
         weights=_weights(items),
@@ -140,19 +140,17 @@ def _grouped(items: Sequence[Item], *, share: bool) -> Batch:
 
 
 def sequences(item: Item) -> list[Item]:
-    """Each sequence of an item as an item of its own, without targets."""
+    """Each sequence of an item as an item of its own, without targets, with the source that all of them answer."""
     if not len(item.pieces):
         return [Item(item.ids, item.readout, (), item.sources, item.types, row=item.row)]
     found: list[Item] = []
     start = read = 0
     readout = np.asarray(item.readout, dtype=np.int64)
-    source = len(item.sources) // len(item.pieces)
     for length, count in zip(item.pieces, item.reads, strict=True):
         part = slice(start, start + length)
-        asked = item.sources[len(found) * source : (len(found) + 1) * source]
         places = readout[read : read + count] - start
         types = item.types[part] if len(item.types) else ()
-        found.append(Item(item.ids[part], places, (), asked, types, row=item.row))  # type: ignore[arg-type]
+        found.append(Item(item.ids[part], places, (), item.sources, types, row=item.row))  # type: ignore[arg-type]
         start, read = start + length, read + count
     return found
 
@@ -183,6 +181,15 @@ def _weights(items: Sequence[Item]) -> Tensor | None:
         return None
     rows = [item.weights if len(item.weights) else np.ones(len(item.targets)) for item in items]
     return torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.float64) for row in rows]))
+
+
+def _sources(items: Sequence[Item]) -> Ragged | None:
+    """What an encoder reads: the source of each item once, however many of its sequences answer it."""
+    if not any(len(item.sources) for item in items):
+        return None
+    found = _ragged([item.sources for item in items])
+    readers = [max(len(item.pieces), 1) for item in items]
+    return replace(found, readers=torch.tensor(readers)) if max(readers) > 1 else found
 
 
 def _ragged(rows: Sequence[Sequence[int]], shared: int = 0) -> Ragged:

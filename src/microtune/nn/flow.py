@@ -14,7 +14,7 @@ from microtune.nn.attention import KeyValueCache, Layout, make_layout, row_total
 from microtune.nn.positions import RelativeBias
 from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.nn.virtual import VirtualTokens, written_ahead
-from microtune.ragged import Ragged
+from microtune.ragged import Ragged, looked_at
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Flow:
     readout: Tensor | None = None
     memory: Tensor | None = None
     memory_lengths: Tensor | None = None
+    readers: Tensor | None = None  # [sources]: how many sequences look at each memory (`Ragged.readers`)
     memory_layout: Layout | None = None
     bias: RelativeBias | None = None
     caches: list[tuple[KeyValueCache, KeyValueCache]] | None = None
@@ -52,7 +53,7 @@ class Flow:
         layout.totals = self.layout.totals
         across = None
         if self.memory_lengths is not None and counts is not None:
-            across = make_layout(counts, asked, self.memory_lengths, causal=False, aligned=False)
+            across = across_layout(counts, asked, self.memory_lengths, self.readers, aligned=False)
         return replace(self, layout=layout, memory_layout=across, readout=readout)
 
     def _counts(self, readout: Tensor) -> Tensor:
@@ -131,6 +132,19 @@ class Cache:
         self.lengths, self.totals = self.lengths[rows], self.totals[rows]
 
 
+def across_layout(
+    counts: Tensor, positions: Tensor, memory_lengths: Tensor, readers: Tensor | None, *, aligned: bool
+) -> Layout:
+    """Queries of each sequence, `counts [B]`, beside the memory that it looks at.
+
+    Cross-attention knows no order of its queries: sequences that look at one memory ask as one, and no key is copied.
+    """
+    if readers is None:
+        return make_layout(counts, positions, memory_lengths, causal=False, aligned=aligned)
+    asking = torch.zeros_like(readers).index_add(0, looked_at(readers, len(counts)), counts)
+    return make_layout(asking, positions, memory_lengths, causal=False, aligned=False)
+
+
 def make_flow(
     spec: StackSpec,
     virtual: VirtualTokens,
@@ -138,8 +152,14 @@ def make_flow(
     memory: Tensor | None,
     memory_lengths: Tensor | None,
     cache: Cache | None,
+    readers: Tensor | None = None,
 ) -> Flow:
-    """How the tokens of `inputs` go through a stack; memory: [M, D], what its cross-attention reads."""
+    """How the tokens of `inputs` go through a stack; memory: [M, D], what its cross-attention reads.
+
+    readers: how many sequences look at each of the `memory_lengths`, one after another; None: one each.
+    """
+    if readers is not None and cache is not None:
+        raise ValueError("with a cache every row has a memory of its own")
     ahead, rows = virtual.ahead, inputs.lengths
     positions, key_lengths = inputs.positions, inputs.lengths
     starts = places = None
@@ -161,7 +181,7 @@ def make_flow(
     layout.totals = row_totals(spec, inputs, rows + ahead if cache is None else cache.totals)
     across = None
     if memory_lengths is not None:
-        across = make_layout(rows, positions, memory_lengths, causal=False, aligned=True)
+        across = across_layout(rows, positions, memory_lengths, readers, aligned=True)
     flow = Flow(
         layout=layout,
         lay=lay,
@@ -170,6 +190,7 @@ def make_flow(
         key_lengths=key_lengths,
         memory=memory,
         memory_lengths=memory_lengths,
+        readers=readers,
         memory_layout=across,
         caches=None if cache is None else cache.layers,
         places=places,

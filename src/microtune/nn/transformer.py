@@ -237,7 +237,8 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Token ids -> hidden states `[R, D]` at `readout [R]` (ascending indexes into N), or of all tokens `[N, D]`.
 
-        inputs: ids of the output stack; sources: ids of the encoder of an encoder-decoder; types: [N] token types;
+        inputs: ids of the output stack; sources: ids of the encoder of an encoder-decoder, which several sequences may
+        look at (`Ragged.readers`); types: [N] token types;
         cache: keys and values of earlier tokens (generation); trunk: the states at `self.cut`, where they are known.
         """
         if trunk is not None and trunk.pooled is not None:
@@ -251,7 +252,8 @@ class Transformer(nn.Module):
         inputs, places = self._opened(stack, inputs, cache)
         if places is not None:  # virtual tokens have no readout
             readout = places if readout is None else places[readout]
-        flow = self._flow(stack, inputs, memory, memory_lengths, cache, reads=places is not None)
+        readers = None if sources is None else sources.readers
+        flow = self._flow(stack, inputs, memory, memory_lengths, cache, reads=places is not None, readers=readers)
         if x is None:
             x, first = self._lower(stack, ids, types, flow, cut, readout), cut
         x = stack.upper(x, flow, first, cut, readout)
@@ -287,7 +289,8 @@ class Transformer(nn.Module):
         if not last:
             return Trunk(lower_encoder, None)
         memory, lengths = self._memory(sources, None, Trunk(lower_encoder, at=cut))
-        flow = self._flow(stack, inputs, memory, lengths, None)
+        readers = None if sources is None else sources.readers
+        flow = self._flow(stack, inputs, memory, lengths, None, readers=readers)
         if below.output is None:
             return Trunk(lower_encoder, self._lower(stack, inputs.values, types, flow, last, readout))
         begin = first.decoder if self.decoder else first.encoder
@@ -354,9 +357,10 @@ class Transformer(nn.Module):
         cache: Cache | None,
         *,
         reads: bool = False,
+        readers: Tensor | None = None,
     ) -> Flow:
         """reads: whether a prompt stands before the rows, and the values of `inputs` are the order of `opened`."""
-        flow = make_flow(stack.spec, stack.virtual, inputs, memory, memory_lengths, cache)
+        flow = make_flow(stack.spec, stack.virtual, inputs, memory, memory_lengths, cache, readers)
         return replace(flow, bias=stack.relative_bias, order=inputs.values if reads else None)
 
     def train(self, mode: bool = True) -> Self:

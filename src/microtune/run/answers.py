@@ -22,10 +22,7 @@ from microtune.run.load import Model
 from microtune.run.pieces import ended
 from microtune.run.terms import terms_of
 from microtune.tasks.base import Encoded, Task
-from microtune.tasks.multiple_choice import MultipleChoice
 from microtune.tasks.outcomes import Collector, Columns
-from microtune.tasks.preference import Preference
-from microtune.tasks.sequence_to_sequence import SequenceToSequence
 from microtune.tasks.writing import GREEDY, Writing
 
 AT_ONCE = 256  # rows whose answers are scored together
@@ -33,10 +30,14 @@ AT_ONCE = 256  # rows whose answers are scored together
 
 def settled(task: Task, model: Model) -> Task:
     """A task that knows how this model reads and writes; InputError where the model cannot write."""
-    if isinstance(task, (MultipleChoice, Preference)):
-        return _opened(task, model) if model.is_encoder_decoder and not task.only_reads else task
-    if not task.writes:
-        return task
+    task = task.fitted(model.spec)
+    if task.writes:
+        _check_writer(task, model)
+    return _opened(task, model) if task.opens and model.is_encoder_decoder and not task.only_reads else task
+
+
+def _check_writer(task: Task, model: Model) -> None:
+    """Refuse a model without a decoder, or one whose answers could never end."""
     name = "This model" if model.place is None else model.place.name
     if model.network.decoder is None:
         raise InputError(
@@ -45,11 +46,6 @@ def settled(task: Task, model: Model) -> Task:
         )
     if not model.text.target.stop_ids:
         raise InputError(f"The tokenizer of {name} has no token that ends a text, so no answer could ever end.")
-    if not isinstance(task, SequenceToSequence):
-        return task
-    if not model.is_encoder_decoder:
-        return task.model_copy(update={"form": "decoder"})
-    return _opened(task.model_copy(update={"form": "encoder-decoder"}), model)
 
 
 def _opened(task: Task, model: Model) -> Task:

@@ -95,8 +95,7 @@ class TrunkCache:
         self.pooled = self.whole and isinstance(model.head, LabelHead) and model.head.pooling == "mean"
         self.stored: dict[Side, States] = {}
         if model.decoder is not None and model.encoder is not None and self.cut.encoder and not self.whole:
-            beside = model.beside_tokens
-            lengths = [len(items[j].sources) + beside * max(len(items[j].pieces), 1) for j in range(len(items))]
+            lengths = [len(items[j].sources) + model.beside_tokens for j in range(len(items))]
             width = model.encoder.spec.hidden_size
             self.stored["encoder"] = States(path.with_suffix(".sources.bin"), lengths, width, self.dtype)
         if depth:

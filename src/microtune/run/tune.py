@@ -201,7 +201,7 @@ def get_rows(
     model, notes = beginning(recipe, task, splits.rows["train"], cache)
     if known is None:
         splits.notes.extend([*model.notes, *notes])
-        task = settled(task.fitted(model.spec), model)
+        task = settled(task, model)
         check_base(task, model, recipe.model)
         encoded = encode_splits(task, splits, model, recipe.model.max_length, taken)
         encoded = with_references(model.network, task, encoded, cache)

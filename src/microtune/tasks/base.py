@@ -102,6 +102,7 @@ class Task(Section):
     greater_is_better: ClassVar[bool] = True
     truncates: ClassVar[bool] = True
     templates: ClassVar[Mapping[str, str]] = {}  # option with a template -> the option that names its field
+    opens: ClassVar[bool] = False  # whether it has the fields `start` and `first`: ids with which a decoder begins
     with_templates: ClassVar[Mapping[str, Any]] = {}  # options that follow from a template, where they are not said
 
     @property

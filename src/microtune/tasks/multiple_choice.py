@@ -57,6 +57,7 @@ class MultipleChoice(Task):
 
     reads: ClassVar[Literal["likelihood"]] = "likelihood"
     primary: ClassVar[str] = "accuracy"
+    opens: ClassVar[bool] = True
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields; every question of every split has options, the right one among them."""
@@ -181,7 +182,7 @@ class MultipleChoice(Task):
             np.concatenate([np.asarray(part.ids, dtype=np.int64) for part in parts]),  # type: ignore[arg-type]
             np.concatenate([np.asarray(p.readout) + s for p, s in zip(parts, starts[:-1], strict=True)]),  # type: ignore[arg-type]
             targets,
-            [i for part in parts for i in part.sources],
+            parts[0].sources,
             types if any(types) else (),
             extra=read,
             row=index,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -59,6 +59,8 @@ class Preference(Instruction):
     label_field: str | None = Field(
         default=None, description="kto: field that says true or false; default: by its name"
     )
+
+    opens: ClassVar[bool] = True
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields: pairs where a field is called chosen or rejected, else answers that were good or bad."""
@@ -129,14 +131,14 @@ class Preference(Instruction):
     def _asked(
         self, item: Item | None, row: Row, tokenizer: Tokenizer, max_length: int, report: EncodingReport
     ) -> Item | None:
-        """Of an encoder-decoder: with the prompt as the source of every answer; None where it is too long."""
+        """Of an encoder-decoder: with the prompt as the source of all its answers; None where it is too long."""
         if item is None or self.start is None:
             return item
         source = self.prompt_ids(self.prompt_of(row), tokenizer)
         if len(source) > max_length:
             report.drop(item.row, len(item.targets))
             return None
-        return replace(item, sources=np.tile(np.asarray(source, dtype=np.int64), len(item.pieces)))  # type: ignore[arg-type]
+        return replace(item, sources=np.asarray(source, dtype=np.int64))  # type: ignore[arg-type]
 
     def prompt_ids(self, prompt: str, tokenizer: Tokenizer) -> list[int]:
         """Ids that a decoder goes on from; of an encoder-decoder those that its encoder reads."""

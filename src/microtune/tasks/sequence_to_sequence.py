@@ -19,6 +19,7 @@ from microtune.data.fields import find_field, text_of
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
+from microtune.nn.spec import ModelSpec
 from microtune.tasks import text_scores
 from microtune.tasks.base import EncodingReport, tasks
 from microtune.tasks.mixture import Mixture, named_task
@@ -45,6 +46,7 @@ class SequenceToSequence(Mixture, WrittenTask):
     first: int | None = Field(default=None, ge=0, description="id that every target begins with; found from the model")
 
     reads: ClassVar[Literal["hidden", "likelihood", "generation"]] = "generation"
+    opens: ClassVar[bool] = True
     templates: ClassVar[Mapping[str, str]] = {"source": "source_field", "target": "target_field"}
 
     _templates = field_validator("source", "target")(is_template)
@@ -73,6 +75,11 @@ class SequenceToSequence(Mixture, WrittenTask):
             raise InputError(f"{where}: the task does not name its fields, or not the form of its model.")
         if self.form == "encoder-decoder" and self.start is None:
             raise InputError(f"{where}: the task does not say with which id the decoder begins.")
+
+    def fitted(self, spec: ModelSpec) -> Self:
+        """Whether an encoder reads the source, or the decoder alone reads and writes."""
+        both = spec.encoder is not None and spec.decoder is not None
+        return self.model_copy(update={"form": "encoder-decoder" if both else "decoder"})
 
     def notes(self) -> list[str]:
         """Scores that will be left out because a package is missing."""
