@@ -41,6 +41,14 @@ def test_a_clear_race_is_run_once_per_machine_and_size(cache: Path, races: list[
     assert all(torch.__version__ in key and "512 rows" in key for key in kept)
 
 
+@pytest.mark.parametrize(("rows", "asked"), [(20, 20), (64, 64), (127, 64), (500, 448), (9999, 512)])
+def test_few_sizes_are_raced(monkeypatch: pytest.MonkeyPatch, rows: int, asked: int) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(precision, "speed_ratio", lambda _, rows, __: sizes.append(rows) or 2.2)
+    assert precision.resolve("auto", CPU, width=64, rows=rows, ragged=True) == "bfloat16"
+    assert sizes == [asked]
+
+
 def test_another_number_of_threads_is_another_machine(
     cache: Path, races: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:

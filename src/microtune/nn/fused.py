@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from microtune.nn.transformer import Block, Flow, Residual
 
 ATTENTION = ("q", "k", "v", "o")
+SHORT = 64  # keys; see GroupPass
 
 
 def fusible(block: Block, flow: Flow, x: Tensor) -> bool:
@@ -56,8 +57,8 @@ def fusible(block: Block, flow: Flow, x: Tensor) -> bool:
         return False
     if block.training and any(update.dropout for parts in roles.values() for update in parts.updates):
         return False
-    prepared = any(isinstance(m, FrozenLinear) for m in block.modules())
-    return prepared or (torch.is_grad_enabled() and bool(trainables(block, roles)))
+    trains = torch.is_grad_enabled() and bool(trainables(block, roles))
+    return trains or any(isinstance(m, FrozenLinear) for m in block.modules())
 
 
 def fast_form(block: Block) -> dict[str, Parts] | None:
@@ -336,15 +337,30 @@ class PackedPass:
 
 
 class GroupPass:
-    """Attention of G sequences of one shape, as batched products over G x K."""
+    """Attention of G sequences of one shape, as batched products over G x K.
+
+    Scores of short sequences are laid down keys first: softmax over the last place takes one row after the other.
+    """
 
     def __init__(self, group: Group, scale: float, mask: Tensor | None) -> None:
         self.size, self.scale, self.mask = group.size, scale, mask
+        self.keys_first = False
         self.q = self.k = self.v = self.weights = torch.empty(0)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, out: Tensor) -> None:
         """[G T, H, E], [G S, K, E] twice; fills `out [G T, H, E]`."""
         self.q, self.k, self.v = self._queries(q, k.shape[1], self.scale), self._keys(k), self._keys(v)
+        self.keys_first = self.k.shape[1] < SHORT
+        if self.keys_first:
+            scores = torch.bmm(self.k, self.q.transpose(1, 2))
+            if self.mask is not None:
+                scores.view(self.size, k.shape[1], len(k) // self.size, -1, len(q) // self.size).add_(
+                    self.mask.transpose(1, 2)[:, None, :, None]
+                )
+            wide = torch.promote_types(scores.dtype, torch.float32)  # between its own steps torch would round
+            self.weights = torch.softmax(scores, 1, dtype=wide).to(scores.dtype)
+            self._back(torch.bmm(self.weights.transpose(1, 2), self.v), out)
+            return
         scores = torch.bmm(self.q, self.k.transpose(1, 2)).view(self.size, -1, len(q) // self.size, self.k.shape[1])
         if self.mask is not None:
             scores += self.mask[:, None]
@@ -354,9 +370,14 @@ class GroupPass:
     def backward(self, d_out: Tensor, dq: Tensor, dk: Tensor, dv: Tensor) -> None:
         """The gradient in the output `[G T, H, E]`; fills those in queries, keys and values."""
         d = self._queries(d_out, dk.shape[1], 1.0)
-        self._back(torch.bmm(self.weights.transpose(1, 2), d), dv)
-        ds = torch.bmm(d, self.v.transpose(1, 2))
-        ds = aten._softmax_backward_data(ds, self.weights, -1, ds.dtype)
+        weights = self.weights if self.keys_first else self.weights.transpose(1, 2)
+        self._back(torch.bmm(weights, d), dv)
+        if self.keys_first:
+            ds = torch.bmm(self.v, d.transpose(1, 2))
+            ds = aten._softmax_backward_data(ds, self.weights, 1, ds.dtype).transpose(1, 2)
+        else:
+            ds = torch.bmm(d, self.v.transpose(1, 2))
+            ds = aten._softmax_backward_data(ds, self.weights, -1, ds.dtype)
         self._back(torch.bmm(ds, self.k).mul_(self.scale), dq)
         self._back(torch.bmm(ds.transpose(1, 2), self.q), dk)
 

@@ -19,7 +19,7 @@ from microtune.nn.layers import ACTIVATIONS, dropout, make_norm
 from microtune.nn.spec import LabelHeadKind, ModelSpec
 
 CHUNK_ELEMENTS = 8_000_000  # logits that exist at one time, 32 MB in float32; half as many cost a fifth of the rate
-LOSS_BYTES = 5  # of memory for each of them where gradients are taken by formula: 2.5 times as many rows in 16 bits
+LOSS_BYTES = 8  # of memory for each of them where gradients are taken by formula: four times as many rows in 16 bits
 SOFTMAX_ELEMENTS = 400_000  # what goes through the softmax at one time, so that it stays near the processor
 GPU_CHUNK_ELEMENTS = 64_000_000  # 0.4 GB in both types; more rows at once keep a GPU busy
 

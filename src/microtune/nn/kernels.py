@@ -16,6 +16,8 @@ from microtune.nn.frozen import Parts, int8_backward, int8_forward, stacked
 from microtune.nn.layers import ACTIVATIONS, LayerNorm, RMSNorm, dropout_factors
 from microtune.nn.spec import Activation
 
+KEPT_BYTES = 2_000_000  # of what an activation gives: of a few hundred tokens it is kept, not computed twice
+
 Grads = dict[int, Tensor]
 aten = torch.ops.aten
 
@@ -123,19 +125,24 @@ def activation_backward(kind: Activation, dy: Tensor, x: Tensor) -> Tensor:
 
 
 class ActivationPass:
-    """`activation(u)`, or `activation(gate) * u` with a gate; the output is computed anew for the gradient."""
+    """`activation(u)`, or `activation(gate) * u` with a gate; a large output is computed anew for the gradient."""
 
     def __init__(self, kind: Activation, gated: bool) -> None:
         self.kind, self.gated = kind, gated
         self.x = torch.empty(0)
+        self.kept: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, F], or gate and up as [N, 2 F], -> [N, F]."""
         self.x = x
-        return self.again()
+        out = self.again()
+        self.kept = out if out.nbytes <= KEPT_BYTES else None
+        return out
 
     def again(self) -> Tensor:
         """The output from what was kept."""
+        if self.kept is not None:
+            return self.kept
         if not self.gated:
             return ACTIVATIONS[self.kind](self.x)
         gate, up = self.x.chunk(2, -1)
@@ -227,6 +234,8 @@ class LinearPass:
     def _bias(self) -> Tensor | None:
         if all(role.bias is None for role in self.roles):
             return None
+        if len(self.roles) == 1 and self.roles[0].bias is not None:
+            return self.roles[0].bias.detach().to(self.dtype)
         return torch.cat(
             [
                 self.weight.new_zeros(size, dtype=self.dtype)
@@ -281,7 +290,7 @@ class LinearPass:
     def _bias_grads(self, dy: Tensor, grads: Grads) -> None:
         for role, part in zip(self.roles, dy.split(self.sizes, 1), strict=True):
             if role.bias is not None and role.bias.requires_grad:
-                add_grad(grads, role.bias, part.sum(0, dtype=torch.promote_types(dy.dtype, torch.float32)))
+                add_grad(grads, role.bias, part.sum(0))  # rounded once, as the weights' and as in torch's autocast
 
     def _rescale_grads(self, dy: Tensor, grads: Grads) -> Tensor:
         """Those of the magnitudes; returns the gradient in what the factors multiply."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -124,10 +125,23 @@ def fingerprint(value: Tensor) -> int:
     """A number that changes when any bit of the tensor does (64-bit wrapping sum of position-weighted words)."""
     raw = value.detach().contiguous().view(torch.uint8).view(-1)
     words = raw[: len(raw) // 4 * 4].view(torch.int32)
-    weights = torch.arange(1, PERIOD + 1, dtype=torch.int64, device=words.device)
-    total = int(raw[len(words) * 4 :].sum())
-    for piece in words.split(PERIOD * 4096):  # a copy in 64 bits of the whole would be the largest thing in memory
-        whole = piece[: len(piece) // PERIOD * PERIOD].view(-1, PERIOD)
-        tail = piece[whole.numel() :]
-        total += int((whole * weights).sum() + (tail * weights[: len(tail)]).sum())
+    whole = words[: len(words) // PERIOD * PERIOD].view(-1, PERIOD)
+    tail = words[whole.numel() :].to("cpu", torch.int64)
+    weights = torch.arange(1, PERIOD + 1, dtype=torch.int64)
+    sums = _sums(whole)  # words of equal weight first, so that few are multiplied
+    sums[: len(tail)] += tail
+    total = int((sums * weights).sum()) + int(raw[len(words) * 4 :].sum())
     return (total + 2**63) % 2**64 - 2**63
+
+
+def _sums(words: Tensor) -> Tensor:
+    """[n, PERIOD] of 32 bits -> their sums over n in 64 bits, on the CPU.
+
+    A copy in 64 bits of the whole would be the largest thing in memory; numpy converts a few thousand at a time.
+    """
+    if words.device.type == "cpu":
+        return torch.from_numpy(words.numpy().sum(0, dtype=np.int64))
+    sums = torch.zeros(PERIOD, dtype=torch.int64, device=words.device)
+    for piece in words.split(4096):
+        sums += piece.sum(0, dtype=torch.int64)
+    return sums.cpu()

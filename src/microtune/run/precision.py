@@ -29,7 +29,7 @@ TABLES = tuple(f"{owner}.weight" for owner in ("tokens", "head.out")) + tuple(
 )
 CLEAR_WIN = 1.5
 CLOSE = 1.2  # within this factor of it, a race says too little to be kept for other runs
-ROUNDS, MOST_ROWS = 5, 512  # from there on the rate of products does not depend on their rows
+ROUNDS, MOST_ROWS, STEP_ROWS = 5, 512, 64  # from 512 on the rate of products does not depend on their rows
 
 
 def resolve(asked: str, device: torch.device, *, width: int, rows: int, ragged: bool) -> Precision:
@@ -41,7 +41,7 @@ def resolve(asked: str, device: torch.device, *, width: int, rows: int, ragged: 
         return cast(Precision, asked)
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    rows = min(rows, MOST_ROWS)
+    rows = min(rows, MOST_ROWS) // STEP_ROWS * STEP_ROWS or rows  # so that data of about the same lengths ask the same
     name = f"bfloat16 against float32, width {width}, {rows} rows, {'ragged' if ragged else 'equal'}"
     ratio = machine.measured(name, lambda: speed_ratio(width, rows, ragged), _clear)
     return "bfloat16" if ratio > CLEAR_WIN else "float32"
