@@ -208,11 +208,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
         "bitfit adds nothing: top trains all of that already",
     ),
     "virtual tokens twice": (
-        "prefix+prefix:3",
+        "prefix:2+prefix:3",
         "prefix stands twice, and both would train encoder.virtual.weight; name it once.",
     ),
     "one place for virtual tokens": (
-        "prompt+prefix",
+        "prompt:2+prefix:2",
         "two methods for one role: prompt and prefix both change encoder.virtual; take one of them.",
     ),
     "several inside": (

@@ -316,6 +316,22 @@ def test_the_budget_holds_when_steps_are_slower_than_measured(
             assert load(found.path / line.runs[0])
 
 
+def test_a_comparison_in_which_nothing_trains_is_no_result(
+    made: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All fitted when they were measured, and fail in earnest."""
+    from microtune.run import tune
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise InputError("The run does not fit into memory.")
+        yield
+
+    monkeypatch.setattr(tune, "tune", full)
+    with pytest.raises(RunError, match=r"^No method could be trained\. head: The run does not fit into memory\.$"):
+        ask(made, tmp_path / "c", ("head", "lora:2"))
+    assert not (tmp_path / "c" / "compare.json").exists()
+
+
 def test_what_there_was_no_time_to_measure_is_said(made: tuple[str, str], tmp_path: Path) -> None:
     """The last rung ends two seconds before the budget, and reading general texts is foreseen to take longer."""
     clock = Slow(0.0)

@@ -98,6 +98,7 @@ RUNS: dict[str, str] = {
         "{where}：“{text}”不是时间；请写数字和单位，例如 90s、10m 或 1h。"
     ),
     "No method fits this model. {method}: {hint}": "没有一种方法适合这个模型。{method}：{hint}",
+    "No method could be trained. {method}: {hint}": "没有一种方法训练成功。{method}：{hint}",
     "A comparison chooses by the validation split, and this data has none; leave out split=none, or name one with "
     "--validation.": ("比较要靠验证集来选择，而这份数据没有验证集；请去掉 split=none，或用 --validation 指定。"),
     "The budget of {budget} is too small: reading and measuring alone took {spent}.": (

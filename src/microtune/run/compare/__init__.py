@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from microtune.adapt.base import make_method
-from microtune.errors import InputError, MicrotuneError
+from microtune.errors import InputError, MicrotuneError, RunError
 from microtune.recipe import Recipe
 from microtune.run.compare.budget import Budget, Clock, parse_time
 from microtune.run.compare.candidates import MethodSaid, make_entries, recipe_of, said_as
@@ -117,6 +117,9 @@ def compare_recipe(
 def _written(contest: Contest) -> Comparison:
     """The result on disk; compare.json last, which makes the comparison a finished one."""
     results = collect(contest)
+    tried = [line for line in results.lines if line.state != "skipped"]
+    if tried and all(line.state == "failed" for line in tried):
+        raise RunError(f"No method could be trained. {tried[0].method}: {tried[0].reason}")
     path = contest.place.path
     picture = None
     if contest.asked.curve:

@@ -21,6 +21,7 @@ from microtune.run.compare.heats import Heat, curve_sizes, fitting_scale, make_h
 from microtune.run.compare.measure import measure
 from microtune.run.compare.place import Place, Progress, Seat
 from microtune.run.compare.sit import Common, mark_of, sit
+from microtune.run.memory import give_back
 from microtune.run.prepare import label_reader
 from microtune.run.session import Sitting, Stage
 from microtune.run.sharing import Sharing
@@ -168,6 +169,7 @@ class Contest:
             yield Stage(f"measuring {name}")
             epochs = self.asked.base.train.epochs
             recipe = recipe_of(self.asked.base, method, seed=self.asked.seeds[0], examples=None, epochs=epochs)
+            give_back()  # what an earlier one took must not count against this one
             try:
                 progress.measured[name] = measure(recipe, self.data, self.sharing, seconds, self.asked.general)
             except InputError as error:
