@@ -20,11 +20,16 @@ from microtune.cli.chinese.checks import CHECKS
 from microtune.cli.chinese.composed import COMPOSED
 from microtune.cli.chinese.data import DATA
 from microtune.cli.chinese.export import EXPORT
+from microtune.cli.chinese.exported import EXPORTED
 from microtune.cli.chinese.files import FILES
+from microtune.cli.chinese.folders import FOLDERS
+from microtune.cli.chinese.foreign import FOREIGN
 from microtune.cli.chinese.methods import METHODS
 from microtune.cli.chinese.models import MODELS
+from microtune.cli.chinese.networks import NETWORKS
 from microtune.cli.chinese.peft import PEFT
 from microtune.cli.chinese.pretraining import PRETRAINING
+from microtune.cli.chinese.reasons import MEMORY, REASONS
 from microtune.cli.chinese.recipes import RECIPES
 from microtune.cli.chinese.runs import RUNS
 from microtune.cli.chinese.tasks import TASKS
@@ -36,15 +41,32 @@ NESTED = {
     "differences",
     "asked",
     "header",
+    "then",
+    "means",
+    "whose",
+    "owner",
+    "what",
+    "lack",
+    "limit",
 }  # such a group is looked up by itself, and stays where that fails
-OURS = {"kind", "known", "missing", "unknown"}  # groups that hold words of the program, none of the user's
+OURS = {
+    "kind",
+    "known",
+    "missing",
+    "unknown",
+    "there",
+    "wanted",
+    "base",
+}  # groups that hold words of the program, none of the user's
 FRAGMENTS = {
     'Did you mean "{name}"? Known: {known}.': "是不是“{name}”？可用的有：{known}。",
     "Known: {known}.": "可用的有：{known}。",
 }
 THEMES = (DATA, FILES, TASKS, ANSWERS, RECIPES, METHODS, MODELS, PEFT, PRETRAINING, RUNS, CHECKS, EXPORT)
+MORE = (NETWORKS, FOLDERS, EXPORTED, FOREIGN, REASONS)
+SIZE = re.compile(r"(.+?) ([0-9.e+]+ (?:[kMG]B|bytes))(?:, |$)")
 FORMS: dict[str, str] = {
-    english: chinese for theme in (*THEMES, COMPOSED, PHRASES, FRAGMENTS) for english, chinese in theme.items()
+    english: chinese for theme in (*THEMES, *MORE, COMPOSED, PHRASES, FRAGMENTS) for english, chinese in theme.items()
 }
 PLACE = re.compile(r", line ([0-9,]+)$")
 
@@ -93,7 +115,11 @@ def _value(name: str, value: str) -> str:
     if name in NESTED:
         parts = value.split("; ") if name == "differences" else [value]
         return "；".join(VALUES.get(part) or _said(part) or part for part in parts)
-    return VALUES.get(value, value) if name in OURS else value
+    if name == "taken":
+        return "，".join(f"{MEMORY.get(what) or _said(what) or what} {size}" for what, size in SIZE.findall(value))
+    if name == "both":
+        return re.sub(" and (?:as )?", "、", value)
+    return VALUES.get(value) or REASONS.get(value, value) if name in OURS else value
 
 
 @cache

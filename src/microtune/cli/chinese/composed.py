@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from microtune.cli.chinese.assembled import ASSEMBLED
+
 COMPOSED: dict[str, str] = {
+    **ASSEMBLED,
     "{dropped} of {rows} rows are longer than the model can read and would lose their answer; shorten them or raise "
     "model.max_length. First: {places}.": (
         "{rows} 行中有 {dropped} 行超过模型能读的长度，会丢失答案；请缩短，或提高 model.max_length。首先是：{places}。"
@@ -20,17 +23,6 @@ COMPOSED: dict[str, str] = {
     "{reason} at step {step}: lower train.lr, or mend the rows that give it, {count} of {rows} in this step: "
     "{places}.": (
         "第 {step} 步：{reason}；请降低 train.lr，或改正引起问题的行，这一步 {rows} 行中有 {count} 行：{places}。"
-    ),
-    "The run does not fit into memory: {free} are free, but it needs about {needed} even with one row computed at a "
-    "time ({parts}); lower model.max_length, choose a lighter method (top:1, lora) or a smaller model.": (
-        "内存不够：空闲 {free}，而即使一次只算一行也需要约 {needed}（{parts}）；请减小 model.max_length，"
-        "换用较轻的方法（top:1、lora）或较小的模型。"
-    ),
-    "The run does not fit into memory: train.memory is {free}, but it needs about {needed} even with one row computed "
-    "at a time ({parts}); lower model.max_length, choose a lighter method (top:1, lora) or a smaller model, or raise "
-    "train.memory.": (
-        "内存不够：train.memory 为 {free}，而即使一次只算一行也需要约 {needed}（{parts}）；请减小 model.max_length，"
-        "换用较轻的方法（top:1、lora）或较小的模型，或提高 train.memory。"
     ),
     "the file is {kind}, not text; give it the ending of what it is.": (
         "文件是 {kind}，不是文本；请改成与内容相符的扩展名。"

@@ -134,4 +134,12 @@ PRETRAINING: dict[str, str] = {
     "train.epochs is {epochs}, but word2vec makes whole passes, at least 1.": (
         "train.epochs 为 {epochs}，而 word2vec 只做完整的轮次，至少 1 轮。"
     ),
+    "The corpus has {count} tokens; at most {most} can be counted.": ("语料有 {count} 个词元；最多能统计 {most} 个。"),
+    "model.classic {name} has no network whose memory and time could be planned.": (
+        "model.classic {name} 没有网络，无从规划内存和时间。"
+    ),
+    "There is no byte of text to score.": "没有可以评分的文本，一个字节也没有。",
+    "{option}: an n-gram model, alone or as a draft, knows {known}.": (
+        "{option}：n-gram 模型无论单独使用还是用于预先猜测，都只支持 {known}。"
+    ),
 }
