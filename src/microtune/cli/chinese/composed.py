@@ -141,7 +141,9 @@ COMPOSED: dict[str, str] = {
     'there is no field "{field}" for the {sought}; did you mean "{near}"? It has {names}.': (
         "没有可作{sought}的字段“{field}”；是不是“{near}”？字段有 {names}。"
     ),
-    'there is no field "{field}" for the {sought}; it has {names}.': "没有可作{sought}的字段“{field}”；字段有 {names}。",
+    'there is no field "{field}" for the {sought}; it has {names}.': (
+        "没有可作{sought}的字段“{field}”；字段有 {names}。"
+    ),
     "no field looks like the {sought}; the fields are {names}; name it with {flag}.": (
         "没有字段像是{sought}；字段有 {names}；请用 {flag} 指定。"
     ),
@@ -189,9 +191,9 @@ COMPOSED: dict[str, str] = {
     'the span {start} to {end} of "{label}" says "{wanted}", but there stands "{found}".': (
         "“{label}”的片段 {start} 到 {end} 写着“{wanted}”，而原文此处是“{found}”。"
     ),
-    'the tag "{tag}" begins the sentence, which {scheme} does not allow.': "标记“{tag}”不能在句首，{scheme} 不允许。",
+    'the tag "{tag}" begins the sentence, which {scheme} does not allow.': "按 {scheme} 标注法，标记“{tag}”不能在句首。",
     'the tag "{tag}" follows "{before}", which {scheme} does not allow.': (
-        "标记“{tag}”不能跟在“{before}”之后，{scheme} 不允许。"
+        "按 {scheme} 标注法，标记“{tag}”不能跟在“{before}”之后。"
     ),
     "the answer of {asked} is missing, which is none of its options ({names}).": "{asked}缺少答案；选项有 {names}。",
     'the answer of {asked} is "{value}", which is none of its options ({names}).': (

@@ -63,8 +63,10 @@ COMPOSED_DATA: dict[str, str] = {
     "the name has no ending that tells the format; known are {endings}; or pass format=.": (
         "文件名没有能说明格式的扩展名；可以读取的有 {endings}；也可以用 format= 指定格式。"
     ),
-    "{one} and {other} overlap; a token can have one label, so keep one of them.": (
-        "{one}与{other}重叠；一个词元只能有一个标签，请只留一个。"
+    '"{first}" ({label}, {start} to {end}) and "{second}" ({beside}, {begin} to {stop}) overlap; a token can have one '
+    "label, so keep one of them.": (
+        "“{first}”（{label}，{start} 到 {end}）与“{second}”（{beside}，{begin} 到 {stop}）重叠；"
+        "一个词元只能有一个标签，请只留一个。"
     ),
     'the span {start} to {end} of "{label}" ends past the text, which has {size} characters; the offsets seem to count '
     "bytes, but they must count characters.": (
@@ -78,7 +80,7 @@ COMPOSED_DATA: dict[str, str] = {
         "标记“{tag}”前面没有 B- 或 I-，而其他标记有；请补上，或写成 O。"
     ),
     'the sentence ends after "{tag}", without the end that {scheme} asks for.': (
-        "句子在“{tag}”之后就结束了，缺少 {scheme} 要求的结尾标记。"
+        "句子在“{tag}”之后就结束了，缺少 {scheme} 标注法要求的结尾标记。"
     ),
     "{kind} inside its compression": "压缩文件，里面还是{kind}",
     # a run that goes on
