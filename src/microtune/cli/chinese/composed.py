@@ -191,7 +191,9 @@ COMPOSED: dict[str, str] = {
     'the span {start} to {end} of "{label}" says "{wanted}", but there stands "{found}".': (
         "“{label}”的片段 {start} 到 {end} 写着“{wanted}”，而原文此处是“{found}”。"
     ),
-    'the tag "{tag}" begins the sentence, which {scheme} does not allow.': "按 {scheme} 标注法，标记“{tag}”不能在句首。",
+    'the tag "{tag}" begins the sentence, which {scheme} does not allow.': (
+        "按 {scheme} 标注法，标记“{tag}”不能在句首。"
+    ),
     'the tag "{tag}" follows "{before}", which {scheme} does not allow.': (
         "按 {scheme} 标注法，标记“{tag}”不能跟在“{before}”之后。"
     ),
