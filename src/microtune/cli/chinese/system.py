@@ -32,6 +32,9 @@ SYSTEM: dict[str, str] = {
     "Invalid \\uXXXX escape: line {line} column {column} (char {number})": (
         "第 {line} 行第 {column} 列：无效的 \\uXXXX 转义"
     ),
+    "{field}: Unable to parse input string as an integer, exceeded maximum size, not {value}.": (
+        "{field}：整数太大（{value}）。"
+    ),
     # templates
     "expected '}' before end of string": "缺少右花括号",
     "Single '}' encountered in format string": "多出一个右花括号",
