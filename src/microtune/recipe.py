@@ -373,7 +373,8 @@ def _sentence(kind: type[BaseModel], error: Any) -> str:
     if error["type"] == "missing":
         return f'"{place}" is missing.'
     reason = error["msg"].replace("Input", "the value").removeprefix("Value error, ")
-    return f"{place}: {reason}, not {str(error.get('input'))[:80]!r}."
+    where = f"{place}: " if place else ""
+    return f"{where}{reason}, not {str(error.get('input'))[:80]!r}."
 
 
 def _known_keys(kind: type[BaseModel], path: list[str]) -> list[str]:

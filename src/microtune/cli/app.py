@@ -84,39 +84,39 @@ def main(arguments: list[str] | None = None) -> None:
     except MicrotuneError as error:
         if debug:
             raise
-        sys.exit(_complain(_in_their_language(str(error), arguments), error.exit_code))
+        sys.exit(_complain(str(error), error.exit_code, arguments))
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(_complain("stopped", 130))
+        sys.exit(_complain("stopped", 130, arguments))
     except BrokenPipeError:
         sys.exit(0)
     except MemoryError:
-        sys.exit(_complain("not enough memory; lower train.micro_tokens or choose a smaller model", 1))
+        message = "not enough memory; lower train.micro_tokens or choose a smaller model"
+        sys.exit(_complain(message, 1, arguments))
     except Exception as error:
-        sys.exit(_usage(error) if hasattr(error, "format_message") else _unexpected(error, debug))
+        of_the_parser = hasattr(error, "format_message")
+        sys.exit(_usage(error, arguments) if of_the_parser else _unexpected(error, arguments, debug=debug))
     sys.exit(code or 0)
 
 
-def _in_their_language(message: str, arguments: list[str]) -> str:
-    from microtune.cli.chinese import asked_for, translated
-
-    return translated(message) if asked_for(arguments) else message
-
-
-def _usage(error: Any) -> int:
+def _usage(error: Any, arguments: list[str]) -> int:
     """A mistake in the arguments; typer's own classes differ between its versions, so they are known by their form."""
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return 2
-    return _complain(f"{error.format_message()} (microtune --help shows what there is)", 2)
+    return _complain(f"{error.format_message()} (microtune --help shows what there is)", 2, arguments)
 
 
-def _unexpected(error: Exception, debug: bool) -> int:
+def _unexpected(error: Exception, arguments: list[str], *, debug: bool) -> int:
     if debug:
         raise error
     text = f"internal error ({type(error).__name__}: {str(error)[:300]}); please report it with the output of --debug"
-    return _complain(text, 1)
+    return _complain(text, 1, arguments)
 
 
-def _complain(message: str, code: int) -> int:
-    err.print(f"error: {plain(message)}", soft_wrap=True)
+def _complain(message: str, code: int, arguments: list[str]) -> int:
+    """Say it, in the language of the user, on stderr."""
+    from microtune.cli.chinese import asked_for, translated
+
+    said = translated(message) if asked_for(arguments) else message
+    err.print(f"error: {plain(said)}", soft_wrap=True)
     return code

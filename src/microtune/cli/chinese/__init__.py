@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from functools import cache
 from itertools import pairwise
 
 from microtune.cli.chinese.answers import ANSWERS
@@ -24,16 +23,23 @@ from microtune.cli.chinese.exported import EXPORTED
 from microtune.cli.chinese.files import FILES
 from microtune.cli.chinese.folders import FOLDERS
 from microtune.cli.chinese.foreign import FOREIGN
+from microtune.cli.chinese.lists import CHANGED
+from microtune.cli.chinese.memory import JOINED
 from microtune.cli.chinese.methods import METHODS
 from microtune.cli.chinese.models import MODELS
 from microtune.cli.chinese.networks import NETWORKS
 from microtune.cli.chinese.peft import PEFT
 from microtune.cli.chinese.pretraining import PRETRAINING
-from microtune.cli.chinese.reasons import MEMORY, REASONS
+from microtune.cli.chinese.reasons import REASONS
 from microtune.cli.chinese.recipes import RECIPES
 from microtune.cli.chinese.runs import RUNS
+from microtune.cli.chinese.system import SYSTEM
+from microtune.cli.chinese.task_files import TASK_FILES
 from microtune.cli.chinese.tasks import TASKS
-from microtune.cli.chinese.values import PHRASES, SPLITS, VALUES
+from microtune.cli.chinese.token_files import TOKEN_FILES
+from microtune.cli.chinese.usage import ENDINGS, USAGE
+from microtune.cli.chinese.values import PHRASES, VALUES
+from microtune.forms import Forms
 
 NESTED = {
     "hint",
@@ -41,6 +47,8 @@ NESTED = {
     "differences",
     "asked",
     "header",
+    "error",
+    "damage",
     "then",
     "means",
     "whose",
@@ -48,12 +56,15 @@ NESTED = {
     "what",
     "lack",
     "limit",
+    "cause",
 }  # such a group is looked up by itself, and stays where that fails
 OURS = {
     "kind",
     "known",
     "missing",
     "unknown",
+    "why",
+    "inside",
     "there",
     "wanted",
     "base",
@@ -62,11 +73,30 @@ FRAGMENTS = {
     'Did you mean "{name}"? Known: {known}.': "是不是“{name}”？可用的有：{known}。",
     "Known: {known}.": "可用的有：{known}。",
 }
-THEMES = (DATA, FILES, TASKS, ANSWERS, RECIPES, METHODS, MODELS, PEFT, PRETRAINING, RUNS, CHECKS, EXPORT)
-MORE = (NETWORKS, FOLDERS, EXPORTED, FOREIGN, REASONS)
-SIZE = re.compile(r"(.+?) ([0-9.e+]+ (?:[kMG]B|bytes))(?:, |$)")
+THEMES = (
+    DATA,
+    FILES,
+    TASKS,
+    ANSWERS,
+    RECIPES,
+    METHODS,
+    MODELS,
+    PEFT,
+    PRETRAINING,
+    RUNS,
+    CHECKS,
+    EXPORT,
+    ENDINGS,
+    TOKEN_FILES,
+    TASK_FILES,
+    NETWORKS,
+    FOLDERS,
+    EXPORTED,
+    FOREIGN,
+    REASONS,
+)
 FORMS: dict[str, str] = {
-    english: chinese for theme in (*THEMES, *MORE, COMPOSED, PHRASES, FRAGMENTS) for english, chinese in theme.items()
+    english: chinese for theme in (*THEMES, COMPOSED, PHRASES, FRAGMENTS) for english, chinese in theme.items()
 }
 PLACE = re.compile(r", line ([0-9,]+)$")
 
@@ -87,55 +117,30 @@ def translated(message: str) -> str:
 
 
 def _said(text: str) -> str | None:
-    """The whole text, or what stands behind the last colon after which it is known; before it stands a place."""
-    found = _formed(text)
-    for colon in reversed([*re.finditer(": ", text)]) if found is None else ():
-        inner = _formed(text[colon.end() :])
+    """The whole text, or what stands behind the first colon after which it is known; before it stands a place."""
+    found = _BOOK.said(text)
+    for colon in re.finditer(": ", text) if found is None else ():
+        inner = _BOOK.said(text[colon.end() :])
         if inner is not None:
             place = PLACE.sub(r"，第 \1 行", text[: colon.start()])
+            place = re.sub("^recipe(: |$)", lambda found: "配方：" if found[1] else "配方", place)
             return f"{place}：{inner}"
     return found
 
 
-def _formed(text: str) -> str | None:
-    for form, chinese in _forms():
-        if (match := form.fullmatch(text)) is not None:
-            return chinese.format(**{name: _value(name, value) for name, value in match.groupdict().items()})
-    return None
-
-
 def _value(name: str, value: str) -> str:
     """What stands in a sentence: what the user named stays as it is, what the program says is said in Chinese."""
-    if name in {"split", "earlier"}:
-        return SPLITS.get(value, value)
-    if name == "places":
-        return re.sub(
-            " and ([0-9]+) more$", r" 等另外 \1 处", re.sub(r", line ([0-9,]+)(?=;|$| and )", r"，第 \1 行", value)
-        )
+    if name in CHANGED or name in JOINED:
+        return {**CHANGED, **JOINED}[name](value)
     if name in NESTED:
         parts = value.split("; ") if name == "differences" else [value]
         return "；".join(VALUES.get(part) or _said(part) or part for part in parts)
-    if name == "taken":
-        return "，".join(f"{MEMORY.get(what) or _said(what) or what} {size}" for what, size in SIZE.findall(value))
-    if name == "both":
-        return re.sub(" and (?:as )?", "、", value)
-    return VALUES.get(value) or REASONS.get(value, value) if name in OURS else value
+    if name not in OURS:
+        return value
+    return VALUES.get(value) or REASONS.get(value) or VALUES.get(re.sub("^an? ", "", value)) or value
 
 
-@cache
-def _forms() -> list[tuple[re.Pattern[str], str]]:
-    """The forms with the most words first: a special one before a general one."""
-    order = sorted(FORMS, key=lambda english: -len(re.sub(r"\{[a-z_]+\}", "", english)))
-    return [(_form(english), FORMS[english]) for english in order]
-
-
-def _form(english: str) -> re.Pattern[str]:
-    """A value at the very beginning holds no `: `, or it would swallow the place that stands before the sentence."""
-    parts = re.split(r"\{([a-z_]+)\}", english)
-    text = "".join(f"(?P<{part}>.+?)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
-    if not parts[0]:
-        text = text.replace(".+?", "(?:(?!: ).)+?", 1)
-    return re.compile(text, re.DOTALL)
+_BOOK = Forms({**SYSTEM, **USAGE, **FORMS}, _value)
 
 
 __all__ = ["FORMS", "asked_for", "translated"]

@@ -43,7 +43,11 @@ ASSEMBLED: dict[str, str] = {
     "method: {name} stands twice, and both would train the same head; {then}.": (
         "method：{name} 写了两次，两个都会训练同一个输出层；{then}。"
     ),
-    "name it once, or part them by {fields} or {last}": "请只写一次，或用 {fields} 或 {last} 把两者分开",
+    "part them by {ways}": "请用 {ways} 把两者分开",
+    "name it once, or part them by {ways}": "请只写一次，或用 {ways} 把两者分开",
+    "data {name} has changed": "数据 {name} 已改变",
+    "data {name} is gone": "数据 {name} 已不存在",
+    "methods: none alone; a comparison needs two methods at least.": "methods：一种方法也没有；比较至少需要两种方法。",
     # counted models and word vectors
     "an n-gram model has {lack}.": "n-gram 模型{lack}。",
     "a model of word vectors has {lack}.": "词向量模型{lack}。",
@@ -162,7 +166,6 @@ ASSEMBLED: dict[str, str] = {
     "method: {name} adds nothing: {other} trains all of that already; leave it out.": (
         "method：{name} 没有增加任何内容：{other} 已经训练了它的全部；请去掉。"
     ),
-    "part them by {fields} or {last}": ("请用 {fields} 或 {last} 把两者分开"),
     "The run does not fit into memory: {limit}, but it needs about {needed} even with one row computed at a time "
     "({taken}); lower model.max_length, choose a lighter method (top:1, lora) or a smaller model.": (
         "内存不够：{limit}，而即使一次只算一行也需要约 {needed}（{taken}）；请减小 model.max_length，"

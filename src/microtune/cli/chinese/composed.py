@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from microtune.cli.chinese.assembled import ASSEMBLED
+from microtune.cli.chinese.composed_data import COMPOSED_DATA
 
 COMPOSED: dict[str, str] = {
     **ASSEMBLED,
+    **COMPOSED_DATA,
     "{dropped} of {rows} rows are longer than the model can read and would lose their answer; shorten them or raise "
     "model.max_length. First: {places}.": (
         "{rows} 行中有 {dropped} 行超过模型能读的长度，会丢失答案；请缩短，或提高 model.max_length。首先是：{places}。"
@@ -86,11 +88,11 @@ COMPOSED: dict[str, str] = {
         "{field}：labels、regex 和 json_schema 都规定回答的形式；请只给一个（{value}）。"
     ),
     '"{text}" is not an override: {key} holds a value, not keys.': "“{text}”不是覆盖项：{key} 是一个值，下面没有键。",
-    "the field {field} has one value, too few to part the rows in its order into {parts}.": (
-        "字段 {field} 只有一个值，不够按次序分成 {parts}。"
+    "the field {field} has one value, too few to part the rows in its order into {split_names}.": (
+        "字段 {field} 只有一个值，不够按次序分成{split_names}。"
     ),
-    "the field {field} has {count} different values, too few to part the rows in its order into {parts}.": (
-        "字段 {field} 只有 {count} 个不同的值，不够按次序分成 {parts}。"
+    "the field {field} has {count} different values, too few to part the rows in its order into {split_names}.": (
+        "字段 {field} 只有 {count} 个不同的值，不够按次序分成{split_names}。"
     ),
     'data.split_by: the field "{field}" is empty; give every row a number or a date such as 2024-01-31, 2024/1/31 '
     "09:30 or 2024年1月31日.": (
@@ -127,18 +129,20 @@ COMPOSED: dict[str, str] = {
     "the {name} has changed": "{name} 已改变",
     "the {name} is gone": "{name} 已不存在",
     # fields
-    'there is no field "{field}" for the {role}; did you mean "{near}"? It has {names}.': (
-        "没有可作 {role} 的字段“{field}”；是不是“{near}”？字段有 {names}。"
+    'there is no field "{field}" for the {sought}; did you mean "{near}"? It has {names}.': (
+        "没有可作{sought}的字段“{field}”；是不是“{near}”？字段有 {names}。"
     ),
-    'there is no field "{field}" for the {role}; it has {names}.': "没有可作 {role} 的字段“{field}”；字段有 {names}。",
-    "no field looks like the {role}; the fields are {names}; name it with {flag}.": (
-        "没有字段像是 {role}；字段有 {names}；请用 {flag} 指定。"
+    'there is no field "{field}" for the {sought}; it has {names}.': (
+        "没有可作{sought}的字段“{field}”；字段有 {names}。"
     ),
-    "no field looks like the {role}; all fields are taken; name it with {flag}.": (
-        "没有字段像是 {role}，各字段都已用掉；请用 {flag} 指定。"
+    "no field looks like the {sought}; the fields are {names}; name it with {flag}.": (
+        "没有字段像是{sought}；字段有 {names}；请用 {flag} 指定。"
     ),
-    "several fields could be the {role} ({names}); name it with {flag}.": (
-        "有几个字段都可能是 {role}（{names}）；请用 {flag} 指定。"
+    "no field looks like the {sought}; all fields are taken; name it with {flag}.": (
+        "没有字段像是{sought}，各字段都已用掉；请用 {flag} 指定。"
+    ),
+    "several fields could be the {sought} ({names}); name it with {flag}.": (
+        "有几个字段都可能是{sought}（{names}）；请用 {flag} 指定。"
     ),
     "several fields could be the number ({names}); name it with --label-field.": (
         "有几个字段都可能是要预测的数字（{names}）；请用 --label-field 指定。"
@@ -178,9 +182,11 @@ COMPOSED: dict[str, str] = {
     'the span {start} to {end} of "{label}" says "{wanted}", but there stands "{found}".': (
         "“{label}”的片段 {start} 到 {end} 写着“{wanted}”，而原文此处是“{found}”。"
     ),
-    'the tag "{tag}" begins the sentence, which {scheme} does not allow.': "标记“{tag}”不能在句首，{scheme} 不允许。",
+    'the tag "{tag}" begins the sentence, which {scheme} does not allow.': (
+        "按 {scheme} 标注法，标记“{tag}”不能在句首。"
+    ),
     'the tag "{tag}" follows "{before}", which {scheme} does not allow.': (
-        "标记“{tag}”不能跟在“{before}”之后，{scheme} 不允许。"
+        "按 {scheme} 标注法，标记“{tag}”不能跟在“{before}”之后。"
     ),
     "the answer of {asked} is missing, which is none of its options ({names}).": "{asked}缺少答案；选项有 {names}。",
     'the answer of {asked} is "{value}", which is none of its options ({names}).': (

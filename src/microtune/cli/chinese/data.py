@@ -47,15 +47,15 @@ DATA: dict[str, str] = {
         "各行在“{field}”中没有两个不同的标签（只有“{label}”）。"
     ),
     'the label in "{field}" is missing.': "“{field}”中缺少标签。",
-    "The labels are of mixed types: {places}; make them all strings or all whole numbers.": (
-        "标签的类型不一致：{places}；请全部写成字符串，或全部写成整数。"
+    "The labels are of mixed types: {types}; make them all strings or all whole numbers.": (
+        "标签的类型不一致：{types}；请全部写成字符串，或全部写成整数。"
     ),
     'the label "{label}" is not among the declared ones. {hint}': "标签“{label}”不在声明的标签之中。{hint}",
     'the model does not know the label "{label}". {hint}': "模型不认识标签“{label}”。{hint}",
     "task.labels: a label is declared twice.": "task.labels：有一个标签声明了两次。",
     # splits
-    "{rows} rows are too few to part into {parts}: {part} would be empty.": (
-        "只有 {rows} 行，不够分成 {parts}：{part} 会是空的。"
+    "{rows} rows are too few to part into {split_names}: {split} would be empty.": (
+        "只有 {rows} 行，不够分成{split_names}：{split}会是空的。"
     ),
     "split leaves nothing for train: the fractions add up to {sum}.": (
         "split 没有给训练集留下数据：各比例之和为 {sum}。"

@@ -21,6 +21,9 @@ FILES: dict[str, str] = {
     '"{name}" is not an encoding of text; common ones are "utf-8", "utf-16" and "gb18030".': (
         "“{name}”不是文本编码；常用的有 utf-8、utf-16 和 gb18030。"
     ),
+    'Unknown encoding "{name}"; common ones are "utf-8", "utf-16", "gb18030" and "latin-1".': (
+        "没有编码“{name}”；常用的有 utf-8、utf-16、gb18030 和 latin-1。"
+    ),
     "there is half of a surrogate pair in the text, which is not a character; remove it.": (
         "文本中有半个代理对，不是完整的字符；请删去。"
     ),

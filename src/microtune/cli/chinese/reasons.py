@@ -104,26 +104,17 @@ REASONS: dict[str, str] = {
     # methods
     "take one of them": "请只用其中一个",
     "name it once": "请只写一次",
+    "{share} of the largest value, for float32 rounding": "最大值的 {share}，即 float32 的舍入误差",
+    "{share} of the largest value, for float32 rounding in another order": (
+        "最大值的 {share}，即 float32 换一种计算次序的舍入误差"
+    ),
+    "RMS norms": "RMS 归一化",
+    "layer norms": "层归一化",
     # not a finite number
     "The loss is {value}": "损失为 {value}",
     "The gradient norm is {value}": "梯度范数为 {value}",
     "train.memory is {size}": "train.memory 为 {size}",
     "{size} are free": "空闲 {size}",
-    "activations of {rows} rows with {tokens} tokens": "{rows} 行共 {tokens} 个词元的激活值",
     "its list of files": "文件列表",
     "another base": "另一个基座",
-}
-
-MEMORY: dict[str, str] = {  # what takes it
-    "weights": "权重",
-    "weights as they were, for undoing": "用于还原的原权重",
-    "weights at the start, then the best": "起始权重，之后为最佳权重",
-    "gradients": "梯度",
-    "optimizer state": "优化器状态",
-    "frozen trunk's states, mapped": "冻结主干的状态（内存映射）",
-    "prepared bfloat16 products": "预备的 bfloat16 乘积",
-    "libraries and data": "程序库与数据",
-    "evaluation": "评估",
-    "better weights beside the best": "最佳权重之外的新权重",
-    "the base, read again at the end": "结束时重新读取的基座",
 }

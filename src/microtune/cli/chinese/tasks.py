@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TASKS: dict[str, str] = {
     # fields
-    "There are no rows to find the {role} field in.": "没有数据行，无法确定 {role} 字段。",
+    "There are no rows to find the {sought} field in.": "没有数据行，无法确定{sought}字段。",
     "no field holds text, so there is nothing for a language model to read.": (
         "没有一个字段含有文本，语言模型没有可读的内容。"
     ),

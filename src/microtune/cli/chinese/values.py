@@ -41,6 +41,14 @@ VALUES: dict[str, str] = {
     "a PDF document": "PDF 文档",
     "an old Office document": "旧版 Office 文档",
     "a file": "文件",
+    # tasks
+    "several labels a row": "每行多个标签的分类",
+    "one label a row": "每行一个标签的分类",
+    "a decoder alone, with causal: true": "只有解码器的网络（causal: true）",
+    "an encoder alone": "只有编码器的网络",
+    "an encoder and a decoder with causal: true and cross_attention: true": (
+        "编码器加解码器的网络（causal: true，cross_attention: true）"
+    ),
     # what the system says
     "Permission denied": "没有权限",
     "No such file or directory": "没有这个文件或文件夹",
@@ -67,6 +75,22 @@ VALUES: dict[str, str] = {
     "invalid control character": "含有非法控制字符",
     "there is more after the end of the list or object": "列表或对象结束之后还有内容",
     "the file ends in the middle": "文件不完整",
+    "unterminated string starting": "字符串没有结束",
+    "invalid \\escape": "无效的转义",
+    "invalid \\uXXXX escape": "无效的 \\uXXXX 转义",
+    "a list or object": "列表或对象",
+    # why sentences of a row cannot become rows of their own
+    "a number was given to the whole text": "数字是给整段文本的",
+    "its labels stand at places in the whole text": "标签对应整段文本中的位置",
+    "its answers stand at places in the whole passage (a long one is read in windows anyway)": (
+        "答案对应整个段落中的位置，长段落本来就分窗口读"
+    ),
+    "a question and its options belong together": "问题和选项不能拆开",
+    "a target belongs to the whole source; align their sentences first": ("目标文本对应整段源文本，请先按句对齐"),
+    "an answer belongs to the whole prompt": "回答对应整个提示",
+    "the answers belong to the whole prompt": "回答对应整个提示",
+    "the texts of a row belong together as they are": "同一行的各段文本不能拆开",
+    "its answer belongs to the whole row": "答案对应整行",
 }
 
 PHRASES: dict[str, str] = {
@@ -88,11 +112,66 @@ PHRASES: dict[str, str] = {
     "the row is nested deeper than {levels} levels": "这一行的嵌套超过 {levels} 层",
     "the row is nested deeper than Python can read": "这一行的嵌套层数超过 Python 能读的范围",
     "the object has more keys": "对象的键过多",
+    "the workbook unpacks to more text than can be held in memory; save the sheet as CSV": (
+        "工作簿解压后的文本超过内存所能容纳，请把工作表另存为 CSV"
+    ),
     # reasons
     "expecting {character}": "此处应有 {character}",
     "the file ends before {character}": "文件在 {character} 之前就结束了",
+    "the file ends inside {inside} that begins here": "从这里开始的{inside}直到文件结束也没有完",
+    'key "{key}" stands twice (line {line}).': "键“{key}”出现了两次（第 {line} 行）。",
+    # a damaged folder of a run
+    "{file} has changed": "{file} 已改变",
+    "{file} is missing": "缺少 {file}",
+    "{file} is damaged": "{file} 已损坏",
+    "{file} is not a file": "{file} 不是文件",
+    "{file} names a file outside": "{file} 写了文件夹之外的文件",
+    # a damaged SentencePiece model
+    "more pieces than any vocabulary has": "子词多得超过任何词表",
+    "only the kinds unigram and bpe are known": "只支持 unigram 和 bpe",
+    "spaces as endings of words are not supported": "不支持以空格作词尾",
+    "there is no piece in it": "里面没有子词",
+    "a piece stands in it twice": "有一个子词出现了两次",
+    "a piece of {count} characters": "有一个子词长达 {count} 个字符",
+    "a piece without a usable score and kind": "有一个子词没有可用的分数和类别",
+    "too many fields": "字段过多",
+    "wire type {kind}": "wire type 为 {kind}",
+    "it ends too early": "文件不完整",
+    "a number of more than ten bytes": "有一个数字超过十个字节",
+    "bytes where a number should stand": "这里应是数字，却是字节串",
+    "a field of another type": "有一个字段的类型不符",
+    # a chat template
+    "a number beyond 64 bits": "数字超过 64 位",
+    "operator {operator} on these values": "这些值不能用运算符 {operator}",
+    "an argument of {name} with more than {most} characters": "{name} 的参数超过 {most} 个字符",
+    "a {kind} has no form as text": "{kind} 无法写成文本",
+    "a {kind} in a list has no form as text": "列表中的 {kind} 无法写成文本",
+    "round with these arguments": "round 不接受这些参数",
+    "separators of more than 8 characters": "分隔符超过 8 个字符",
     # other recipes of a run
     "{place}: {stored} there, {asked} now": "{place}：原为 {stored}，现为 {asked}",
 }
 
-SPLITS: dict[str, str] = {"train": "训练集", "validation": "验证集", "test": "测试集"}
+SOUGHT: dict[str, str] = {  # what a field is to hold
+    "text": "文本",
+    "label": "标签",
+    "score": "分数",
+    "tags": "标记",
+    "spans": "片段",
+    "tokens": "词元",
+    "source": "源文本",
+    "target": "目标文本",
+    "prompt": "提示",
+    "completion": "回答",
+    "messages": "消息",
+    "chosen": "被选中的回答",
+    "rejected": "被拒绝的回答",
+    "question": "问题",
+    "context": "段落",
+    "answer": "答案",
+    "key": "正确答案",
+    "anchor": "第一段文本",
+    "pair": "第二段文本",
+    "passage": "段落",
+    "query": "查询",
+}
