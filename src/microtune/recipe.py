@@ -372,9 +372,11 @@ def _sentence(kind: type[BaseModel], error: Any) -> str:
         return f'unknown key "{place}". {suggest(str(error["loc"][-1]), known)}'
     if error["type"] == "missing":
         return f'"{place}" is missing.'
-    reason = error["msg"].replace("Input", "the value").removeprefix("Value error, ")
-    where = f"{place}: " if place else ""
-    return f"{where}{reason}, not {str(error.get('input'))[:80]!r}."
+    reason = re.sub("^(Input|String|List|Tuple|Dictionary) should", "the value should", error["msg"])
+    reason = re.sub(" after validation, not [0-9]+$", "", reason).removeprefix("Value error, ")
+    if not place:  # a mistake of the whole section, whose values would fill the line
+        return f"{reason}."
+    return f"{place}: {reason}, not {str(error.get('input'))[:80]!r}."
 
 
 def _known_keys(kind: type[BaseModel], path: list[str]) -> list[str]:

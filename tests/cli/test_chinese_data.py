@@ -220,8 +220,7 @@ FILES: list[tuple[str, Any, str, str]] = [
         "a.jsonl",
         LABELLED,
         "classification task.ordinal=maybe",
-        "task：ordinal 应为 true 或 false，true 与 form: ordinal 相同；这里是 "
-        "\"{'name': 'classification', 'ordinal': 'maybe'}\"。",
+        "task：ordinal 应为 true 或 false，true 与 form: ordinal 相同。",
     ),
     # instructions and conversations
     (

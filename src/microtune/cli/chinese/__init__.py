@@ -33,6 +33,7 @@ from microtune.cli.chinese.pretraining import PRETRAINING
 from microtune.cli.chinese.reasons import REASONS
 from microtune.cli.chinese.recipes import RECIPES
 from microtune.cli.chinese.runs import RUNS
+from microtune.cli.chinese.schema import SCHEMA
 from microtune.cli.chinese.system import SYSTEM
 from microtune.cli.chinese.task_files import TASK_FILES
 from microtune.cli.chinese.tasks import TASKS
@@ -140,7 +141,7 @@ def _value(name: str, value: str) -> str:
     return VALUES.get(value) or REASONS.get(value) or VALUES.get(re.sub("^an? ", "", value)) or value
 
 
-_BOOK = Forms({**SYSTEM, **USAGE, **FORMS}, _value)
+_BOOK = Forms({**SYSTEM, **SCHEMA, **USAGE, **FORMS}, _value)
 
 
 __all__ = ["FORMS", "asked_for", "translated"]

@@ -63,6 +63,18 @@ ASSEMBLED: dict[str, str] = {
         "model.tokenizer 只用于 unit: tokens；请去掉，或设 model.classic.unit=tokens。"
     ),
     "{name} does not belong to {kind}; leave it out.": "{name} 不适用于 {kind}；请去掉。",
+    "{field}: a time is a number and a unit, such as 90s or 5m, not {value}.": (
+        "{field}：时间应为数字加单位，例如 90s 或 5m，而不是 {value}。"
+    ),
+    "{field}: a name is a short text without line breaks and without the signs | : ( ), not {value}.": (
+        "{field}：名称应为简短的文本，不含换行和 | : ( ) 这些符号，而不是 {value}。"
+    ),
+    "{field}: init: text needs words to begin as, not {value}.": (
+        "{field}：init: text 需要给出起始的词语，而不是 {value}。"
+    ),
+    "{field}: read with init: text only (it is {init}), not {value}.": (
+        "{field}：只在 init: text 时读取（这里 init 为 {init}），而不是 {value}。"
+    ),
     # several tasks
     "data.tasks, {task}: {option} is missing: a template such as {example}.": (
         "data.tasks，{task}：缺少 {option}，即这样的模板：{example}。"

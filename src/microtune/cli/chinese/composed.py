@@ -81,11 +81,11 @@ COMPOSED: dict[str, str] = {
     "{field}: an empty text can be neither a stop nor a label, not {value}.": (
         "{field}：空文本不能作停止符或标签（{value}）。"
     ),
-    "{field}: beams search and a temperature draws: leave out one of the two, not {value}.": (
-        "{field}：beams 是搜索，temperature 是抽样；请去掉其中一个（{value}）。"
+    "{field}: beams search and a temperature draws: leave out one of the two.": (
+        "{field}：beams 是搜索，temperature 是抽样；请去掉其中一个。"
     ),
-    "{field}: labels, regex and json_schema each say what an answer is: give one of them, not {value}.": (
-        "{field}：labels、regex 和 json_schema 都规定回答的形式；请只给一个（{value}）。"
+    "{field}: labels, regex and json_schema each say what an answer is: give one of them.": (
+        "{field}：labels、regex 和 json_schema 都规定回答的形式；请只给一个。"
     ),
     '"{text}" is not an override: {key} holds a value, not keys.': "“{text}”不是覆盖项：{key} 是一个值，下面没有键。",
     "the field {field} has one value, too few to part the rows in its order into {split_names}.": (
