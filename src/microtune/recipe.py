@@ -366,7 +366,7 @@ def _methods(value: str | list[Any]) -> dict[str, Any]:
 
 
 def _sentence(kind: type[BaseModel], error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"])
+    place = ".".join(str(part) for part in error["loc"] if "[" not in str(part))  # dict[...] is no field of ours
     if error["type"] == "extra_forbidden":
         known = _known_keys(kind, [str(part) for part in error["loc"][:-1]])
         return f'unknown key "{place}". {suggest(str(error["loc"][-1]), known)}'

@@ -58,6 +58,7 @@ NESTED = {
     "lack",
     "limit",
     "cause",
+    "needs",
 }  # such a group is looked up by itself, and stays where that fails
 OURS = {
     "kind",
@@ -69,6 +70,7 @@ OURS = {
     "there",
     "wanted",
     "base",
+    "norms",
 }  # groups that hold words of the program, none of the user's
 FRAGMENTS = {
     'Did you mean "{name}"? Known: {known}.': "是不是“{name}”？可用的有：{known}。",

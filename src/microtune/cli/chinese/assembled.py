@@ -34,8 +34,8 @@ ASSEMBLED: dict[str, str] = {
         "“{name}”：无法连接 {hub}（{error}），而缓存中的副本不能使用：{reason}"
     ),
     # methods
-    "method: a list holds methods, such as lora:8 or {example}; this holds {value}.": (
-        "method：列表里应是方法，例如 lora:8 或 {example}；这里却是 {value}。"
+    "method: a list holds methods, such as lora:8 or {example}; this holds {inside}.": (
+        "method：列表里应是方法，例如 lora:8 或 {example}；这里却是 {inside}。"
     ),
     "method: {name} stands twice, and both would train {role}; {then}.": (
         "method：{name} 写了两次，两个都会训练 {role}；{then}。"

@@ -59,7 +59,7 @@ MODELS: dict[str, str] = {
     ),
     "{key} is {value}, but must be true or false.": "{key} 为 {value}，应为 true 或 false。",
     "{key} {value} is not supported. {hint}": "不支持 {key} {value}。{hint}",
-    "{key} is {value}, which is not supported: {reason}.": "不支持 {key} 为 {value}：{reason}。",
+    "{key} is {value}, which is not supported: {reason}.": "不支持 {key} 取值 {value}：{reason}。",
     'the field "{key}" is missing.': "缺少字段“{key}”。",
     # tokenizers
     "This model has no tokenizer (no tokenizer.json and no vocabulary in its folder); it can only be given ids.": (

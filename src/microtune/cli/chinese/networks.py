@@ -69,7 +69,7 @@ NETWORKS: dict[str, str] = {
     ),
     "{value} has no name in this family; known: {known}.": "{value} 在这一系列中没有对应的写法；可用的有：{known}。",
     "layer_types is {value}, but must list one word for each of {count} layers.": (
-        "layer_types 为 {value}，应为 {count} 层中的每一层各写一个词。"
+        "layer_types 为 {value}，应给 {count} 层各写一个词。"
     ),
     "layer_types must name the attention of each of the {count} layers.": (
         "layer_types 应写明 {count} 层中每一层的注意力。"
@@ -126,5 +126,4 @@ NETWORKS: dict[str, str] = {
     "A {family} file cannot express {differences}: save in our own form.": (
         "{family} 文件无法表达 {differences}；请以 microtune 自己的格式保存。"
     ),
-    "model.family is {family}, but: {reason}": "model.family 为 {family}，但是：{reason}",
 }

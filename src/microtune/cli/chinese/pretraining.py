@@ -33,7 +33,7 @@ PRETRAINING: dict[str, str] = {
         "data.block_size {size} 需要 {needed} 个位置，而网络只有 {known} 个；请减小前者，或提高 max_positions。"
     ),
     "task.objective is {objective}, which needs {needs}; the network is another one.": (
-        "task.objective 为 {objective}，需要 {needs}；这里的网络不是。"
+        "task.objective 为 {objective}，需要{needs}；这里的网络不符。"
     ),
     "task.objective: {objective} is for microtune pretrain; tuning knows causal alone.": (
         "task.objective：{objective} 只用于 microtune pretrain；微调只支持 causal。"
