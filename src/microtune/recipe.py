@@ -366,13 +366,16 @@ def _methods(value: str | list[Any]) -> dict[str, Any]:
 
 
 def _sentence(kind: type[BaseModel], error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"])
+    place = ".".join(str(part) for part in error["loc"] if "[" not in str(part))  # dict[...] is no field of ours
     if error["type"] == "extra_forbidden":
         known = _known_keys(kind, [str(part) for part in error["loc"][:-1]])
         return f'unknown key "{place}". {suggest(str(error["loc"][-1]), known)}'
     if error["type"] == "missing":
         return f'"{place}" is missing.'
-    reason = error["msg"].replace("Input", "the value").removeprefix("Value error, ")
+    reason = re.sub("^(Input|String|List|Tuple|Dictionary) should", "the value should", error["msg"])
+    reason = re.sub(" after validation, not [0-9]+$", "", reason).removeprefix("Value error, ")
+    if not place:  # a mistake of the whole section, whose values would fill the line
+        return f"{reason}."
     return f"{place}: {reason}, not {str(error.get('input'))[:80]!r}."
 
 

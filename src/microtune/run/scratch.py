@@ -45,7 +45,7 @@ def build_network(recipe: Recipe, tokenizer: Tokenizer) -> tuple[Transformer, li
         if recipe.model.family != FAMILY:
             families[recipe.model.family].to_config(spec)
     except InputError as error:
-        raise InputError(f"recipe: model.family is {recipe.model.family}, but: {error}") from None
+        raise InputError(f"recipe: model.family: {error}") from None
     network = random_network(spec, recipe.seed)
     notes = size_notes(recipe, tokenizer)
     if recipe.model.vectors is not None:

@@ -59,7 +59,7 @@ class Writing(Section):
             try:
                 found = json.loads(schema)
             except (ValueError, RecursionError) as error:
-                raise ValueError(f"a schema is JSON; this is not ({str(error)[:60]})") from error
+                raise ValueError(f"a schema is JSON; this is not ({str(error)[:90]})") from error
             if not isinstance(found, (dict, bool)):
                 raise ValueError("a schema is a JSON object")
         return schema

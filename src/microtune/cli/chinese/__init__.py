@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from functools import cache
 from itertools import pairwise
 
 from microtune.cli.chinese.answers import ANSWERS
@@ -20,20 +19,28 @@ from microtune.cli.chinese.checks import CHECKS
 from microtune.cli.chinese.composed import COMPOSED
 from microtune.cli.chinese.data import DATA
 from microtune.cli.chinese.export import EXPORT
+from microtune.cli.chinese.exported import EXPORTED
 from microtune.cli.chinese.files import FILES
+from microtune.cli.chinese.folders import FOLDERS
+from microtune.cli.chinese.foreign import FOREIGN
 from microtune.cli.chinese.lists import CHANGED
+from microtune.cli.chinese.memory import JOINED
 from microtune.cli.chinese.methods import METHODS
 from microtune.cli.chinese.models import MODELS
+from microtune.cli.chinese.networks import NETWORKS
 from microtune.cli.chinese.peft import PEFT
 from microtune.cli.chinese.pretraining import PRETRAINING
+from microtune.cli.chinese.reasons import REASONS
 from microtune.cli.chinese.recipes import RECIPES
 from microtune.cli.chinese.runs import RUNS
+from microtune.cli.chinese.schema import SCHEMA
 from microtune.cli.chinese.system import SYSTEM
 from microtune.cli.chinese.task_files import TASK_FILES
 from microtune.cli.chinese.tasks import TASKS
 from microtune.cli.chinese.token_files import TOKEN_FILES
 from microtune.cli.chinese.usage import ENDINGS, USAGE
 from microtune.cli.chinese.values import PHRASES, VALUES
+from microtune.forms import Forms
 
 NESTED = {
     "hint",
@@ -43,6 +50,15 @@ NESTED = {
     "header",
     "error",
     "damage",
+    "then",
+    "means",
+    "whose",
+    "owner",
+    "what",
+    "lack",
+    "limit",
+    "cause",
+    "needs",
 }  # such a group is looked up by itself, and stays where that fails
 OURS = {
     "kind",
@@ -51,6 +67,10 @@ OURS = {
     "unknown",
     "why",
     "inside",
+    "there",
+    "wanted",
+    "base",
+    "norms",
 }  # groups that hold words of the program, none of the user's
 FRAGMENTS = {
     'Did you mean "{name}"? Known: {known}.': "是不是“{name}”？可用的有：{known}。",
@@ -72,13 +92,16 @@ THEMES = (
     ENDINGS,
     TOKEN_FILES,
     TASK_FILES,
+    NETWORKS,
+    FOLDERS,
+    EXPORTED,
+    FOREIGN,
+    REASONS,
 )
 FORMS: dict[str, str] = {
     english: chinese for theme in (*THEMES, COMPOSED, PHRASES, FRAGMENTS) for english, chinese in theme.items()
 }
 PLACE = re.compile(r", line ([0-9,]+)$")
-HAN = "[\u4e00-\u9fff]"
-UNCHANGED, CHANGED_BY_US = "\0", "\1"  # marks around a value while its sentence is made; no message holds one
 
 
 def asked_for(arguments: Sequence[str]) -> bool:
@@ -98,9 +121,9 @@ def translated(message: str) -> str:
 
 def _said(text: str) -> str | None:
     """The whole text, or what stands behind the first colon after which it is known; before it stands a place."""
-    found = _formed(text)
+    found = _BOOK.said(text)
     for colon in re.finditer(": ", text) if found is None else ():
-        inner = _formed(text[colon.end() :])
+        inner = _BOOK.said(text[colon.end() :])
         if inner is not None:
             place = PLACE.sub(r"，第 \1 行", text[: colon.start()])
             place = re.sub("^recipe(: |$)", lambda found: "配方：" if found[1] else "配方", place)
@@ -108,60 +131,19 @@ def _said(text: str) -> str | None:
     return found
 
 
-def _formed(text: str) -> str | None:
-    for form, chinese in _forms():
-        if (match := form.fullmatch(text)) is not None:
-            return _filled(chinese, match.groupdict())
-    return None
-
-
-def _filled(chinese: str, values: dict[str, str]) -> str:
-    """The values in their places: a space between Chinese and Latin letters, none between Chinese and Chinese."""
-    marked = {}
-    for name, value in values.items():
-        said = _value(name, value)
-        mark = UNCHANGED if said == value else CHANGED_BY_US
-        marked[name] = f"{mark}{said}{mark}"
-    text = re.sub(
-        f"(?<={HAN}) {CHANGED_BY_US}(?={HAN})|(?<={HAN}){CHANGED_BY_US} (?={HAN})", "", chinese.format(**marked)
-    )
-    any_mark = f"[{UNCHANGED}{CHANGED_BY_US}]"
-    text = re.sub(f"(?<={HAN}){any_mark}(?=[A-Za-z0-9])|(?<=[A-Za-z0-9]){any_mark}(?={HAN})", " ", text)
-    return re.sub(any_mark, "", text)
-
-
 def _value(name: str, value: str) -> str:
     """What stands in a sentence: what the user named stays as it is, what the program says is said in Chinese."""
-    if name in CHANGED:
-        return CHANGED[name](value)
+    if name in CHANGED or name in JOINED:
+        return {**CHANGED, **JOINED}[name](value)
     if name in NESTED:
         parts = value.split("; ") if name == "differences" else [value]
         return "；".join(VALUES.get(part) or _said(part) or part for part in parts)
     if name not in OURS:
         return value
-    return VALUES.get(value) or VALUES.get(re.sub("^an? ", "", value)) or value
+    return VALUES.get(value) or REASONS.get(value) or VALUES.get(re.sub("^an? ", "", value)) or value
 
 
-@cache
-def _forms() -> list[tuple[re.Pattern[str], str]]:
-    """The forms with the most words first: a special one before a general one."""
-    known = {**SYSTEM, **USAGE, **FORMS}
-    order = sorted(known, key=lambda english: -len(re.sub(r"\{[a-z_]+\}", "", english)))
-    return [(_form(english), known[english]) for english in order]
-
-
-def _form(english: str) -> re.Pattern[str]:
-    """A value at the very beginning holds no `: `, or it would swallow the place that stands before the sentence.
-
-    Only between quotation marks may a value be empty.
-    """
-    parts = re.split(r"\{([a-z_]+)\}", english)
-    quoted = {place for place in range(1, len(parts), 2) if parts[place - 1][-1:] == parts[place + 1][:1] == '"'}
-    any_of = {place: ".*?" if place in quoted else ".+?" for place in range(1, len(parts), 2)}
-    text = "".join(f"(?P<{part}>{any_of[place]})" if place % 2 else re.escape(part) for place, part in enumerate(parts))
-    if not parts[0]:
-        text = text.replace(".+?", "(?:(?!: ).)+?", 1)
-    return re.compile(text, re.DOTALL)
+_BOOK = Forms({**SYSTEM, **SCHEMA, **USAGE, **FORMS}, _value)
 
 
 __all__ = ["FORMS", "asked_for", "translated"]

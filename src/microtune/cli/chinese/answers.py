@@ -41,7 +41,7 @@ ANSWERS: dict[str, str] = {
     "{place} must begin and end with an assistant's message.": "{place} 应以 assistant 的消息开始和结束。",
     "{place} must follow a message of the user.": "{place} 前面应是 user 的消息。",
     '{place} has roles out of order: message {number} is of "{role}" after "{before}".': (
-        "{place} 的角色次序不对：第 {number} 条是“{role}”，前一条是“{before}”。"
+        "{place} 的角色顺序不对：第 {number} 条是“{role}”，前一条是“{before}”。"
     ),
     "{place} has an empty answer; fill it in, or remove the row.": "{place} 有空的回答；请补上，或删去这一行。",
     "An encoder-decoder reads a prompt and writes an answer, no conversation: give both as texts, in fields such as "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from microtune.cli.chinese.assembled import ASSEMBLED
 from microtune.cli.chinese.composed_data import COMPOSED_DATA
 
 COMPOSED: dict[str, str] = {
+    **ASSEMBLED,
     **COMPOSED_DATA,
     "{field}: it says how many answers are written, which needs task.generate=true, not {value}.": (
         "{field}：它说明写多少行回答，需要 task.generate=true，这里是 {value}。"
@@ -26,17 +28,6 @@ COMPOSED: dict[str, str] = {
     "{reason} at step {step}: lower train.lr, or mend the rows that give it, {count} of {rows} in this step: "
     "{places}.": (
         "第 {step} 步：{reason}；请降低 train.lr，或改正引起问题的行，这一步 {rows} 行中有 {count} 行：{places}。"
-    ),
-    "The run does not fit into memory: {free} are free, but it needs about {needed} even with one row computed at a "
-    "time ({parts}); lower model.max_length, choose a lighter method (top:1, lora) or a smaller model.": (
-        "内存不够：空闲 {free}，而即使一次只算一行也需要约 {needed}（{parts}）；请减小 model.max_length，"
-        "换用较轻的方法（top:1、lora）或较小的模型。"
-    ),
-    "The run does not fit into memory: train.memory is {free}, but it needs about {needed} even with one row computed "
-    "at a time ({parts}); lower model.max_length, choose a lighter method (top:1, lora) or a smaller model, or raise "
-    "train.memory.": (
-        "内存不够：train.memory 为 {free}，而即使一次只算一行也需要约 {needed}（{parts}）；请减小 model.max_length，"
-        "换用较轻的方法（top:1、lora）或较小的模型，或提高 train.memory。"
     ),
     "the file is {kind}, not text; give it the ending of what it is.": (
         "文件是 {kind}，不是文本；请改成与内容相符的扩展名。"
@@ -93,11 +84,11 @@ COMPOSED: dict[str, str] = {
     "{field}: an empty text can be neither a stop nor a label, not {value}.": (
         "{field}：空文本不能作停止符或标签（{value}）。"
     ),
-    "{field}: beams search and a temperature draws: leave out one of the two, not {value}.": (
-        "{field}：beams 是搜索，temperature 是抽样；请去掉其中一个（{value}）。"
+    "{field}: beams search and a temperature draws: leave out one of the two.": (
+        "{field}：beams 是搜索，temperature 是抽样；请去掉其中一个。"
     ),
-    "{field}: labels, regex and json_schema each say what an answer is: give one of them, not {value}.": (
-        "{field}：labels、regex 和 json_schema 都规定回答的形式；请只给一个（{value}）。"
+    "{field}: labels, regex and json_schema each say what an answer is: give one of them.": (
+        "{field}：labels、regex 和 json_schema 都规定回答的形式；请只给一个。"
     ),
     '"{text}" is not an override: {key} holds a value, not keys.': "“{text}”不是覆盖项：{key} 是一个值，下面没有键。",
     "the field {field} has one value, too few to part the rows in its order into {split_names}.": (
@@ -194,9 +185,11 @@ COMPOSED: dict[str, str] = {
     'the span {start} to {end} of "{label}" says "{wanted}", but there stands "{found}".': (
         "“{label}”的片段 {start} 到 {end} 写着“{wanted}”，而原文此处是“{found}”。"
     ),
-    'the tag "{tag}" begins the sentence, which {scheme} does not allow.': "标记“{tag}”不能在句首，{scheme} 不允许。",
+    'the tag "{tag}" begins the sentence, which {scheme} does not allow.': (
+        "按 {scheme} 标注法，标记“{tag}”不能在句首。"
+    ),
     'the tag "{tag}" follows "{before}", which {scheme} does not allow.': (
-        "标记“{tag}”不能跟在“{before}”之后，{scheme} 不允许。"
+        "按 {scheme} 标注法，标记“{tag}”不能跟在“{before}”之后。"
     ),
     "the answer of {asked} is missing, which is none of its options ({names}).": "{asked}缺少答案；选项有 {names}。",
     'the answer of {asked} is "{value}", which is none of its options ({names}).': (

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 COMPOSED_DATA: dict[str, str] = {
     # options
-    "{field}: ordinal is true or false, and true is the same as form: ordinal, not {value}.": (
-        "{field}：ordinal 应为 true 或 false，true 与 form: ordinal 相同；这里是 {value}。"
+    "{field}: ordinal is true or false, and true is the same as form: ordinal.": (
+        "{field}：ordinal 应为 true 或 false，true 与 form: ordinal 相同。"
     ),
     "{field}: weights are chosen by one of {choices} or f1:LABEL, not {value}.": (
         "{field}：权重按 {choices} 或 f1:LABEL 之一选择，而不是 {value}。"
     ),
-    "{field}: {answers} answers need as many beams, or a temperature, not {value}.": (
-        "{field}：{answers} 个回答需要同样多的 beams，或设置 temperature（{value}）。"
+    "{field}: {answers} answers need as many beams, or a temperature.": (
+        "{field}：{answers} 个回答需要同样多的 beams，或设置 temperature。"
     ),
     "{field}: a schema is a JSON object, not {value}.": "{field}：schema 应为 JSON 对象，而不是 {value}。",
     "{field}: a schema is JSON; this is not ({reason}), not {value}.": (
@@ -20,12 +20,10 @@ COMPOSED_DATA: dict[str, str] = {
     "{field}: three shares that add up to 1: of the mask, of random tokens, of tokens that stay, not {value}.": (
         "{field}：应为和为 1 的三个比例（换成掩码的、换成随机词元的、保持原样的），而不是 {value}。"
     ),
-    "{field}: {name} belongs to the objective {meant}, not to {objective}, not {value}.": (
-        "{field}：{name} 用于目标 {meant}，不用于 {objective}（{value}）。"
+    "{field}: {name} belongs to the objective {meant}, not to {objective}.": (
+        "{field}：{name} 用于目标 {meant}，不用于 {objective}。"
     ),
-    "{field}: the task {task} needs the templates {names}, not {value}.": (
-        "{field}：任务 {task} 需要模板 {names}，而不是 {value}。"
-    ),
+    "{field}: the task {task} needs the templates {names}.": ("{field}：任务 {task} 需要模板 {names}。"),
     "{field}: a template has at most {most} characters, not {value}.": "{field}：模板最多 {most} 个字符（{value}）。",
     "{field}: not a template ({reason}); a brace of the text itself is written twice, not {value}.": (
         "{field}：不是有效的模板（{reason}）；文本自身的花括号请写成两个（{value}）。"
@@ -63,8 +61,10 @@ COMPOSED_DATA: dict[str, str] = {
     "the name has no ending that tells the format; known are {endings}; or pass format=.": (
         "文件名没有能说明格式的扩展名；可以读取的有 {endings}；也可以用 format= 指定格式。"
     ),
-    "{one} and {other} overlap; a token can have one label, so keep one of them.": (
-        "{one}与{other}重叠；一个词元只能有一个标签，请只留一个。"
+    '"{first}" ({label}, {start} to {end}) and "{second}" ({beside}, {begin} to {stop}) overlap; a token can have one '
+    "label, so keep one of them.": (
+        "“{first}”（{label}，{start} 到 {end}）与“{second}”（{beside}，{begin} 到 {stop}）重叠；"
+        "一个词元只能有一个标签，请只留一个。"
     ),
     'the span {start} to {end} of "{label}" ends past the text, which has {size} characters; the offsets seem to count '
     "bytes, but they must count characters.": (
@@ -78,7 +78,7 @@ COMPOSED_DATA: dict[str, str] = {
         "标记“{tag}”前面没有 B- 或 I-，而其他标记有；请补上，或写成 O。"
     ),
     'the sentence ends after "{tag}", without the end that {scheme} asks for.': (
-        "句子在“{tag}”之后就结束了，缺少 {scheme} 要求的结尾标记。"
+        "句子在“{tag}”之后就结束了，缺少 {scheme} 标注法要求的结尾标记。"
     ),
     "{kind} inside its compression": "压缩文件，里面还是{kind}",
     # a run that goes on

@@ -8,14 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from microtune.cli.chinese.values import SOUGHT, SPLITS, VALUES
-
-
-def places(value: str) -> str:
-    """`a.csv, line 3; b.csv, line 8 and 2 more`."""
-    value = re.sub(r", line ([0-9,]+)(?=;|$| and )", r"，第 \1 行", value)
-    value = re.sub(" and ([0-9,]+) more$", r"，另有 \1 处", value)
-    return value.replace(" 行; ", " 行；")
+from microtune.cli.chinese.values import SOUGHT, VALUES
+from microtune.forms import SPLITS, places
 
 
 def types(value: str) -> str:

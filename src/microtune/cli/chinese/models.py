@@ -29,8 +29,8 @@ MODELS: dict[str, str] = {
         "没有这个文件；请给出 Hugging Face 格式的模型文件夹。"
     ),
     "there is neither {weights} nor {index} in this folder.": "这个文件夹里既没有 {weights}，也没有 {index}。",
-    "{whose}, which is not read; only safetensors are. Convert it by {how}.": (
-        "不读取 {whose}，只读取 safetensors；请用 {how} 转换。"
+    "{whose}, which is not read; only safetensors are. Convert it by {then}.": (
+        "不读取{whose}，只读取 safetensors；{then}。"
     ),
     "pickled weights can run code and are not read; convert them once, where you trust them, with transformers: "
     "`AutoModelForCausalLM.from_pretrained(folder).save_pretrained(new_folder)`.": (
@@ -59,7 +59,7 @@ MODELS: dict[str, str] = {
     ),
     "{key} is {value}, but must be true or false.": "{key} 为 {value}，应为 true 或 false。",
     "{key} {value} is not supported. {hint}": "不支持 {key} {value}。{hint}",
-    "{key} is {value}, which is not supported: {reason}.": "不支持 {key} 为 {value}：{reason}。",
+    "{key} is {value}, which is not supported: {reason}.": "不支持 {key} 取值 {value}：{reason}。",
     'the field "{key}" is missing.': "缺少字段“{key}”。",
     # tokenizers
     "This model has no tokenizer (no tokenizer.json and no vocabulary in its folder); it can only be given ids.": (
@@ -113,9 +113,6 @@ MODELS: dict[str, str] = {
     '"{name}": {hub} did not answer as a hub does ({reason}); check HF_ENDPOINT.': (
         "“{name}”：{hub} 的回应不像 hub（{reason}）；请检查 HF_ENDPOINT。"
     ),
-    '"{name}": {file} could not be downloaded from {hub} ({reason}); run the same command again, files that came whole '
-    "are kept.": ("“{name}”：无法从 {hub} 下载 {file}（{reason}）；请再执行同一条命令，已下载完整的文件会保留。"),
-    '"{name}": {reason}, and {where}; load it once with the network.': (
-        "“{name}”：{reason}，{where}；请先联网加载一次。"
-    ),
+    '"{name}": {what} could not be downloaded from {hub} ({reason}); run the same command again, files that came whole '
+    "are kept.": ("“{name}”：无法从 {hub} 下载{what}（{reason}）；请再执行同一条命令，已下载完整的文件会保留。"),
 }

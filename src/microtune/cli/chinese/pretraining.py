@@ -33,7 +33,7 @@ PRETRAINING: dict[str, str] = {
         "data.block_size {size} 需要 {needed} 个位置，而网络只有 {known} 个；请减小前者，或提高 max_positions。"
     ),
     "task.objective is {objective}, which needs {needs}; the network is another one.": (
-        "task.objective 为 {objective}，需要 {needs}；这里的网络不是。"
+        "task.objective 为 {objective}，需要{needs}；这里的网络不符。"
     ),
     "task.objective: {objective} is for microtune pretrain; tuning knows causal alone.": (
         "task.objective：{objective} 只用于 microtune pretrain；微调只支持 causal。"
@@ -133,5 +133,13 @@ PRETRAINING: dict[str, str] = {
     "hidden_size.": ("词向量有 {width} 维，与模型的嵌入（{wanted}）不符；请训练同样大小的词向量，或设置 hidden_size。"),
     "train.epochs is {epochs}, but word2vec makes whole passes, at least 1.": (
         "train.epochs 为 {epochs}，而 word2vec 只做完整的轮次，至少 1 轮。"
+    ),
+    "The corpus has {count} tokens; at most {most} can be counted.": ("语料有 {count} 个词元；最多能统计 {most} 个。"),
+    "model.classic {name} has no network whose memory and time could be planned.": (
+        "model.classic {name} 没有网络，无从规划内存和时间。"
+    ),
+    "There is no byte of text to score.": "没有可以评分的文本，一个字节也没有。",
+    "{option}: an n-gram model, alone or as a draft, knows {known}.": (
+        "{option}：n-gram 模型无论单独使用还是用于预先猜测，都只支持 {known}。"
     ),
 }

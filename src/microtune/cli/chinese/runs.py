@@ -202,4 +202,12 @@ RUNS: dict[str, str] = {
         "draft：它的分词器与模型不同；请把 model.tokenizer 设为模型的文件夹重新训练。"
     ),
     "draft_tokens: {tokens}, but at least one token has to be guessed.": "draft_tokens：{tokens}；至少要猜一个词元。",
+    "{what}: nothing can match it: {reason}.": "{what}：没有文本能够匹配：{reason}。",
+    "{what}: no text that this model can write matches it.": "{what}：该模型能写的文本都不匹配。",
+    'its field "{field}" says {value}, not {task}.': "字段“{field}”写的是 {value}，而不是 {task}。",
+    "generation would start from other ids than training has before the answer (they part at token {token}): the model "
+    "would be asked what it never learnt. Please report this with the chat template.": (
+        "生成时回答之前的编号会与训练时不同（从第 {token} 个词元起）：等于问模型从未学过的内容。"
+        "请附上对话模板报告这个问题。"
+    ),
 }

@@ -32,6 +32,14 @@ SYSTEM: dict[str, str] = {
     "Invalid \\uXXXX escape: line {line} column {column} (char {number})": (
         "第 {line} 行第 {column} 列：无效的 \\uXXXX 转义"
     ),
+    "{field}: Unable to parse input string as an integer, exceeded maximum size, not {value}.": (
+        "{field}：整数太大（{value}）。"
+    ),
+    # templates
+    "expected '}' before end of string": "缺少右花括号",
+    "Single '}' encountered in format string": "多出一个右花括号",
+    "Single '{' encountered in format string": "多出一个左花括号",
+    "unmatched '{' in format spec": "左花括号没有闭合",
     # YAML
     "mapping values are not allowed here (line {line}).": "这里不能有冒号和值（第 {line} 行）。",
     "mapping values are not allowed in this context (line {line}).": "这里不能有冒号和值（第 {line} 行）。",

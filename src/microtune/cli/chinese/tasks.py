@@ -133,7 +133,7 @@ TASKS: dict[str, str] = {
     "it has a file to score and none to learn from; name train too.": (
         "有用来评分的文件，却没有用来学习的文件；请同时指定 train。"
     ),
-    "{other} is no template of the task {task}; it has {names}.": "{other} 不是任务 {task} 的模板；可用的有 {names}。",
+    "{other} is no template of the task {task}; it has {both}.": "{other} 不是任务 {task} 的模板；可用的有 {both}。",
     "no training row of it is left after the steps.": "经过数据步骤后，这个任务没有剩下训练行。",
     'this row names no task; write one of {names} into the field "{field}".': (
         "这一行没有写明任务；请在字段“{field}”中写上 {names} 之一。"

@@ -41,6 +41,14 @@ VALUES: dict[str, str] = {
     "a PDF document": "PDF 文档",
     "an old Office document": "旧版 Office 文档",
     "a file": "文件",
+    # tasks
+    "several labels a row": "每行多个标签的分类",
+    "one label a row": "每行一个标签的分类",
+    "a decoder alone, with causal: true": "只有解码器的网络（causal: true）",
+    "an encoder alone": "只有编码器的网络",
+    "an encoder and a decoder with causal: true and cross_attention: true": (
+        "编码器加解码器的网络（causal: true，cross_attention: true）"
+    ),
     # what the system says
     "Permission denied": "没有权限",
     "No such file or directory": "没有这个文件或文件夹",
@@ -144,7 +152,6 @@ PHRASES: dict[str, str] = {
     "{place}: {stored} there, {asked} now": "{place}：原为 {stored}，现为 {asked}",
 }
 
-SPLITS: dict[str, str] = {"train": "训练集", "validation": "验证集", "test": "测试集"}
 SOUGHT: dict[str, str] = {  # what a field is to hold
     "text": "文本",
     "label": "标签",
