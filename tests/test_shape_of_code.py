@@ -50,10 +50,15 @@ def modules() -> dict[str, Path]:
 
 
 @cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def tree(name: str) -> ast.Module:
-    return ast.parse(modules()[name].read_text(encoding="utf-8"))
+    return parsed(modules()[name])
 
 
+@cache
 def imports(name: str, *, top_only: bool = False) -> set[str]:
     """The modules of the package that a module imports; top_only: when it is imported itself."""
     found = set()
@@ -124,7 +129,7 @@ def test_registries_are_filled_in_one_place() -> None:
 def test_a_file_is_one_sitting(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= LINES
-    module = ast.parse(text)
+    module = parsed(path)
     assert not text.strip() or ast.get_docstring(module), "the first lines say what the file is"
     for node in ast.walk(module):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -120,11 +121,16 @@ class Movement:
         return unread or (key and (".cross." in name or getattr(spec, "positions", "") != "rotary"))
 
 
+@lru_cache(maxsize=4)
+def _places(device: torch.device) -> Tensor:
+    return torch.arange(1, PERIOD + 1, dtype=torch.int64, device=device)
+
+
 def fingerprint(value: Tensor) -> int:
     """A number that changes when any bit of the tensor does (64-bit wrapping sum of position-weighted words)."""
     raw = value.detach().contiguous().view(torch.uint8).view(-1)
     words = raw[: len(raw) // 4 * 4].view(torch.int32)
-    weights = torch.arange(1, PERIOD + 1, dtype=torch.int64, device=words.device)
+    weights = _places(words.device)
     total = int(raw[len(words) * 4 :].sum())
     for piece in words.split(PERIOD * 4096):  # a copy in 64 bits of the whole would be the largest thing in memory
         whole = piece[: len(piece) // PERIOD * PERIOD].view(-1, PERIOD)
