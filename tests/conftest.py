@@ -1,5 +1,5 @@
 """Shared by all tests: one thread (small models are faster so, and two test processes do not trip over each other),
-no looking again and again at what never becomes garbage, and no waiting for the disk."""
+little looking for garbage, most of all at what never becomes any, and no waiting for the disk."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # for child processes
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["MICROTUNE_CACHE"] = ""  # tests leave nothing in the user's cache, and read nothing from it
 
+OBJECTS = 10_000  # new ones before the youngest are looked at; Python's 700 is a fortieth of all time
 MANY_MODULES = 100  # imported since the last freeze: worth another (transformers, peft, onnx, scikit-learn ...)
 _frozen_modules = 0
 
 
 def pytest_configure() -> None:
-    """A test can see that a flush is asked for, and in which order (faults.py), but no power cut comes: no waiting."""
+    """A test can see that a flush is asked for, and in which order (faults.py), but no power cut comes: no waiting.
+
+    Nothing that is imported or collected becomes garbage.
+    """
+    gc.disable()
     if sys.platform == "linux":
         os.fsync = _opened
 
@@ -30,6 +35,8 @@ def _opened(file: Any) -> None:
 def pytest_collection_finish() -> None:
     """A run collects garbage twice; what the imports of transformers made need not be looked at every time."""
     _freeze()
+    gc.set_threshold(OBJECTS, 10, 10)
+    gc.enable()
 
 
 def pytest_runtest_setup() -> None:

@@ -6,7 +6,7 @@ import ast
 from functools import cache
 from pathlib import Path
 
-import pytest
+from offenders import offenders
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "microtune"
@@ -51,10 +51,15 @@ def modules() -> dict[str, Path]:
 
 
 @cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def tree(name: str) -> ast.Module:
-    return ast.parse(modules()[name].read_text(encoding="utf-8"))
+    return parsed(modules()[name])
 
 
+@cache
 def imports(name: str, *, top_only: bool = False) -> set[str]:
     """The modules of the package that a module imports; top_only: when it is imported itself."""
     found = set()
@@ -72,8 +77,7 @@ def imports(name: str, *, top_only: bool = False) -> set[str]:
     return found - {name}
 
 
-@pytest.mark.parametrize("name", modules())
-def test_imports_run_one_way(name: str) -> None:
+def looks_one_way(name: str) -> None:
     part = name.split(".")[0]
     assert part in ALLOWED, f"{part}: a new part of the package; say in ALLOWED what it may import"
     allowed = {part, *ALLOWED[part], *ALLOWED.get(name, ())}
@@ -81,6 +85,10 @@ def test_imports_run_one_way(name: str) -> None:
         assert other.split(".")[0] in allowed, f"{name} imports {other}"
         if part == "families" and other.startswith("data"):
             assert f"microtune.{other}" in FAMILIES_FROM_DATA
+
+
+def test_imports_run_one_way() -> None:
+    assert offenders(looks_one_way, modules()) == {}
 
 
 def test_nobody_imports_the_package_from_inside() -> None:
@@ -119,22 +127,23 @@ def test_registries_are_filled_in_one_place() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "path", sorted([*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]), ids=lambda p: p.name
-)
-def test_a_file_is_one_sitting(path: Path) -> None:
+def is_one_sitting(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= LINES
-    module = ast.parse(text)
+    module = parsed(path)
     assert not text.strip() or ast.get_docstring(module), "the first lines say what the file is"
     for node in ast.walk(module):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             assert (node.end_lineno or 0) - node.lineno < FUNCTION, node.name
 
 
-@pytest.mark.parametrize("name", modules())
-def test_all_is_sorted_and_complete(name: str) -> None:
-    """`__all__`, where a module has one, is sorted, and names only what is there."""
+def test_a_file_is_one_sitting() -> None:
+    files = [path for folder in (PACKAGE, ROOT / "tests") for path in sorted(folder.rglob("*.py"))]
+    assert len(files) > 500
+    assert offenders(is_one_sitting, files) == {}
+
+
+def says_what_is_there(name: str) -> None:
     for node in tree(name).body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
             names = ast.literal_eval(node.value)
@@ -145,6 +154,11 @@ def test_all_is_sorted_and_complete(name: str) -> None:
                 a.asname or a.name for n in ast.walk(tree(name)) if isinstance(n, ast.ImportFrom) for a in n.names
             }
             assert set(names) <= there
+
+
+def test_all_is_sorted_and_complete() -> None:
+    """`__all__`, where a module has one, is sorted, and names only what is there."""
+    assert offenders(says_what_is_there, modules()) == {}
 
 
 CALLS = {"eval", "exec", "compile", "__import__", "breakpoint"}
@@ -172,9 +186,7 @@ def dotted(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-@pytest.mark.parametrize("name", modules())
-def test_nothing_in_a_file_can_become_code(name: str) -> None:
-    """No pickle, no torch.load, no eval; YAML only with our own safe loader; jinja2 only in the sandbox."""
+def runs_nothing(name: str) -> None:
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.Import):
             assert not MODULES & {alias.name.split(".")[0] for alias in node.names}
@@ -194,6 +206,11 @@ def test_nothing_in_a_file_can_become_code(name: str) -> None:
                 pickles = words["allow_pickle"]
                 assert isinstance(pickles, ast.Constant)
                 assert pickles.value is False
+
+
+def test_nothing_in_a_file_can_become_code() -> None:
+    """No pickle, no torch.load, no eval; YAML only with our own safe loader; jinja2 only in the sandbox."""
+    assert offenders(runs_nothing, modules()) == {}
 
 
 def test_the_loader_of_yaml_is_a_safe_one() -> None:

@@ -35,11 +35,16 @@ class Faults:
 
     def __init__(self, root: Path, at: int = 0, kind: str = "kill") -> None:
         self.root, self.at, self.kind = os.path.abspath(root), at, kind
-        self.log: list[str] = []
+        self._done: list[tuple[str, str]] = []
         self.fired = self.dead = self.full = False
         self.paths: dict[int, str] = {}  # open descriptor -> path
         self.flushed: dict[str, int] = {}  # path -> bytes that are safe on the disk
         self._undo: list[tuple[Any, str, Any]] = []
+
+    @property
+    def log(self) -> list[str]:
+        """The operations, with paths from `root`."""
+        return [f"{name} {os.path.relpath(path, self.root)}" for name, path in self._done]
 
     def __enter__(self) -> Self:
         self._patch(builtins, "open", self._open)
@@ -78,10 +83,10 @@ class Faults:
         """One operation; True: do half of it, then fail. Raises where it goes wrong altogether."""
         if self.dead:
             raise Killed
-        self.log.append(f"{name} {os.path.relpath(path, self.root)}")
+        self._done.append((name, os.fspath(path)))
         if self.full and name in GROWING:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        if len(self.log) != self.at:
+        if len(self._done) != self.at:
             return False
         self.fired = True
         if self.kind in ("kill", "power"):

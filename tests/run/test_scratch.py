@@ -40,7 +40,7 @@ def test_a_new_network_learns_to_turn_sentences_round(tmp_path: Path) -> None:
     """Sentences that it has never seen, written word for word; what was saved writes the same."""
     recipe = scratch_recipe(
         write(tmp_path / "rows.jsonl", turned(1200)),
-        epochs=20, batch_size=32, lr=0.003, warmup=0.1, checkpoint_steps=0, schedule="inverse-sqrt",
+        epochs=14, batch_size=32, lr=0.003, warmup=0.1, checkpoint_steps=0, schedule="inverse-sqrt",
         label_smoothing=0.1, optimizer="muon",
     )  # fmt: skip
     run(recipe, tmp_path / "run")

@@ -13,15 +13,17 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+DRAWING = frozenset(["normal_", "uniform_", "kaiming_uniform_"])  # what the constructors of our layers call
+
 
 class _NothingDrawn(TorchFunctionMode):
-    """`normal_` gives its tensor back as it is."""
+    """What draws numbers gives its tensor back as it is."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__name__", "") == "normal_":
+        if getattr(func, "__name__", "") in DRAWING:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
 

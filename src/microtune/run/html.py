@@ -26,9 +26,12 @@ class Markup(str):
 
 def visible(text: Any) -> str:
     """Text with invisible characters as escapes, such as \\x1b or \\u202e."""
+    text = str(text)
+    if text.isprintable():  # most texts are: none of `HIDDEN` counts as printable
+        return text
     return "".join(
         c if c in KEPT or unicodedata.category(c) not in HIDDEN else c.encode("unicode_escape").decode("ascii")
-        for c in str(text)
+        for c in text
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 import torch
@@ -121,16 +122,20 @@ class Movement:
         return unread or (key and (".cross." in name or getattr(spec, "positions", "") != "rotary"))
 
 
+@cache
+def _places() -> Tensor:
+    return torch.arange(1, PERIOD + 1, dtype=torch.int64)
+
+
 def fingerprint(value: Tensor) -> int:
     """A number that changes when any bit of the tensor does (64-bit wrapping sum of position-weighted words)."""
     raw = value.detach().contiguous().view(torch.uint8).view(-1)
     words = raw[: len(raw) // 4 * 4].view(torch.int32)
     whole = words[: len(words) // PERIOD * PERIOD].view(-1, PERIOD)
     tail = words[whole.numel() :].to("cpu", torch.int64)
-    weights = torch.arange(1, PERIOD + 1, dtype=torch.int64)
     sums = _sums(whole)  # words of equal weight first, so that few are multiplied
     sums[: len(tail)] += tail
-    total = int((sums * weights).sum()) + int(raw[len(words) * 4 :].sum())
+    total = int((sums * _places()).sum()) + int(raw[len(words) * 4 :].sum())
     return (total + 2**63) % 2**64 - 2**63
 
 
