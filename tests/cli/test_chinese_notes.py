@@ -53,6 +53,12 @@ SAID = [
         '模型从不回答 "a"（40 行中有 3 行）、"b"（40 行中有 2 行），另有 4 个标签：得分不能说明它们。'
         "可以增加这样的数据行、增加轮数，或用 task.balance=weights、task.choose=macro_f1。",
     ),
+    (
+        "step 12, overfitting: the validation loss is 0.9 after 0.5 while the training loss fell. Changed: back to the "
+        "best weights so far; learning rate x 0.5 (peak 0.001 -> 0.0005); weight decay 0 -> 0.1.",
+        "第 12 步，过拟合：训练损失下降，而验证损失从 0.5 升到 0.9。已改为：回到目前最好的权重；学习率乘以 0.5"
+        "（峰值 0.001 -> 0.0005）；权重衰减 0 -> 0.1。",
+    ),
     ("Tasks of one epoch: one 30 rows (60%), two 20 rows (40%, of 90).", None),
     ("Checkpoint step-6 is damaged (state.json has changed); using the one before it.", None),
     ("Nobody knows this note.", "Nobody knows this note."),

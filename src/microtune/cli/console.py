@@ -125,7 +125,7 @@ class EventPrinter:
         elif isinstance(event, Warned):
             show_note(event.note)
         elif isinstance(event, Decision):
-            err.print(cell(f"  {event.text}", "yellow"), soft_wrap=True)
+            show_note(event.text, "  ", "  ")
         elif isinstance(event, Scored):
             facts = "  ".join(f"{name} {value:.4g}" for name, value in event.values.items())
             err.print(cell(f"  step {event.step}: {event.split} {facts}{'  (best so far)' if event.best else ''}"))
@@ -152,12 +152,13 @@ class EventPrinter:
             self._bar.update(self._task, completed=step.step, facts=facts)
 
 
-def show_note(note: str) -> None:
+def show_note(note: str, begin: str = "note: ", chinese: str = "说明：") -> None:
     """What a reader should know, in Chinese where that is asked for."""
     from microtune.cli.chinese import asked_for
     from microtune.run.report.words.notes import in_chinese
 
-    said = f"说明：{in_chinese(note)}" if asked_for(sys.argv[1:]) else f"note: {note}"
+    again = in_chinese(note) if asked_for(sys.argv[1:]) else note
+    said = f"{begin}{note}" if again == note else f"{chinese}{again}"
     err.print(cell(said, "yellow"), soft_wrap=True)
 
 

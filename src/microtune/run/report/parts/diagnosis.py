@@ -49,7 +49,7 @@ def _decisions(run: RunFiles, say: Words) -> Markup | None:
     texts = [decision.text for decision in run.record.decisions if decision.text]
     if not texts:
         return None
-    items = [el("li", text) for text in texts[:DECISIONS]]
+    items = [el("li", in_chinese(text) if say.lang == "zh" else text) for text in texts[:DECISIONS]]
     if len(texts) > DECISIONS:
         items.append(el("li", say("decisions_more", count=len(texts) - DECISIONS)))
     return el("div", el("h3", say("decisions")), el("ul", *items))

@@ -38,6 +38,9 @@ WORDS = {
 }
 
 
+RULES = {"diverging": "发散", "not learning": "没有学到", "overfitting": "过拟合", "held back": "受到抑制"}
+
+
 def in_chinese(note: str) -> str:
     """The note in Chinese, or as it is; the name of a check in brackets before it stays."""
     check = re.match(r"\[[a-z-]+\] ", note)
@@ -104,10 +107,17 @@ def _damage(value: str) -> str:
     return re.sub("^(.+) is missing$", r"缺少 \1", WORDS.get(value, value))
 
 
+def _parts(value: str) -> str:
+    """What a decision is made of: its reason, or its changes with semicolons between."""
+    return "；".join(_BOOK.said(part) or part for part in value.split("; "))
+
+
 SAID: dict[str, Callable[[str], str]] = {
     "split": lambda value: SPLITS.get(value, value),
     **dict.fromkeys(("places", "place", "twin"), places),
     **dict.fromkeys(("where", "why"), lambda value: WORDS.get(value, value)),
+    "rule": lambda value: RULES.get(value, value),
+    **dict.fromkeys(("reason", "changes"), _parts),
     "faults": _faults,
     "asked": _asked,
     "reach": _reach,

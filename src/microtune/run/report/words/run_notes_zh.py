@@ -128,4 +128,30 @@ RUN_NOTES: dict[str, str] = {
     "The tracker {name} failed at step {step} and was left out ({error}).": (
         "跟踪工具 {name} 在第 {step} 步失败，已停用（{error}）。"
     ),
+    # decisions during training, and what they are made of
+    "step {step}, {rule}: {reason} Changed: {changes}.": "第 {step} 步，{rule}：{reason}已改为：{changes}。",
+    "step {step}, {rule}: {reason} train.adjust=act would change: {changes}.": (
+        "第 {step} 步，{rule}：{reason}若设 train.adjust=act，会改为：{changes}。"
+    ),
+    "the training loss is no number.": "训练损失不是数字。",
+    "the validation loss is no number.": "验证损失不是数字。",
+    "the training loss is {loss}, more than {times} times its running median {usual}, for {count} steps in a row.": (
+        "训练损失为 {loss}，连续 {count} 步超过其滑动中位数 {usual} 的 {times} 倍。"
+    ),
+    "validation loss {loss}, training loss {train}: not below the first step's {first}.": (
+        "验证损失 {loss}，训练损失 {train}：并不低于第一步的 {first}。"
+    ),
+    "the validation loss is {loss} after {lowest} while the training loss fell.": (
+        "训练损失下降，而验证损失从 {lowest} 升到 {loss}。"
+    ),
+    "neither loss falls (training loss {before}, then {train}) while blocks are held still.": (
+        "冻结一部分层期间，两种损失都不再下降（训练损失先为 {before}，后为 {train}）。"
+    ),
+    "back to the weights before the first step": "回到第一步之前的权重",
+    "back to the best weights so far": "回到目前最好的权重",
+    "learning rate x {factor} (peak {before} -> {after})": "学习率乘以 {factor}（峰值 {before} -> {after}）",
+    "weight decay {before} -> {after}": "权重衰减 {before} -> {after}",
+    "dropout before the head {before} -> {after}": "输出层之前的 dropout {before} -> {after}",
+    "the lowest {held} of {count} trained blocks held still": "在训练的 {count} 层中，冻结最低的 {held} 层",
+    "{count} blocks train again": "{count} 层恢复训练",
 }
