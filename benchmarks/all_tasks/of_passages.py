@@ -58,9 +58,9 @@ def _sentences(row: dict[str, Any]) -> list[str]:
 
 
 def _all_sentences(text: str) -> list[str]:
-    from microtune.tasks.passages import _SENTENCE
+    from microtune.data.sentences import sentences_of
 
-    return [match.group().strip() for match in _SENTENCE.finditer(text) if match.group().strip()] or [text]
+    return sentences_of(text) or [text]
 
 
 def guessing(parts: Parts, work: Work) -> Result:

@@ -96,11 +96,16 @@ def test_numbers_are_counted_over_the_same_rows(model: Model) -> None:
 def test_which_rows_are_drawn() -> None:
     """A number of rows says all where there are not more; another seed draws others."""
     task = Instruction(generate=True)
-    assert list(task.to_answer(ANSWERED)) == list(range(ANSWERED))
-    drawn = {seed: list(Instruction(generate=True, generate_seed=seed).to_answer(5000)) for seed in (0, 1)}
+    rows = [Row({}, "a.jsonl", i) for i in range(5000)]
+    assert list(task.to_answer(rows[:ANSWERED])) == list(range(ANSWERED))
+    drawn = {seed: list(Instruction(generate=True, generate_seed=seed).to_answer(rows)) for seed in (0, 1)}
     assert all(len(found) == 200 and found == sorted(set(found)) for found in drawn.values())
     assert drawn[0] != drawn[1]
-    assert list(task.model_copy(update={"generate_rows": 0}).to_answer(5000)) == list(range(5000))
+    assert list(task.model_copy(update={"generate_rows": 0}).to_answer(rows)) == list(range(5000))
+    assert list(task.to_answer([])) == []
+    several = [Row({"(task)": "ab"[i % 20 == 0]}, "a.jsonl", i) for i in range(400)]
+    few = task.model_copy(update={"generate_rows": 5}).to_answer(several)
+    assert [sum((i % 20 == 0) == rare for i in few) for rare in (False, True)] == [5, 5], "of each task"
     made = make_task(build({"task": {"name": "instruction", "generate": True}, "seed": 7}))
     assert isinstance(made, Instruction)
     assert made.generate_seed == 7
@@ -124,7 +129,7 @@ def test_a_run_says_so_and_evaluates_the_same_rows(tmp_path: Path, capsys: pytes
     assert record["scores"]["validation"]["details"] == {"written": 3, "rows": 9}
     said = [note for note in record["notes"] if "task.generate_rows" in note]
     assert said == [
-        "Answers are written to 3 rows of validation (of 9), drawn by the seed 5, the same ones at each evaluation; "
+        "Answers are written to 3 of the 9 rows of validation, drawn by the seed 5, the same ones at each evaluation; "
         "task.generate_rows says how many (0: all)."
     ]
     page = (done.path / "report.html").read_text(encoding="utf-8")

@@ -176,6 +176,8 @@ def test_scores_are_those_of_squad() -> None:
 
 
 def test_guesses_are_the_passage_and_its_sentences() -> None:
+    assert guesses("Mr. Li paid.\nHe left.")[1:4] == ["Mr. Li paid.", "He left.", ""], "as data/sentences.py parts them"
+    assert guesses(" \n ") == [" \n ", *[""] * 6]
     assert guesses("It is 3.5 km. 是的！No") == ["It is 3.5 km. 是的！No", "It is 3.5 km.", "是的！", "No", "", "", ""]
 
 

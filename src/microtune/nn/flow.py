@@ -154,10 +154,7 @@ def make_flow(
     cache: Cache | None,
     readers: Tensor | None = None,
 ) -> Flow:
-    """How the tokens of `inputs` go through a stack; memory: [M, D], what its cross-attention reads.
-
-    readers: how many sequences look at each of the `memory_lengths`, one after another; None: one each.
-    """
+    """How the tokens of `inputs` go through a stack; memory: [M, D], for cross-attention (`Ragged.readers`)."""
     if readers is not None and cache is not None:
         raise ValueError("with a cache every row has a memory of its own")
     ahead, rows = virtual.ahead, inputs.lengths

@@ -67,7 +67,9 @@ class Answers:
     @property
     def asked(self) -> Sequence[int]:
         """The items that get an answer."""
-        return self.task.to_answer(len(self.items)) if self.task.writes else ()
+        if not self.task.writes:
+            return ()
+        return self.task.to_answer([self.rows[self.items[i].row] for i in range(len(self.items))])
 
     @property
     def columns(self) -> Columns:

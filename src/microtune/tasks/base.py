@@ -212,9 +212,9 @@ class Task(Section):
         """Whether scored splits are scored by written answers too."""
         return self.reads == "generation"
 
-    def to_answer(self, count: int) -> Sequence[int]:
-        """Which of the `count` items of a scored split get a written answer: the same ones whenever it is asked."""
-        return range(count)
+    def to_answer(self, rows: Sequence[Row]) -> Sequence[int]:
+        """Which of the rows of a scored split get a written answer: the same ones whenever it is asked."""
+        return range(len(rows))
 
     def notes(self) -> list[str]:
         """What a user should know before training, such as scores that cannot be computed here."""

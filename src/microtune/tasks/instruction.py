@@ -26,7 +26,7 @@ from microtune.tasks.conversation import chat_prompt as chat_prompt
 from microtune.tasks.conversation import chat_segments, check_order, last_learnt, tools_of
 from microtune.tasks.conversation import messages_of as messages_of
 from microtune.tasks.final_numbers import same_number
-from microtune.tasks.mixture import Mixture
+from microtune.tasks.mixture import Mixture, named_task
 from microtune.tasks.outcomes import Column
 from microtune.tasks.text_scores import words_of
 from microtune.tasks.wording import is_template
@@ -55,7 +55,7 @@ class Instruction(Mixture, WrittenTask):
         description="write the answers of scored splits at the end, and compare them with those of the rows",
     )
     generate_rows: int = Field(
-        default=ANSWERED, ge=0, description="rows of each scored split that get such an answer; 0: all of them"
+        default=ANSWERED, ge=0, description="rows of each scored split (and task) that get such an answer; 0: all"
     )
     generate_seed: int = Field(default=0, ge=0, description="by which these rows are drawn; default: the recipe's seed")
     max_new_tokens: int = Field(default=256, ge=1, description="tokens that such an answer may have")
@@ -99,21 +99,28 @@ class Instruction(Mixture, WrittenTask):
         """`generate`."""
         return self.generate
 
-    def to_answer(self, count: int) -> Sequence[int]:
-        """As many as `generate_rows` says, drawn by `generate_seed`."""
-        if not self.generate_rows or count <= self.generate_rows:
-            return range(count)
-        return sorted(random.Random(f"{self.generate_seed} answers").sample(range(count), self.generate_rows))
+    def to_answer(self, rows: Sequence[Row]) -> Sequence[int]:
+        """As many as `generate_rows` says, of each task where there are several, drawn by `generate_seed`."""
+        parts: dict[str, list[int]] = {}
+        for place, row in enumerate(rows):
+            parts.setdefault(named_task(row), []).append(place)
+        found: list[int] = []
+        for name, places in parts.items():
+            most = min(self.generate_rows or len(places), len(places))
+            found += random.Random(f"{self.generate_seed} answers {name}").sample(places, most)
+        return sorted(found)
 
     def remarks(self, splits: Mapping[str, Sequence[Row]]) -> list[str]:
         """Of how many rows the written answers will be."""
-        many = {name: len(rows) for name, rows in splits.items() if name != "train"} if self.writes else {}
-        some = [f"{name} (of {count:,})" for name, count in many.items() if len(self.to_answer(count)) < count]
+        scored = {name: rows for name, rows in splits.items() if name != "train"} if self.writes else {}
+        counts = {name: (len(self.to_answer(rows)), len(rows)) for name, rows in scored.items()}
+        some = [f"{few:,} of the {all_:,} rows of {name}" for name, (few, all_) in counts.items() if few < all_]
         if not some:
             return super().remarks(splits)
+        each = " of each task" if self.mixture else ""
         return [
-            f"Answers are written to {self.generate_rows:,} rows of {' and of '.join(some)}, drawn by the seed "
-            f"{self.generate_seed}, the same ones at each evaluation; task.generate_rows says how many (0: all)."
+            f"Answers are written to {' and to '.join(some)}, drawn by the seed {self.generate_seed}, the same ones at "
+            f"each evaluation; task.generate_rows says how many{each} (0: all)."
         ]
 
     def notes(self) -> list[str]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from microtune.data.decode import refuse, shown
+from microtune.data.sentences import sentences_of
 from microtune.data.sources import Row
 
 SENTENCES = 6  # of a passage that are tried as answers
-_SENTENCE = re.compile(r"(?:[^.!?。！？\n]|[.!?](?=\S))+[.!?。！？]*")
 NONE = ("is_impossible", "unanswerable", "no_answer")  # fields that say that there is no answer
 
 
@@ -79,5 +78,5 @@ def locate(context: str, answer: Answer) -> tuple[int, int] | None:
 
 def guesses(context: str) -> list[str]:
     """Answers that need no model: the whole passage, and each of its first sentences ("" where there is none)."""
-    found = [match.group().strip() for match in _SENTENCE.finditer(context)][:SENTENCES]
+    found = sentences_of(context)[:SENTENCES]
     return [context, *found, *[""] * (SENTENCES - len(found))]
