@@ -85,3 +85,18 @@ def test_zero_grad_forgets() -> None:
     assert all(p.grad is None for p in members)
     optimizer.step()
     assert not optimizer.state
+
+
+def test_a_divisor_is_that_of_the_gradients() -> None:
+    """To one rounding of float32: the kernel divides where clipping multiplies."""
+    (ours, divided), (theirs, scaled) = make("ours"), make("ours")
+    for number in range(1, 4):
+        give_gradients(ours, number)
+        give_gradients(theirs, number)
+        for p in theirs:
+            assert p.grad is not None
+            p.grad /= 3.7
+        divided.step(torch.tensor(3.7))
+        scaled.step()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)

@@ -29,8 +29,8 @@ class AdamW:
                 parameter.grad = None
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Apply the gradients with the rate and decay of each group."""
+    def step(self, divisor: Tensor | None = None) -> None:
+        """Apply the gradients, divided by `divisor` (a float32 scalar), with the rate and decay of each group."""
         for group in self.param_groups:
             moving = [(p, p.grad) for p in group["params"] if p.grad is not None]
             states = [self.state.get(p) or self._begin(p) for p, _ in moving]
@@ -49,6 +49,7 @@ class AdamW:
                 weight_decay=group["weight_decay"],
                 eps=self.eps,
                 maximize=False,
+                grad_scale=divisor,
             )
 
     def _begin(self, parameter: Tensor) -> dict[str, Tensor]:

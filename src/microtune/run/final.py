@@ -23,7 +23,7 @@ from microtune.run.memory import give_back
 from microtune.run.movement import RARE, fingerprint
 
 ROWS, TOKENS = 16, 256  # what passes three times in float32 costs seconds on a large model, and more rows show no more
-WORK = 6e9  # parameters times tokens of a pass: a tenth of a second
+WORK = 3e9  # parameters times tokens of a pass: a tenth of a second at most
 FEWEST = 16  # tokens of a row: in one of a single token queries and keys have no effect
 
 
