@@ -6,7 +6,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for child processes
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -50,3 +53,21 @@ def _freeze() -> None:
     _frozen_modules = len(sys.modules)
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[None]:
+    """For whole runs: one thread and few resamples, which took a third of their time; intervals are not what they test.
+
+    Used by a whole module: `pytestmark = pytest.mark.usefixtures("quick")`.
+    """
+    import torch
+
+    from microtune.run import evaluate
+
+    threads, resamples = torch.get_num_threads(), evaluate.RESAMPLES
+    torch.set_num_threads(1)
+    evaluate.RESAMPLES = 20
+    yield
+    torch.set_num_threads(threads)
+    evaluate.RESAMPLES = resamples

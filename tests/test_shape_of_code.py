@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 from offenders import offenders
 
@@ -53,6 +56,13 @@ def modules() -> dict[str, Path]:
 @cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten() -> Iterator[None]:
+    """Millions of nodes, among which every run of a later test would look for garbage."""
+    yield
+    parsed.cache_clear()
 
 
 def tree(name: str) -> ast.Module:

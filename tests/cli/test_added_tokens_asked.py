@@ -13,6 +13,8 @@ from microtune.recipe import build, override
 from microtune.run.disk import read_tensors
 from tiny_model import SPEC, make_model
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:

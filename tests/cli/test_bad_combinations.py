@@ -11,6 +11,8 @@ from command import call
 import microtune as mt
 from tiny_model import make_model, rows
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 FAST = ["train.precision=float32", "train.batch_size=8", "--epochs", "1", "--quiet"]
 ALREADY = "full trains every weight already, so norms has nothing to add to it; take one of them."
 

@@ -14,6 +14,8 @@ from command import Answer, call, child, forked
 import microtune as mt
 from tiny_model import POSITIONS, make_model, rows
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 ROWS = rows(30)
 FAST = ["train.precision=float32", "train.batch_size=8", "--epochs", "1", "--quiet"]
 

@@ -10,6 +10,8 @@ from command import call
 
 from tiny_model import make_model, rows
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 FAST = ["train.precision=float32", "train.batch_size=8", "--epochs", "1", "--quiet"]
 # Method -> further arguments -> how the sentence begins.
 BAD: list[tuple[str, list[str], str]] = [

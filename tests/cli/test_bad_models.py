@@ -24,6 +24,8 @@ from microtune.recipe import Choice
 from microtune.run.peft import write_peft
 from tiny_model import make_model, rows
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 FAST = ["train.precision=float32", "train.batch_size=8", "--epochs", "1", "--quiet"]
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 NAME = "model.layers.1.self_attn.k_proj.weight"

@@ -15,6 +15,8 @@ from microtune.run.verbs import Run
 from tiny_adapters import ANSWERS, CLASSES, make_run
 from tiny_model import make_model, rows
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 TEXTS = ["my card was declined", "where is the transfer"]
 
 

@@ -11,6 +11,8 @@ from rich.cells import cell_len
 
 from lint_files import FORMS, Maker, Rows, clean_rows
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 def write(path: Path, rows: Rows) -> Path:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

@@ -27,6 +27,8 @@ from microtune.run.train import Training
 from microtune.tasks.instruction import Instruction
 from tiny_model import SPEC, make_model
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
 

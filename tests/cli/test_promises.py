@@ -17,6 +17,8 @@ from microtune.run.predict import conversation_ids
 from microtune.tasks.language_modelling import document_ids
 from tiny_model import make_model, rows
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 Capture = pytest.CaptureFixture[str]
 
 

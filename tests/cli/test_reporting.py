@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from command import call
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 def test_it_is_written_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "scores.json").write_text(json.dumps({"scores": {"test": {"values": {"accuracy": 0.25}}}}))

@@ -18,6 +18,8 @@ from microtune.nn.heads import LabelHead
 from microtune.nn.parameters import initialize
 from microtune.nn.transformer import Transformer
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 VOCABULARY = 340
 TEXTS = ("my card was declined at the shop", "the transfer has not arrived in my account")
 LABELS = ("card", "transfer")

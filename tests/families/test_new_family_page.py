@@ -21,6 +21,8 @@ import microtune as mt
 from microtune.data.text import train_bpe
 from microtune.families import families, load_folder
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "new-family.md"
 MOST_LINES = 40
 SIZES = {"hidden_size": 16, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 4}

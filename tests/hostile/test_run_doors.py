@@ -25,6 +25,8 @@ from microtune.run.folder import read_metrics
 from microtune.run.train import Step
 from tiny_model import make_model, rows
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 OPTIONS: dict[str, Any] = {"task": "classification", "method": "lora:2", "epochs": 1, "train": {"precision": "float32"}}
 
 

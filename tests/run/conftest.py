@@ -1,4 +1,4 @@
-"""For whole runs in tests: one thread and few resamples; intervals are not what they test. And a hub to load from."""
+"""A hub to load from."""
 
 from __future__ import annotations
 
@@ -6,22 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from hub_server import NAME, Hub, files_of, point_at
 
-from microtune.run import evaluate
 from tiny_model import make_model
-
-
-@pytest.fixture(scope="module")
-def quick() -> Iterator[None]:
-    """Used by a whole module: `pytestmark = pytest.mark.usefixtures("quick")`."""
-    threads, resamples = torch.get_num_threads(), evaluate.RESAMPLES
-    torch.set_num_threads(1)
-    evaluate.RESAMPLES = 20
-    yield
-    torch.set_num_threads(threads)
-    evaluate.RESAMPLES = resamples
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from microtune.run.disk import read_tensors
 from microtune.run.session import Spacing
 from microtune.run.train import Step
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:

@@ -28,6 +28,8 @@ from microtune.run.train import Step
 from microtune.run.verbs import Run
 from microtune.tasks.classification import Classification
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:

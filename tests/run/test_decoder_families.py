@@ -16,6 +16,8 @@ from microtune.nn.parameters import initialize
 from microtune.nn.transformer import Transformer
 from microtune.run.generate import generate_ids
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 SIZES = {"vocab_size": 320, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
 HEADS = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 64}
 DYNAMIC = {"rope_type": "dynamic", "factor": 4.0}

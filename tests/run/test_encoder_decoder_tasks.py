@@ -29,6 +29,8 @@ from microtune.tasks.base import EncodingReport, Task
 from microtune.tasks.multiple_choice import MultipleChoice
 from microtune.tasks.preference import Preference
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 KINDS = ("t5", "bart")
 LONG = 40
 

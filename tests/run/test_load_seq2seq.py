@@ -24,6 +24,8 @@ from microtune.run.decoding import Decoding
 from microtune.run.encoders import encoder_spec
 from microtune.run.load import Model, load
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 VOCAB, LIMIT = 320, 40
 SIDE = StackSpec(
     num_layers=2,

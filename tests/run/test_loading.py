@@ -17,6 +17,8 @@ from microtune.nn.parameters import count_parameters
 from microtune.nn.transformer import Transformer
 from microtune.recipe import build
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.mark.parametrize("dtype", [None, "float64", "bfloat16"])
 def test_a_tied_head_shares_the_embedding_after_loading(tmp_path: Path, dtype: str | None) -> None:

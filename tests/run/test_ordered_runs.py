@@ -15,6 +15,8 @@ from microtune.errors import InputError
 from microtune.run.persistence import before_each
 from microtune.run.prepare import Splits, make_splits, make_task
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 def recipe(base: str, **data: Any) -> recipes.Recipe:
     train = {"max_steps": 2, "precision": "float32", "batch_size": 8}

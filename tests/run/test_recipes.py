@@ -19,6 +19,8 @@ from microtune.families.base import save_folder
 from microtune.nn.parameters import initialize
 from microtune.nn.transformer import Transformer
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 FOLDER = Path(__file__).resolve().parents[2] / "recipes"
 POEM = ["床前明月光，", "疑是地上霜。"]
 ROWS: dict[str, Callable[[int], dict[str, Any]]] = {

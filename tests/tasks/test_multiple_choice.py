@@ -19,6 +19,8 @@ from microtune.tasks.base import EncodingReport
 from microtune.tasks.multiple_choice import MultipleChoice
 from microtune.tasks.options import Fields, read_options
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 TOKENIZER = make_tokenizer()
 OPTIONS = ["my card", "the transfer", "the parcel 我的卡"]
 ROWS = [
