@@ -265,9 +265,8 @@ def test_twenty_steps_along_one_trajectory(variant: str, bases: dict[str, str], 
         model.network, LanguageModelling(), method, attachment, items, settings, seed=0, precision="float32"
     )
     ours = [step.loss for step in training.fit()]
-    theirs = PeftModel.from_pretrained(
-        reference("llama", bases["llama"], label=False), str(tmp_path), is_trainable=True
-    )
+    plain = reference("llama", bases["llama"], label=False)
+    theirs = PeftModel.from_pretrained(plain, str(tmp_path), is_trainable=True)
     moving = [p for p in theirs.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(moving, lr=1e-2, weight_decay=0.01)
     losses = []
@@ -284,7 +283,6 @@ def test_twenty_steps_along_one_trajectory(variant: str, bases: dict[str, str], 
         nn.utils.clip_grad_norm_(moving, 1.0)
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert len(ours) == 20
     assert ours[-1] < ours[0] - 0.1
     assert_close(ours, losses, rtol=0, atol=1e-4)
 
