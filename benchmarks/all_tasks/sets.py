@@ -103,11 +103,11 @@ ASKED = ("question", "context")
 READING = [
     Work(
         *("policyqa", "question-answering", "en", parts_in("policyqa/{}.json.gz"), "question", "answers"),
-        *(800, 200, 800),
+        *(2000, 200, 800),
         key=ASKED,
         max_length=256,
         baselines=QUESTIONS,
-        runs=minilm("top:3", 4),
+        runs=minilm("full", 3, lr=1e-4),
         scores=("f1", "exact_match"),
     ),
     Work(
