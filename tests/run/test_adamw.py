@@ -96,7 +96,8 @@ def test_a_divisor_is_that_of_the_gradients() -> None:
         for p in theirs:
             assert p.grad is not None
             p.grad /= 3.7
-        divided.step(torch.tensor(3.7))
+        divided.divisor = torch.tensor(3.7)
+        divided.step()
         scaled.step()
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)

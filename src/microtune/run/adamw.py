@@ -21,6 +21,7 @@ class AdamW:
     def __init__(self, groups: list[dict[str, Any]], betas: tuple[float, float], eps: float = 1e-8) -> None:
         self.param_groups, self.betas, self.eps = groups, betas, eps
         self.state: dict[Tensor, dict[str, Tensor]] = {}
+        self.divisor: Tensor | None = None  # of all gradients, a scalar in float32; None: they are taken as they are
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients."""
@@ -29,8 +30,8 @@ class AdamW:
                 parameter.grad = None
 
     @torch.no_grad()
-    def step(self, divisor: Tensor | None = None) -> None:
-        """Apply the gradients, divided by `divisor` (a float32 scalar), with the rate and decay of each group."""
+    def step(self) -> None:
+        """Apply the gradients with the rate and decay of each group."""
         for group in self.param_groups:
             moving = [(p, p.grad) for p in group["params"] if p.grad is not None]
             states = [self.state.get(p) or self._begin(p) for p, _ in moving]
@@ -49,7 +50,7 @@ class AdamW:
                 weight_decay=group["weight_decay"],
                 eps=self.eps,
                 maximize=False,
-                grad_scale=divisor,
+                grad_scale=self.divisor,
             )
 
     def _begin(self, parameter: Tensor) -> dict[str, Tensor]:

@@ -58,7 +58,6 @@ class Optimizers:
             self.members.append(AdamW(adam, settings.betas))
         if muon_groups:
             self.members.append(Muon(muon_groups))
-        self._divisor: Tensor | None = None  # of the gradients, for the next step
         plain = all(p.device.type == "cpu" and p.dtype == torch.float32 for p in self.parameters)
         self._divides = plain and not muon_groups  # where the kernel can; it reads the divisor as float32
 
@@ -81,12 +80,14 @@ class Optimizers:
         """Scale the gradients down to `train.clip`, at once or in the `step` to come; returns their norm before."""
         grads = [p.grad for p in self.parameters if p.grad is not None]
         norm = nn.utils.get_total_norm(grads)
-        self._divisor = None
+        divisor = None
         if self.settings.clip and not norm <= self.settings.clip:  # a factor of 1 needs no pass over them
             if self._divides:  # a pass over them of its own takes as long as half of the update
-                self._divisor = (norm + 1e-6) / self.settings.clip
+                divisor = (norm + 1e-6) / self.settings.clip
             else:
                 nn.utils.clip_grads_with_norm_(self.parameters, self.settings.clip, norm)
+        for member in self.members if self._divides else ():
+            member.divisor = divisor
         return float(norm)
 
     def step(self, step: int) -> float:
@@ -95,11 +96,7 @@ class Optimizers:
         for member in self.members:
             for group in member.param_groups:
                 group["lr"] = group["peak"] * share
-            if isinstance(member, AdamW):
-                member.step(self._divisor)
-            else:
-                member.step()
-        self._divisor = None
+            member.step()
         return self.base_lr * share
 
     def adjust(self, rate: float, weight_decay: float | None) -> None:
