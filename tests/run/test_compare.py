@@ -318,35 +318,6 @@ def test_the_budget_holds_when_steps_are_slower_than_measured(
             assert load(found.path / line.runs[0])
 
 
-def test_a_comparison_in_which_nothing_trains_is_no_result(
-    made: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All fitted when they were measured, and fail in earnest."""
-    from microtune.run import tune
-
-    def full(*_: Any, **__: Any) -> Any:
-        raise InputError("The run does not fit into memory.")
-        yield
-
-    monkeypatch.setattr(tune, "tune", full)
-    with pytest.raises(RunError, match=r"^No method could be trained\. head: The run does not fit into memory\.$"):
-        ask(made, tmp_path / "c", ("head", "lora:2"))
-    assert not (tmp_path / "c" / "compare.json").exists()
-
-
-def test_what_there_was_no_time_to_measure_is_said(made: tuple[str, str], tmp_path: Path) -> None:
-    """The last rung ends two seconds before the budget, and reading general texts is foreseen to take longer."""
-    clock = Slow(0.0)
-
-    def late(event: Any) -> None:
-        if isinstance(event, Ranked):
-            clock.now = 100 + 300 - 0.001
-
-    found = ask(made, tmp_path / "c", ("head", "lora:2"), on_event=late, clock=clock)
-    assert [line.forgetting for line in found.lines] == [None, None]
-    assert "Forgetting of head, lora-2 was not measured: the budget left no time for it." in found.results.notes
-
-
 def test_a_budget_that_is_too_small_says_what_is_needed(made: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"The budget of 0.01 s is too small: .* took"):
         ask(made, tmp_path / "c", ("head", "lora:2"), budget="0.01s")
