@@ -60,6 +60,8 @@ def test_lang_is_enough(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     monkeypatch.delenv("MICROTUNE_LANG")
     assert sentence(call(capsys, "lint", "a.csv", "--lang", "zh", "--zzz")) == f"没有选项 --zzz{HINT}"
     assert "No such option" in sentence(call(capsys, "lint", "a.csv", "--zzz"))
+    monkeypatch.setenv("MICROTUNE_LANG", "zh")
+    assert sentence(call(capsys, "lint", "a.csv", "--lang", "fr")) == "--lang：没有“fr”；报告的语言有 en 和 zh。"
 
 
 def test_how_a_command_ends(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

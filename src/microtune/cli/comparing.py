@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.asked import recipe_of
-from microtune.cli.console import EventPrinter, cell, err, out, plain, table
+from microtune.cli.console import EventPrinter, cell, err, out, plain, show_note, table
 from microtune.cli.words import DataName, Epochs, LabelField, ModelName, TaskName, Test, TextField, Validation
 from microtune.errors import InputError
 
@@ -154,7 +154,7 @@ def show_comparison(found: Any) -> None:
         out.print("")
         out.print(cell(f"recommended: {found.reason}", "bold"), soft_wrap=True)
     for note in results.notes:
-        err.print(cell(f"note: {note}", "yellow"), soft_wrap=True)
+        show_note(note)
     out.print(f"saved: {plain(found.path)}", soft_wrap=True)
     usable = [line for line in results.lines if line.method == found.recommended and line.stored]
     if usable:

@@ -6,6 +6,7 @@ rich is imported when something is printed: it takes longer to load than `--help
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Mapping
 from functools import cached_property
@@ -122,9 +123,9 @@ class EventPrinter:
         elif isinstance(event, Prepared):
             show_summary(event)
         elif isinstance(event, Warned):
-            err.print(cell(f"note: {event.note}", "yellow"), soft_wrap=True)
+            show_note(event.note)
         elif isinstance(event, Decision):
-            err.print(cell(f"  {event.text}", "yellow"), soft_wrap=True)
+            show_note(event.text, "  ", "  ")
         elif isinstance(event, Scored):
             facts = "  ".join(f"{name} {value:.4g}" for name, value in event.values.items())
             err.print(cell(f"  step {event.step}: {event.split} {facts}{'  (best so far)' if event.best else ''}"))
@@ -151,13 +152,23 @@ class EventPrinter:
             self._bar.update(self._task, completed=step.step, facts=facts)
 
 
+def show_note(note: str, begin: str = "note: ", chinese: str = "说明：") -> None:
+    """What a reader should know, in Chinese where that is asked for."""
+    from microtune.cli.chinese import asked_for
+    from microtune.run.report.words.notes import in_chinese
+
+    again = in_chinese(note) if asked_for(sys.argv[1:]) else note
+    said = f"{begin}{note}" if again == note else f"{chinese}{again}"
+    err.print(cell(said, "yellow"), soft_wrap=True)
+
+
 def show_summary(prepared: Any) -> None:
     """Rows, notes, and what trains."""
     rows = ", ".join(f"{count:,} {name}" for name, count in prepared.sizes.items())
     labels = f"; {len(prepared.labels)} labels" if prepared.labels else ""
     err.print(cell(f"rows: {rows}{labels}"))
     for note in prepared.notes:
-        err.print(cell(f"note: {note}", "yellow"), soft_wrap=True)
+        show_note(note)
     summary = prepared.summary
     shown = table("", {"part": "left", "kind": "left", "parameters": "right", "trains": "right"})
     for line in summary.lines:

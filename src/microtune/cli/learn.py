@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.asked import recipe_of
-from microtune.cli.console import EventPrinter, err, out, plain
+from microtune.cli.console import EventPrinter, out, plain, show_note
 from microtune.cli.pairs import (
     SourceFile,
     TargetFile,
@@ -112,7 +112,7 @@ def _finish(run: Any, *, as_json: bool, base: bool = False) -> None:
         print(json.dumps({"path": str(run.path), "scores": run.scores, "intervals": run.intervals}, ensure_ascii=False))
         return
     for note in run.notes:
-        err.print(f"note: {plain(note)}", style="yellow", soft_wrap=True)
+        show_note(note)
     out.print(f"saved: {plain(run.path)} (report: {plain(Path(run.path) / 'report.html')})", soft_wrap=True)
     for line in _nexts(Path(run.path), base=base):
         out.print(f"  next: {plain(line)}", soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from microtune.cli.words import Encoding, Header, LabelField, ModelName, TextFie
 from microtune.errors import InputError
 
 WIDTH = 80
+REFUSALS = ("unreadable", "recipe-stops")  # findings that hold the sentence of a refusal
 PIECE = 200  # characters of a piece in the terminal
 
 
@@ -55,7 +57,7 @@ def lint(
             lang=lang,  # type: ignore[arg-type]
             on_event=printer,
         )
-    _give(report, folder, as_json=as_json)
+    _give(_refusals_too(report), folder, as_json=as_json)
     if strict and report.strict_failure:
         raise typer.Exit(1)
 
@@ -71,8 +73,24 @@ def _source(data: str | None, files: dict[str, str] | None) -> Any:
     return {"folder": data, **files}
 
 
+def _refusals_too(report: Any) -> Any:
+    """In a Chinese report the refusals that stand in its findings are said in Chinese too."""
+    if report.lang != "zh":
+        return report
+    from microtune.cli.chinese import translated
+
+    told = []
+    for one in report.findings:
+        said, colon, refusal = one.message.partition("：")
+        message = f"{said}{colon}{translated(refusal)}" if one.kind in REFUSALS else one.message
+        told.append(replace(one, message=message))
+    return replace(report, findings=told)
+
+
 def _give(report: Any, folder: str | None, *, as_json: bool) -> None:
     """Write and print the report."""
+    from microtune.run.lint.report import words
+
     if folder is not None:
         report.save(folder)
     if as_json:
@@ -80,7 +98,8 @@ def _give(report: Any, folder: str | None, *, as_json: bool) -> None:
         return
     _show(report)
     if folder is not None:
-        out.print(cell(f"saved: {folder}/lint.html, {folder}/lint.json"), soft_wrap=True)
+        said = words(report.lang, "PAGE")["saved"]
+        out.print(cell(f"{said}: {folder}/lint.html, {folder}/lint.json"), soft_wrap=True)
 
 
 def _line(text: str, style: str = "") -> None:
@@ -105,7 +124,7 @@ def _show(report: Any) -> None:
         _line("")
         _line(f"{w[told.severity]} [{told.kind}] {told.message}", styles[told.severity])
         for place in told.places[:3]:
-            _line(f"  {Path(place.path).name}, {w['line']} {place.line}: {place.text}", "dim")
+            _line(f"  {Path(place.path).name}, {w['line'].format(line=place.line)}: {place.text}", "dim")
         _line(f"  -> {told.advice}")
     if not report.findings:
         _line(w["none"])

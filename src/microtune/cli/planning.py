@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.asked import recipe_of
-from microtune.cli.console import cell, err, out, plain, table
+from microtune.cli.console import cell, out, show_note, table
 from microtune.cli.pairs import SourceFile, TargetFile, pair
 from microtune.cli.words import DataName, Epochs, ModelName, TaskName
 
@@ -43,7 +43,7 @@ def show_plan(recipe: Any, *, as_json: bool) -> None:
         print(json.dumps(asdict(found) | totals, ensure_ascii=False))
         return
     for note in found.notes:
-        err.print(f"note: {plain(note)}", style="yellow", soft_wrap=True)
+        show_note(note)
     _show_memory(memory)
     shown = table("time on this machine", {"part": "left", "time": "right"})
     for name, seconds in (

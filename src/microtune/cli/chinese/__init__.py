@@ -108,7 +108,8 @@ def asked_for(arguments: Sequence[str]) -> bool:
     """Whether the user wants Chinese."""
     said = [b for a, b in pairwise(arguments) if a == "--lang"]
     said += [a.partition("=")[2] for a in arguments if a.startswith("--lang=")]
-    return (said[-1] if said else os.environ.get("MICROTUNE_LANG", "")).lower().startswith("zh")
+    known = [lang for lang in said if lang.lower().startswith(("en", "zh"))]
+    return (known[-1] if known else os.environ.get("MICROTUNE_LANG", "")).lower().startswith("zh")
 
 
 def translated(message: str) -> str:

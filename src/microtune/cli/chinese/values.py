@@ -120,6 +120,7 @@ PHRASES: dict[str, str] = {
     "the file ends before {character}": "文件在 {character} 之前就结束了",
     "the file ends inside {inside} that begins here": "从这里开始的{inside}直到文件结束也没有完",
     'key "{key}" stands twice (line {line}).': "键“{key}”出现了两次（第 {line} 行）。",
+    "aliases (*name) are not allowed in a recipe.": "配方中不能使用别名（*name）。",
     # a damaged folder of a run
     "{file} has changed": "{file} 已改变",
     "{file} is missing": "缺少 {file}",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from microtune.data.languages import differ, language
+from microtune.data.languages import LATIN, differ, language
 from microtune.data.lint.base import Base, Finding, Seen, Tally
 
 SHARE = 0.005  # of the rows from which on a second language is told
@@ -28,12 +28,14 @@ class Languages(Base):
 
     def _mix(self) -> list[Finding]:
         known = Counter({name: n for name, n in self.counts.items() if name != "latin"})
-        main = (known or self.counts).most_common(1)
+        main = [name for name, _ in (known or self.counts).most_common(1)]
         if not main:
             return []
+        if main[0] not in LATIN and self.counts["latin"] > known[main[0]]:
+            main = ["latin"]  # of which language is not sure, and yet the most
         tally = Tally()
         for seen, name in zip(self.rows, self.found, strict=True):
-            if differ(name, main[0][0]):
+            if differ(name, main[0]):
                 tally.add(seen.row, f"[{name}] {seen.text}")
         if tally.count < max(3, SHARE * len(self.rows)):
             return []

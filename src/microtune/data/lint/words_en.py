@@ -155,6 +155,7 @@ WHY: dict[str, str] = {
     "text-and-label": "a text, and few values that come back",
     "text-and-number": "a text, and a number",
 }
+PLACES: tuple[tuple[str, str], ...] = ()
 PAGE: dict[str, str] = {
     "title": "Data report",
     "task": "task",
@@ -168,7 +169,8 @@ PAGE: dict[str, str] = {
     "error": "error",
     "warning": "warning",
     "note": "note",
-    "line": "line",
+    "line": "line {line}",
+    "saved": "saved",
     "rendered": "Three rows as the task reads them (marked: what is learnt)",
     "recipe": "Recipe",
     "no_recipe": "No ready recipe: the rows must be rewritten first, or this task has none yet.",

@@ -64,7 +64,9 @@ def _names(value: Any) -> str:
 
 
 def _finding(told: Told, w: Mapping[str, str]) -> str:
-    places = "".join(f"<li>{_t(Path(p.path).name)}, {_t(w['line'])} {p.line}: {_t(p.text)}</li>" for p in told.places)
+    places = "".join(
+        f"<li>{_t(Path(p.path).name)}, {_t(w['line'].format(line=p.line))}: {_t(p.text)}</li>" for p in told.places
+    )
     listed = f"<ul>{places}</ul>" if places else ""
     return (
         f'<div class="finding {told.severity}"><div class="kind">{_t(w[told.severity])} · {_t(told.kind)}</div>'

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,10 @@ from microtune.run.disk import write_json, write_text
 
 Language = Literal["en", "zh"]
 _WORDS = {"en": words_en, "zh": words_zh}
+LIKE_ANOTHER = (
+    *("exact-copies", "contradictory-labels", "several-answers", "test-overlap"),
+    *("near-copies", "near-test"),
+)
 
 
 @dataclass(frozen=True)
@@ -100,5 +105,13 @@ def tell(findings: list[Finding], lang: str) -> list[Told]:
         what, advice = table[found.kind]
         values = {"count": found.count, "of": found.of, **found.values}
         sentences = (what.format(**values), advice.format(**values))
-        told.append(Told(found.kind, found.severity, found.count, found.of, *sentences, found.places))
+        places = [replace(place, text=_like(found.kind, place.text, lang)) for place in found.places]
+        told.append(Told(found.kind, found.severity, found.count, found.of, *sentences, places))
     return told
+
+
+def _like(kind: str, text: str, lang: str) -> str:
+    """The text of a row, where another one like it is named before: in the language of the report."""
+    for english, said in _WORDS[lang].PLACES if kind in LIKE_ANOTHER else ():
+        text = re.sub(english, said, text)
+    return text

@@ -7,6 +7,7 @@ import math
 from microtune.run.html import Markup, el, folded, section, table
 from microtune.run.report.read import RunFiles
 from microtune.run.report.words import Words
+from microtune.run.report.words.notes import in_chinese
 
 DECISIONS = 20
 EVIDENCE = (
@@ -48,7 +49,7 @@ def _decisions(run: RunFiles, say: Words) -> Markup | None:
     texts = [decision.text for decision in run.record.decisions if decision.text]
     if not texts:
         return None
-    items = [el("li", text) for text in texts[:DECISIONS]]
+    items = [el("li", in_chinese(text) if say.lang == "zh" else text) for text in texts[:DECISIONS]]
     if len(texts) > DECISIONS:
         items.append(el("li", say("decisions_more", count=len(texts) - DECISIONS)))
     return el("div", el("h3", say("decisions")), el("ul", *items))
@@ -58,6 +59,7 @@ def _notes(run: RunFiles, say: Words) -> Markup | None:
     notes = run.record.notes
     if not notes:
         return None
-    about = say("notes_language")
-    items = [el("li", note) for note in notes[:100]]
+    said = [in_chinese(note) if say.lang == "zh" else note for note in notes[:100]]
+    about = say("notes_language") if any(map(str.__eq__, said, notes)) else ""
+    items = [el("li", note) for note in said]
     return el("div", el("h3", say("notes")), el("p", about, class_="small") if about else None, el("ul", *items))

@@ -208,7 +208,7 @@ ZH: dict[str, str] = {
     "decisions": "训练途中的决定",
     "decisions_more": "另有 {count} 项见 metrics.jsonl",
     "notes": "须知",
-    "notes_language": "以下说明由程序在运行时以英文写出。",
+    "notes_language": "有的说明保留程序运行时写下的英文。",
     # checks
     "checks": "检查",
     "checks_about": "本次运行对自身所做的验证。未通过的检查会中止运行；给出提醒的检查会留下一条说明。",
