@@ -143,7 +143,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "sees ahead": ({"spec": SPEC | {"decoder": STACK | {"cross_attention": True}}}, "needs causal: true"),
     "blind": ({"spec": SPEC | {"decoder": STACK | {"causal": True}}}, "needs cross_attention: true"),
     "an encoder alone": ({"spec": READER, "family": "bert"}, "only reads: it has no decoder"),
-    "another family": ({"family": "llama"}, r"model\.family is llama, but: .*cannot express"),
+    "another family": ({"family": "llama"}, r"model\.family: A llama file cannot express"),
     "unknown family": ({"family": "mbert"}, 'Unknown family "mbert"'),
     "small vocabulary": ({"tokenizer": {"vocab_size": 20}}, r"model\.tokenizer: vocab_size"),
     "no such tokenizer": ({"tokenizer": "nowhere"}, "nowhere"),

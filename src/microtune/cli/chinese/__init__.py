@@ -132,13 +132,19 @@ def _said(text: str) -> str | None:
     return found
 
 
+def _inside(text: str) -> str:
+    """A sentence that stands in parentheses of another one, without its full stop."""
+    found = _said(f"{text}.")
+    return text if found is None else found.removesuffix("。")
+
+
 def _value(name: str, value: str) -> str:
     """What stands in a sentence: what the user named stays as it is, what the program says is said in Chinese."""
     if name in CHANGED or name in JOINED:
         return {**CHANGED, **JOINED}[name](value)
     if name in NESTED:
         parts = value.split("; ") if name == "differences" else [value]
-        return "；".join(VALUES.get(part) or _said(part) or part for part in parts)
+        return "；".join(VALUES.get(part) or _said(part) or _inside(part) for part in parts)
     if name not in OURS:
         return value
     return VALUES.get(value) or REASONS.get(value) or VALUES.get(re.sub("^an? ", "", value)) or value

@@ -19,12 +19,6 @@ REASONS: dict[str, str] = {
     "the code of this family never applies it": "这一系列的代码从不使用它",
     "only one stack": "只有一个堆栈",
     "this model ({reason})": "该模型（{reason}）",
-    # networks of objectives
-    "a decoder alone, with causal: true": "单独的解码器（causal: true）",
-    "an encoder alone": "单独的编码器",
-    "an encoder and a decoder with causal: true and cross_attention: true": (
-        "编码器和解码器（causal: true、cross_attention: true）"
-    ),
     # adapters of other tools
     "merge it into its base with peft (`merge_and_unload`) and load the result": (
         "请用 peft 并入基座（`merge_and_unload`），再加载结果"
