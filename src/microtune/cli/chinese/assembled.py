@@ -69,6 +69,7 @@ ASSEMBLED: dict[str, str] = {
     "{field}: a name is a short text without line breaks and without the signs | : ( ), not {value}.": (
         "{field}：名称应为简短的文本，不含换行和 | : ( ) 这些符号，而不是 {value}。"
     ),
+    "{field}: init: text needs words to begin as.": "{field}：init: text 需要给出起始的词语。",
     "{field}: init: text needs words to begin as, not {value}.": (
         "{field}：init: text 需要给出起始的词语，而不是 {value}。"
     ),
