@@ -73,7 +73,7 @@ ASKED = [
         "LABELS --method prompt method.tokens=64",
         "method.tokens：64 个虚拟词元没有给文本留下位置；共有 64 个位置，请取少一些。",
     ),
-    ("LABELS --method prompt method.init=text", "method：text：init: text 需要给出起始的词语，而不是 'None'。"),
+    ("LABELS --method prompt method.init=text", "method：text：init: text 需要给出起始的词语。"),
     (
         "LABELS --method prompt method.text=abc",
         "method：text：只在 init: text 时读取（这里 init 为 vocabulary），而不是 'abc'。",

@@ -51,12 +51,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout")] = False,
 ) -> None:
     """Answer texts, or every row of a file in its order."""
-    if sum(map(bool, (texts, input_file, source_file))) != 1:
-        raise InputError("Give either texts, --input FILE or --source FILE.")
-    if output_file and Path(output_file).suffix not in (".jsonl", ".csv"):
-        raise InputError(f"{output_file}: --output writes .jsonl or .csv.")
-    if not 0 <= min_confidence <= 1:
-        raise InputError("--min-confidence is a probability between 0 and 1.")
+    _check_asked(texts, input_file, source_file, output_file, min_confidence, max_new_tokens)
     options = decoding_of(decoding)
     if adapter:
         pairs = mixed(run, adapter, input_file, adapter_field, options, min_confidence, max_new_tokens or 128)
@@ -80,6 +75,25 @@ def predict(
         )
     )
     _show(records, output_file, as_lines=bool(input_file or source_file or as_json))
+
+
+def _check_asked(
+    texts: list[str] | None,
+    input_file: str | None,
+    source_file: str | None,
+    output_file: str | None,
+    min_confidence: float,
+    max_new_tokens: int | None,
+) -> None:
+    """Refuse what `predict` cannot do before anything is loaded."""
+    if sum(map(bool, (texts, input_file, source_file))) != 1:
+        raise InputError("Give either texts, --input FILE or --source FILE.")
+    if output_file and Path(output_file).suffix not in (".jsonl", ".csv"):
+        raise InputError(f"{output_file}: --output writes .jsonl or .csv.")
+    if not 0 <= min_confidence <= 1:
+        raise InputError("--min-confidence is a probability between 0 and 1.")
+    if max_new_tokens is not None and max_new_tokens < 1:
+        raise InputError("--max-new-tokens is at least 1.")
 
 
 def _show(records: Iterable[dict[str, Any]], output_file: str | None, *, as_lines: bool) -> None:

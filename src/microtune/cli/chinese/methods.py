@@ -104,6 +104,7 @@ METHODS: dict[str, str] = {
     "--adapter answers rows that each name theirs in the field {field}; give --input.": (
         "--adapter 用来回答文件里的行，每行在字段 {field} 中写明自己的适配器；请给出 --input。"
     ),
+    'the field "{field}" holds no text.': "字段“{field}”里没有文本。",
     '--adapter: "{given}" is not NAME=RUN; write for instance cards=runs/cards.': (
         "--adapter：“{given}”不是“名称=运行目录”的形式；例如写成 cards=runs/cards。"
     ),

@@ -75,6 +75,7 @@ RUNS: dict[str, str] = {
     "This model was not tuned for a task; give a run folder, or tune it first.": (
         "这个模型没有针对任务微调过；请给出运行文件夹，或先微调。"
     ),
+    "--max-new-tokens is at least 1.": "--max-new-tokens 至少为 1。",
     "--min-confidence is a probability between 0 and 1.": "--min-confidence 应为 0 与 1 之间的概率。",
     "Give either texts, --input FILE or --source FILE.": "请给出文本、--input FILE 或 --source FILE 中的一种。",
     'There is no list of "{asked}". {hint}': "没有“{asked}”的列表。{hint}",
