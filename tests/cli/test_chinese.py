@@ -48,6 +48,18 @@ SAID = [
     ("[chance] C:\\a: b.csv, line 1,234: the file is empty.", "[chance] C:\\a: b.csv，第 1,234 行：文件是空的。"),
     ("{braces} and %s: nobody knows this.", "{braces} and %s: nobody knows this."),
     ("{x}: no such file.", "{x}：没有这个文件。"),
+    (
+        "model.max_length: 60 is more than the 48 positions that 16 virtual tokens leave of the 64 of this model.",
+        "model.max_length：60 太大；该模型有 64 个位置，16 个虚拟词元之外只剩 48 个。",
+    ),
+    (
+        "Row 0 has 9 tokens, but the model has 64 positions, of which virtual tokens take 56.",
+        "第 0 行有 9 个词元，而模型只有 64 个位置，其中虚拟词元占 56 个。",
+    ),
+    (
+        "c.csv.gz: the file is gzip-compressed inside its compression, not text; give it the ending of what it is.",
+        "c.csv.gz：压缩文件里面还是 gzip 压缩文件，不是文本；请改成与内容相符的扩展名。",
+    ),
 ]
 
 

@@ -286,7 +286,7 @@ def _resume(training: Training, folder: RunFolder, choice: Choice, watch: Watch)
         folder.rewind_metrics(0)
         return
     tensors = found[0]
-    record = validated(CheckpointRecord, found[1], f"{folder.path}: state.json of the checkpoint")
+    record = validated(CheckpointRecord, found[1], f"{folder.path}: state.json")
     if record.training.step > training.total_steps:
         raise RunError(
             f"{folder.path}: its checkpoint is of a longer run; delete its folder checkpoints to begin anew."

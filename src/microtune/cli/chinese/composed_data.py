@@ -113,6 +113,44 @@ COMPOSED_DATA: dict[str, str] = {
     "This model chooses among options: give a passage, a question and its options.": (
         "该模型做选择题：请给出段落、问题和选项。"
     ),
-    "model.max_length: {asked} is more than the {left} positions that {taken} virtual tokens leave of the {limit} of "
-    "this model.": ("model.max_length：{asked} 太大；该模型有 {limit} 个位置，{taken} 个虚拟词元之外只剩 {left} 个。"),
+    "model.max_length: {asked} is more than the {left} positions that {virtual} virtual tokens leave of the {limit} of "
+    "this model.": (
+        "model.max_length：{asked} 太大；该模型有 {limit} 个位置，{virtual} 个虚拟词元之外只剩 {left} 个。"
+    ),
+    "Row {number} has {count} tokens, but the model has {most} positions.": (
+        "第 {number} 行有 {count} 个词元，而模型只有 {most} 个位置。"
+    ),
+    "Row {number} has {count} tokens, but the model has {most} positions, of which virtual tokens take {virtual}.": (
+        "第 {number} 行有 {count} 个词元，而模型只有 {most} 个位置，其中虚拟词元占 {virtual} 个。"
+    ),
+    "The prompt has {given} tokens, but the model has {most} positions, of which virtual tokens take {virtual}.": (
+        "提示有 {given} 个词元，而模型只有 {most} 个位置，其中虚拟词元占 {virtual} 个。"
+    ),
+    "the saved model gives other outputs than the trained one (gap {gap}, first tensor that differs: {tensor}).": (
+        "保存的模型与训练所得的模型输出不同（相差 {gap}；首先是张量 {tensor}）。"
+    ),
+    "This model only reads: it has no decoder to write a text with, which the task {task} needs; take an "
+    'encoder-decoder such as T5, or a decoder such as "sprout".': (
+        "该模型只能读：它没有解码器，不能写文本，而任务 {task} 需要写；请用 T5 这样的编码器-解码器，"
+        "或“sprout”这样的解码器。"
+    ),
+    "the base model has changed": "基座模型已改变",
+    "task.choose: of one label a row there is no {chosen}; take {choices}, f1:LABEL.": (
+        "task.choose：每行一个标签的分类没有指标 {chosen}；请取 {choices} 或 f1:LABEL。"
+    ),
+    "task.choose: of several labels a row there is no {chosen}; take {choices}, f1:LABEL.": (
+        "task.choose：每行多个标签的分类没有指标 {chosen}；请取 {choices} 或 f1:LABEL。"
+    ),
+    "the row holds {count} lists, and limits.{name} is {allowed}; if the data is right, raise limits.{again}=.": (
+        "这一行含有 {count} 个列表，而 limits.{name} 为 {allowed}；如果数据无误，请提高 limits.{again}。"
+    ),
+    "the file is {kind} inside its compression, not text; give it the ending of what it is.": (
+        "压缩文件里面还是{kind}，不是文本；请改成与内容相符的扩展名。"
+    ),
+    "a row is a dict with keys that are not text, not a dict such as {example}.": (
+        "有一行的键不是文本，应为字典，例如 {example}。"
+    ),
+    "a template names at least one field in braces, as in {example}; this one is the same for all.": (
+        "模板至少要用花括号写出一个字段，例如 {example}；这里各行都一样。"
+    ),
 }
