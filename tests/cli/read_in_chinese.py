@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from command import call
+from command import Answer, call
 from safetensors.torch import load_file, save_file
 from test_bad_corpora import STACK
 
@@ -95,6 +95,15 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     assert answer.err.endswith("\n")
     assert not [name for name in MADE if Path(name).exists()]
     return answer.err.removeprefix("error: ")[:-1].split("\nerror: ")[-1]
+
+
+def sentence(answer: Answer) -> str:
+    """What a refusal says: one line on stderr, exit code 2, nothing on stdout."""
+    assert answer.code == 2, answer.err
+    assert answer.out == ""
+    assert answer.err.startswith("error: ")
+    assert answer.err.count("\n") == 1, answer.err
+    return answer.err.removeprefix("error: ").removesuffix("\n")
 
 
 def words(asked: str) -> list[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Answer, call
+from command import call
+from read_in_chinese import sentence
 
 N = 30
 LABELLED = [{"text": f"text number {i}", "label": "ab"[i % 2]} for i in range(N)]
@@ -354,20 +355,7 @@ FILES: list[tuple[str, Any, str, str]] = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def chinese(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MICROTUNE_LANG", "zh")
-    monkeypatch.setenv("COLUMNS", "400")
-
-
-def sentence(answer: Answer) -> str:
-    """What a refusal says: one line on stderr, exit code 2, nothing on stdout."""
-    assert answer.code == 2, answer.err
-    assert answer.out == ""
-    assert answer.err.startswith("error: ")
-    assert answer.err.count("\n") == 1, answer.err
-    return answer.err.removeprefix("error: ").removesuffix("\n")
+pytestmark = pytest.mark.usefixtures("chinese")
 
 
 @pytest.mark.parametrize(("name", "content", "asked", "expected"), FILES)

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from command import call
-from read_in_chinese import fill, refusal, words
+from read_in_chinese import refusal, words
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fill(tmp_path_factory.mktemp("chinese"))
-
-
-@pytest.fixture(autouse=True)
-def in_chinese(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("MICROTUNE_LANG", "zh")
-    monkeypatch.setenv("COLUMNS", "400")
+pytestmark = pytest.mark.usefixtures("filled")
 
 
 ASKED = [

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from read_in_chinese import configured, fill, foreign, refusal, words
+from read_in_chinese import configured, foreign, refusal, words
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fill(tmp_path_factory.mktemp("chinese"))
-
-
-@pytest.fixture(autouse=True)
-def in_chinese(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("MICROTUNE_LANG", "zh")
-    monkeypatch.setenv("COLUMNS", "400")
+pytestmark = pytest.mark.usefixtures("filled")
 
 
 CONFIGS: list[tuple[str, dict[str, Any], str]] = [

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from read_in_chinese import fill, pretraining, recipe, refusal
+from read_in_chinese import pretraining, recipe, refusal
 from test_bad_corpora import STACK
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fill(tmp_path_factory.mktemp("chinese"))
-
-
-@pytest.fixture(autouse=True)
-def in_chinese(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("MICROTUNE_LANG", "zh")
-    monkeypatch.setenv("COLUMNS", "400")
+pytestmark = pytest.mark.usefixtures("filled")
 
 
 RECURRENT = {"num_layers": 1, "hidden_size": 8}

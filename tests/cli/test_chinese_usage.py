@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from string import Formatter
 from typing import Any
 
 import pytest
-from command import Answer, call
+from command import call
+from read_in_chinese import sentence
 
 import microtune.cli.app
 from microtune.cli.chinese import translated
@@ -33,20 +33,7 @@ USAGES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def chinese(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MICROTUNE_LANG", "zh")
-    monkeypatch.setenv("COLUMNS", "400")
-
-
-def sentence(answer: Answer) -> str:
-    """What a refusal says: one line on stderr, exit code 2, nothing on stdout."""
-    assert answer.code == 2, answer.err
-    assert answer.out == ""
-    assert answer.err.startswith("error: ")
-    assert answer.err.count("\n") == 1, answer.err
-    return answer.err.removeprefix("error: ").removesuffix("\n")
+pytestmark = pytest.mark.usefixtures("chinese")
 
 
 @pytest.mark.parametrize(("arguments", "expected"), USAGES)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from microtune.cli.console import err, out, plain
+from microtune.cli.console import out, plain, show_note
 from microtune.errors import InputError
 
 
@@ -31,7 +31,7 @@ def combine(
         print(json.dumps({"path": str(made.path), "rank": made.rank, "lost": made.lost}, ensure_ascii=False))
         return
     for note in made.notes:
-        err.print(f"note: {plain(note)}", style="yellow", soft_wrap=True)
+        show_note(note)
     lost = "exact" if how == "linear" else f"{made.lost:.2%} of the updates lost"
     out.print(f"{len(runs)} adapters combined, rank {made.rank} ({how}, {lost})", soft_wrap=True)
     out.print(f"saved: {plain(made.path)}", soft_wrap=True)

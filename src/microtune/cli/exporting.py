@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microtune.cli.console import err, out, plain
+from microtune.cli.console import out, plain, show_note
 
 Folder = Annotated[str, typer.Option("--out", help="folder to write")]
 Overwrite = Annotated[bool, typer.Option(help="replace an earlier export")]
@@ -49,7 +49,7 @@ def _show(made: Any, as_json: bool) -> None:
         print(json.dumps({"path": str(made.path), **parity.record(), **made.facts}, ensure_ascii=False))
         return
     if parity.note:
-        err.print(f"note: {plain(parity.note)}", style="yellow", soft_wrap=True)
+        show_note(parity.note)
     facts = made.facts
     if "merge_gap" in facts:
         text = f"{facts['merged_updates']} updates merged; outputs moved by at most {facts['merge_gap']:.2g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from microtune.cli.console import err, plain
+from microtune.cli.console import show_note
 from microtune.errors import InputError
 
 
@@ -44,6 +44,6 @@ def mixed(
     rows = read_rows(file)
     many = load_adapters(base, named)
     for note in many.notes:
-        err.print(f"note: {plain(note)}", style="yellow", soft_wrap=True)
+        show_note(note)
     answers = predict_rows(many, rows, field, min_confidence=min_confidence, max_new_tokens=max_new_tokens)
     return zip(rows, answers, strict=True)

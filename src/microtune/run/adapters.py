@@ -63,7 +63,7 @@ class Adapters:
         return {name: adapter.bytes for name, adapter in self._adapters.items()}
 
     def task(self, name: str) -> Task:
-        """What an adapter was tuned for; InputError where it was tuned for no task."""
+        """What an adapter was tuned for; one of PEFT without a task goes on with texts where its base is a decoder."""
         self._known(name)
         return task_of(self._adapters[name].model)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ class Answers:
         self.model, self.task, self.items, self.rows = model, task, encoded.items, rows
         self._kept = Collector(len(encoded.items))
 
-    @property
+    @cached_property
     def asked(self) -> Sequence[int]:
         """The items that get an answer."""
         if not self.task.writes:

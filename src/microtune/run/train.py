@@ -180,7 +180,8 @@ class Training:
         self.optimizers.zero_grad()
         items = [self.items[i] for piece in micro_batches for i in piece]
         weight = sum(map(self.task.weight, items))
-        supervised = sum(len(item.targets) if len(item.weights) else int(self.task.weight(item)) for item in items)
+        weighted = any(len(item.weights) for item in items)  # targets count as many as they are, whatever they weigh
+        supervised = sum(len(item.targets) for item in items) if weighted else int(weight)
         losses: list[Tensor | float] = []
         tokens = 0
         if self.shares:
