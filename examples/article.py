@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -65,7 +66,7 @@ def train(training: Training, judged: Any, trunks: dict[str, Any]) -> dict[str, 
     each = [1000 * seconds / len(training.items) for seconds in spent[:-1]]
     return {
         "ms_per_sample_first_epoch": each[0],
-        "ms_per_sample_later": sum(each[1:]) / max(len(each) - 1, 1) if each[1:] else each[0],
+        "ms_per_sample_later": statistics.median(each[1:] or each),
         "accuracy": score.values["accuracy"],
         "last_loss": loss,
         "parameters": whole,
@@ -151,6 +152,7 @@ def main() -> None:
             print(f"Adam at {options.lr:g} without warm-up learns nothing here {found}; again with 1e-4, warmed up.")
             options.lr, options.warmup = 1e-4, 0.1
             found = {"as in the article": found, **article(rows, judged, options, Path(work))}
+        found["settings"] = {"lr": options.lr, "warmup": options.warmup}
         if options.light:
             found["light tuning of a pretrained base"] = light(rows, judged, options, Path(work))
     print(json.dumps(found, indent=1))
