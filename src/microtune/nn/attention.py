@@ -320,9 +320,9 @@ class Attention(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, layout: Layout, bias: RelativeBias | None) -> Tensor:
         if layout.query_order is not None:
-            q = q[layout.query_order]
+            q = q.index_select(0, layout.query_order)
         if layout.key_order is not None:
-            k, v = k[layout.key_order], v[layout.key_order]
+            k, v = (t.index_select(0, layout.key_order) for t in (k, v))
         parts = []
         for index, group in enumerate(layout.groups):
             shape = (group.size, -1)
@@ -337,7 +337,7 @@ class Attention(nn.Module):
         if not parts:  # an empty readout
             return q.flatten(1)
         out = torch.cat(parts) if len(parts) != 1 else parts[0]
-        return out.flatten(1) if layout.query_back is None else out[layout.query_back].flatten(1)
+        return out.flatten(1) if layout.query_back is None else out.index_select(0, layout.query_back).flatten(1)
 
     def _dense(self, q: Tensor, k: Tensor, v: Tensor, added: Tensor | None) -> Tensor:
         """[G, T, H, E], [G, S, K, E] twice, [G or 1, H or 1, T, S] -> [G, T, H, E]."""

@@ -309,7 +309,7 @@ class AttentionPass:
 
     @staticmethod
     def _sorted(t: Tensor, order: Tensor | None) -> Tensor:
-        return t if order is None else t[order]
+        return t if order is None else t.index_select(0, order)
 
 
 class PackedPass:
