@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tiny_runs import SPEC, make_base, run
+from tiny_scratch import READER
 
 from microtune.data.sources import Row
 from microtune.data.text import train_bpe
@@ -95,3 +96,14 @@ def test_a_run_writes_answers_and_scores_them(tmp_path: Path) -> None:
     assert math.isfinite(score.values["loss"])
     plain = Instruction(form="prompt", prompt_field="prompt", completion_field="completion")
     assert not plain.writes
+
+
+def test_an_encoder_cannot_learn_to_answer(tmp_path: Path) -> None:
+    """It would see the answer that it has to say, and learn to copy."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in PROBLEMS), encoding="utf-8")
+    model = {"source": None, "family": "bert", "tokenizer": {"vocab_size": 320}, "spec": READER}
+    asked = {"task": "instruction", "model": model, "method": "full", "data": {"train": str(file), "split": "none"}}
+    with pytest.raises(InputError, match="it has no decoder to write a text with, which the task instruction needs"):
+        run(build(asked), tmp_path / "run")
+    assert not (tmp_path / "run" / "model").exists()

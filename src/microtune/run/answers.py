@@ -30,9 +30,9 @@ AT_ONCE = 256  # rows whose answers are scored together
 
 
 def settled(task: Task, model: Model) -> Task:
-    """A task that knows how this model reads and writes; InputError where the model cannot write."""
+    """A task that knows how this model reads and writes; InputError where the model cannot, and the task has to."""
     task = task.fitted(model.spec)
-    if task.writes:
+    if task.needs_decoder:
         _check_writer(task, model)
     return _opened(task, model) if task.opens and model.is_encoder_decoder and not task.only_reads else task
 
@@ -45,7 +45,7 @@ def _check_writer(task: Task, model: Model) -> None:
             f"{name} only reads: it has no decoder to write a text with, which the task {task.name} needs; take an "
             'encoder-decoder such as T5, or a decoder such as "sprout".'
         )
-    if not model.text.target.stop_ids:
+    if task.writes and not model.text.target.stop_ids:
         raise InputError(f"The tokenizer of {name} has no token that ends a text, so no answer could ever end.")
 
 

@@ -212,6 +212,11 @@ class Task(Section):
         """Whether scored splits are scored by written answers too."""
         return self.reads == "generation"
 
+    @property
+    def needs_decoder(self) -> bool:
+        """Whether no other network can learn it: one that sees a whole text would only copy what it has to say."""
+        return self.writes
+
     def to_answer(self, rows: Sequence[Row]) -> Sequence[int]:
         """Which of the rows of a scored split get a written answer: the same ones whenever it is asked."""
         return range(len(rows))

@@ -99,6 +99,11 @@ class Instruction(Mixture, WrittenTask):
         """`generate`."""
         return self.generate
 
+    @property
+    def needs_decoder(self) -> bool:
+        """Always: what is learnt is to answer."""
+        return True
+
     def to_answer(self, rows: Sequence[Row]) -> Sequence[int]:
         """As many as `generate_rows` says, of each task where there are several, drawn by `generate_seed`."""
         parts: dict[str, list[int]] = {}
