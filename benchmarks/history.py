@@ -66,6 +66,7 @@ def pair_options(kind: str) -> dict[str, Any]:
     else:
         stack = {**TRANSFORMER, **POST, **SINUS}
         sides = {"head_bias": True, "encoder": stack, "decoder": {**stack, "causal": True, "cross_attention": True}}
+        sides["initializer_range"] = WIDTH**-0.5  # Glorot and Bengio, 2010; with 0.02 it does not find the source
         model = {"family": "marian", "spec": sides}
     train = {"lr": 1e-3, "epochs": 1000, "batch_size": 64, "schedule": "cosine", "patience": 0}
     if kind not in ATTENTION:  # as the paper trains it
