@@ -12,7 +12,7 @@ from tiny_runs import make_base, make_rows, pretrain_recipe, run, tune_recipe
 
 from microtune.errors import InputError
 from microtune.recipe import build, parse_size
-from microtune.run import foresee, memory, plan
+from microtune.run import foresee, memory, plan, train
 from microtune.run.memory import in_words
 from microtune.run.meter import Meter
 from microtune.run.train import Training
@@ -159,6 +159,25 @@ def test_a_limited_run_learns_the_same(base: str, rows: str, tmp_path: Path, mon
         decided = folder.remembered("micro_tokens", lambda: None)
         assert (decided == 4096) == (name == "free")
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_free_memory_goes_back_near_the_limit_only(
+    base: str, rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each micro-batch of a limited run; nothing is asked in any other."""
+    held, trimmed = [790], list[int]()
+    monkeypatch.setattr(memory, "resident", lambda: held[0])
+    monkeypatch.setattr(memory, "_trim", lambda: trimmed.append(held[0]))
+    memory.stay_below(1000)
+    held[0] = 810
+    memory.stay_below(1000)
+    assert trimmed == [810]
+    asked: list[int] = []
+    monkeypatch.setattr(train, "stay_below", asked.append)
+    for name, extra in (("free", {}), ("limited", {"memory": "9GB"})):
+        run(tune_recipe(base, rows, "lora", max_steps=2, micro_tokens=64, **extra), tmp_path / name)
+        assert set(asked) == ({9_000_000_000} if extra else set())
+    assert len(asked) > 2
 
 
 def test_without_a_limit_only_a_tight_machine_is_measured(

@@ -17,6 +17,7 @@ import torch
 PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # numbers of `mallopt` in glibc's malloc.h
 KEPT_BYTES = 1 << 30
+NEAR = 0.8  # of a limit
 UNLIMITED = 1 << 60  # version 1 writes a huge number where there is no limit
 
 
@@ -116,6 +117,16 @@ def give_back() -> None:
     For the moments at which a second copy of the weights is read. Elsewhere than on glibc nothing happens.
     """
     gc.collect()
+    _trim()
+
+
+def stay_below(limit: int) -> None:
+    """Let free memory go where the process comes near `limit` bytes: batches of many sizes leave gaps in the heap."""
+    if (resident() or 0) > NEAR * limit:
+        _trim()
+
+
+def _trim() -> None:
     with suppress(OSError, AttributeError, TypeError):  # no C library under this name, no such function
         ctypes.CDLL(None).malloc_trim(0)
 

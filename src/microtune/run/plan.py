@@ -24,7 +24,7 @@ from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Trunk
 from microtune.recipe import parse_size
 from microtune.run.evaluate import EVALUATION_TOKENS
-from microtune.run.memory import available, in_words, resident
+from microtune.run.memory import available, give_back, in_words, resident
 from microtune.run.meter import Meter
 from microtune.run.precision import autocast, compute_type
 from microtune.run.train import Training
@@ -175,7 +175,8 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def libraries(training: Training, parts: Sequence[Part]) -> int:
-    """What the process holds beside tensors: libraries, rows, tokenizer."""
+    """What the process holds beside tensors: libraries, rows, tokenizer; not what is free and will be used again."""
+    give_back()
     held = resident()
     if held is None or training.device.type != "cpu":
         return LIBRARIES if training.device.type == "cpu" else 0
@@ -299,4 +300,6 @@ def fitted(training: Training, trunks: Mapping[str, TrunkCache], judged: Sequenc
         free = available(training.device)
         if free is None or total < SAFE_SHARE * free:
             return training.micro_tokens
-    return plan_memory(training, trunks, judged, limit).micro_tokens
+    found = plan_memory(training, trunks, judged, limit).micro_tokens
+    give_back()  # what was measured; code that oneDNN makes later would come beside it
+    return found

@@ -26,10 +26,10 @@ from microtune.errors import InputError, RunError
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Cut, Transformer
-from microtune.recipe import Train
+from microtune.recipe import Train, parse_size
 from microtune.run.coupled import joint_gradients
 from microtune.run.diverged import not_finite
-from microtune.run.memory import available, keep_freed
+from microtune.run.memory import available, keep_freed, stay_below
 from microtune.run.movement import Movement
 from microtune.run.optimizers import Optimizers
 from microtune.run.precision import Precision, autocast
@@ -81,6 +81,7 @@ class Training:
         self.items, self.settings, self.seed, self.precision = items, settings, seed, precision
         self.sizes = item_sizes(items)
         self.device = next(model.parameters()).device
+        self.limit = parse_size(settings.memory) if settings.memory else None
         self.trunk = trunk
         self.micro_tokens = settings.micro_tokens or micro_tokens(model.spec, attachment.cut, self.device)
         self.skip_broken = False  # a step whose loss is no number: left out, instead of an error
@@ -191,6 +192,8 @@ class Training:
                 total, tokens = joint_gradients(self, micro_batches, weight)
                 losses, micro_batches = [total], []
             for piece in micro_batches:
+                if self.limit is not None and self.device.type == "cpu":
+                    stay_below(self.limit)
                 loss = self.loss(self.collate(piece), piece) / weight
                 loss.backward()
                 losses.append(loss.detach())  # read at the end: a GPU need not stop for it
