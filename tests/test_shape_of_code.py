@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "adapt": {"errors", "recipe", "registry", "nn"},
     "tasks": PARTS,
     "classic": {*PARTS, "ragged"},
-    "run": {*PARTS, "version", "ragged", "forms", "families", "adapt", "tasks", "classic"},
+    "run": {*PARTS, "plain", "version", "ragged", "forms", "families", "adapt", "tasks", "classic"},
     "cli": {*PARTS, "version", "forms", "families", "adapt", "tasks", "classic", "run"},
     "assets": set(),
     "__main__": {"cli"},

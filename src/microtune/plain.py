@@ -17,7 +17,8 @@ from yaml.resolver import Resolver
 from microtune.errors import InputError
 
 try:
-    from yaml.cyaml import CParser, CSafeDumper
+    from yaml._yaml import CParser
+    from yaml.cyaml import CSafeDumper
 except ImportError:  # PyYAML can be built without libyaml
     CParser = None  # type: ignore[assignment,misc]
 
@@ -103,7 +104,7 @@ def parsed(text: str) -> Any:
     """The value that a text in YAML is; yaml.YAMLError, RecursionError or ValueError where it is none."""
     if CParser is not None and not TAKEN_OTHERWISE.search(text):
         try:
-            return yaml.load(text, Loader=_FastLoader)
+            return yaml.load(text, Loader=_FastLoader)  # type: ignore[arg-type]  # the stubs list PyYAML's own
         except (yaml.YAMLError, RecursionError, ValueError):
             pass  # said below
     return yaml.load(text, Loader=_Loader)
