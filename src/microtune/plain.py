@@ -1,4 +1,8 @@
-"""Plain values out of YAML: what a recipe may be made of, and a loader that makes nothing else."""
+"""Plain values out of YAML and back: what a recipe may be made of, and a loader that makes nothing else.
+
+PyYAML's own reader and writer take milliseconds for a recipe, libyaml's a sixth of that. Where the two are known to
+differ (below), or where there is something to refuse, PyYAML's own has the word: every text and every message is its.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,21 @@ import re
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
 
 from microtune.errors import InputError
 
+try:
+    from yaml._yaml import CParser
+    from yaml.cyaml import CSafeDumper
+except ImportError:  # PyYAML can be built without libyaml
+    CParser = None  # type: ignore[assignment,misc]
+
 MAX_DEPTH = 32
+TAKEN_OTHERWISE = re.compile("[\t?\ufeff]")  # libyaml is milder with these
+EVEN_KEY, EVEN_TEXT = re.compile("[ -~]{1,100}"), re.compile("[ -~]*")  # of others libyaml breaks lines elsewhere
 
 
 def check_plain(value: Any, where: str, depth: int = 0) -> None:
@@ -40,11 +55,11 @@ def _check_scalar(value: Any, where: str) -> None:
         raise InputError(f"{where}: {str(value)[:60]} is a {type(value).__name__}, which a recipe cannot hold.")
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases (no "billion laughs"), without repeated keys, and with 3e-4 as a number."""
+class _Strict(Composer, SafeConstructor):
+    """Safe values without aliases (no "billion laughs"), without repeated keys, and with 3e-4 as a number."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
+        if self.check_event(yaml.AliasEvent):  # type: ignore[attr-defined]
             raise yaml.YAMLError("aliases (*name) are not allowed in a recipe")
         return super().compose_node(parent, index)
 
@@ -56,18 +71,61 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.yaml_implicit_resolvers = {  # 2024-01-02 is a name, not a date
+class _Resolver(Resolver):
+    """Which plain words are numbers, switches or nothing."""
+
+
+_Resolver.yaml_implicit_resolvers = {  # 2024-01-02 is a name, not a date
     first: [(tag, pattern) for tag, pattern in found if not tag.endswith(":timestamp")]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
+_Resolver.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
 
 
+class _Loader(_Strict, _Resolver, yaml.SafeLoader):
+    """With PyYAML's own reader."""
+
+
+if CParser is not None:
+
+    class _FastLoader(_Strict, _Resolver, CParser):
+        """With that of libyaml; nodes are still made here, because its own would nest without a limit."""
+
+        def __init__(self, stream: str) -> None:
+            CParser.__init__(self, stream)
+            Composer.__init__(self)
+            SafeConstructor.__init__(self)
+            Resolver.__init__(self)
+
+
 def parsed(text: str) -> Any:
     """The value that a text in YAML is; yaml.YAMLError, RecursionError or ValueError where it is none."""
+    if CParser is not None and not TAKEN_OTHERWISE.search(text):
+        try:
+            return yaml.load(text, Loader=_FastLoader)  # type: ignore[arg-type]  # the stubs list PyYAML's own
+        except (yaml.YAMLError, RecursionError, ValueError):
+            pass  # said below
     return yaml.load(text, Loader=_Loader)
+
+
+def dumped(values: Any, *, width: int) -> str:
+    """Plain values as YAML, in the order that they have."""
+    dumper = CSafeDumper if CParser is not None and _even(values) else yaml.SafeDumper
+    return str(yaml.dump(values, Dumper=dumper, allow_unicode=True, sort_keys=False, width=width))
+
+
+def _even(value: Any) -> bool:
+    """Whether libyaml writes this as PyYAML does."""
+    if isinstance(value, dict):
+        return all(
+            isinstance(key, str) and EVEN_KEY.fullmatch(key) is not None and _even(inner)
+            for key, inner in value.items()
+        )
+    if isinstance(value, list):
+        return all(map(_even, value))
+    return EVEN_TEXT.fullmatch(value) is not None if isinstance(value, str) else True
 
 
 def yaml_reason(error: Exception) -> str:

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from microtune.errors import InputError, LimitError, suggest
-from microtune.plain import MAX_DEPTH, check_plain, parsed, yaml_reason
+from microtune.plain import MAX_DEPTH, check_plain, dumped, parsed, yaml_reason
 
 SectionType = TypeVar("SectionType", bound=BaseModel)
 MAX_RECIPE_BYTES = 1_000_000
@@ -300,7 +300,7 @@ def override(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, An
 
 def to_yaml(recipe: Recipe) -> str:
     """The whole recipe as YAML, every default written out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), allow_unicode=True, sort_keys=False, width=120)
+    return dumped(recipe.model_dump(mode="json"), width=120)
 
 
 def parse_short(text: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from references import PAD, VOCAB
+from remembered import key_of, remembered
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
@@ -137,6 +138,11 @@ def reference(pair: Pair, folder: Path, dtype: torch.dtype = torch.float64) -> n
 
     Its generation_config.json bans some pairs of ids, for random models love to repeat themselves.
     """
+    key = key_of(pair.build, pair.config, dtype, pair.extra)
+    return remembered(key, folder, lambda: _built(pair, folder, dtype))
+
+
+def _built(pair: Pair, folder: Path, dtype: torch.dtype) -> nn.Module:
     model = pair.build(pair.config).to(dtype).eval()
     generator = torch.Generator().manual_seed(0)
     buffers = ((name, t) for name, t in model.named_buffers() if name == "final_logits_bias")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from remembered import key_of, remembered
 from torch import Tensor, nn
 from transformers import (
     BertConfig,
@@ -107,6 +108,10 @@ def each(cases: dict[str, Case]) -> pytest.MarkDecorator:
 
 def reference(case: Case, folder: Path, dtype: torch.dtype = torch.float64) -> nn.Module:
     """The reference model, every parameter random (norms and biases included), saved to `folder`."""
+    return remembered(key_of(case.build, case.config, dtype), folder, lambda: _built(case, folder, dtype))
+
+
+def _built(case: Case, folder: Path, dtype: torch.dtype) -> nn.Module:
     model = case.build(case.config).to(dtype).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Self
 
 import torch
@@ -24,6 +25,7 @@ from microtune.nn.flow import make_flow
 from microtune.nn.fused import fusible, run_block
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.layers import MLP, dropout, make_norm
+from microtune.nn.modes import set_mode
 from microtune.nn.positions import RelativeBias, sinusoidal_table
 from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.nn.virtual import VirtualTokens, opened
@@ -165,7 +167,7 @@ class Stack(nn.Module):
 
     def run(self, x: Tensor, flow: Flow, first: int, last: int, readout: Tensor | None) -> Tensor:
         """Blocks first..last-1; the very last block of the stack shortens to `readout`."""
-        for layer, block in enumerate(self.blocks[first:last], first):
+        for layer, block in enumerate(islice(self.blocks, first, last), first):  # a slice would be a new module
             asked = readout if layer == len(self.blocks) - 1 else None
             own = flow.below or flow if layer < self.virtual.first_block else flow
             x = block(x, own if asked is None else own.shortened(asked))
@@ -365,11 +367,11 @@ class Transformer(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """As in torch, but a frozen trunk always runs in evaluation mode: no dropout below the cut."""
-        super().train(mode)
+        self.training = mode
+        set_mode(self.children(), mode)
         for stack, cut in ((self.encoder, self.cut.encoder), (self.decoder, self.cut.decoder)):
             if stack is None or not cut:
                 continue
-            for block in stack.blocks[:cut]:
-                block.eval()
+            set_mode(islice(stack.blocks, cut), False)
             stack.training = False  # the embedding's own dropout
         return self

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
+from microtune.plain import dumped
 from microtune.recipe import Recipe
 from microtune.run.evaluate import Score
 from microtune.run.html import visible
@@ -55,7 +54,7 @@ def header(
     if split is not None:
         values["metrics"] = list(scores[split].values)
         values["model-index"] = [{"name": visible(name), "results": [_result(recipe, pipeline, split, scores[split])]}]
-    return f"---\n{yaml.safe_dump(values, allow_unicode=True, sort_keys=False, width=120)}---\n"
+    return f"---\n{dumped(values, width=120)}---\n"
 
 
 def _result(recipe: Recipe, pipeline: str, split: str, score: Score) -> dict[str, Any]:

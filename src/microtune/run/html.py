@@ -44,13 +44,15 @@ def escaped(value: Any) -> Markup:
 
 def joined(pieces: Iterable[Any], between: str = "") -> Markup:
     """Pieces one after the other."""
-    return Markup(between.join(map(escaped, pieces)))
+    return Markup(between.join([piece if type(piece) is Markup else escaped(piece) for piece in pieces]))
 
 
 def el(name: str, *children: Any, **attributes: Any) -> Markup:
     """An element; `class_` is the attribute class, an underscore in a name a hyphen; None leaves an attribute out."""
-    named = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not None}
-    inside = "".join(f' {key}="{escaped(value)}"' for key, value in named.items())
+    inside = ""
+    if attributes:
+        named = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not None}
+        inside = "".join([f' {key}="{escaped(value)}"' for key, value in named.items()])
     return Markup(f"<{name}{inside}/>" if name in VOID else f"<{name}{inside}>{joined(children)}</{name}>")
 
 

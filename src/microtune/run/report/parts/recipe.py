@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
+from microtune.plain import dumped
 from microtune.run.html import Markup, el, folded, section, table
 from microtune.run.report.read import RunFiles
 from microtune.run.report.words import Words
@@ -20,7 +19,7 @@ FIRST = (
 def recipe(run: RunFiles, say: Words) -> Markup:
     """A table of the first choices, then all of them as YAML."""
     rows = [(el("code", key), _shown(_at(run.recipe, key))) for key in FIRST if _at(run.recipe, key) not in (None, [])]
-    whole = yaml.safe_dump(run.recipe, allow_unicode=True, sort_keys=False, width=100)
+    whole = dumped(run.recipe, width=100)
     return section(
         say("recipe"),
         el("p", say("recipe_about"), " ", say("recipe_only")),
