@@ -10,6 +10,7 @@ import typer
 
 from microtune.cli.asked import recipe_of
 from microtune.cli.console import EventPrinter, cell, err, out, plain, show_note, table
+from microtune.cli.reporting import pages_again
 from microtune.cli.words import DataName, Epochs, LabelField, ModelName, TaskName, Test, TextField, Validation
 from microtune.errors import InputError
 
@@ -57,6 +58,7 @@ def compare(
     question = Question(_methods(methods), budget, seeds, _sizes(curve), general, began)
     with ComparisonPrinter(quiet=quiet or as_json) as printer:
         found = compare_recipe(recipe, question, overwrite=overwrite, on_event=printer)
+    pages_again(found.path, None)
     if as_json:
         print(json.dumps({"path": str(found.path), **found.results.plain()}, ensure_ascii=False))
     else:

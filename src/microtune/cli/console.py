@@ -6,11 +6,12 @@ rich is imported when something is printed: it takes longer to load than `--help
 
 from __future__ import annotations
 
-import sys
 import unicodedata
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from microtune.cli.language import asked_for
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -154,10 +155,11 @@ class EventPrinter:
 
 def show_note(note: str, begin: str = "note: ", chinese: str = "说明：") -> None:
     """What a reader should know, in Chinese where that is asked for."""
-    from microtune.cli.chinese import asked_for
-    from microtune.run.report.words.notes import in_chinese
+    again = note
+    if asked_for():
+        from microtune.run.report.words.notes import in_chinese
 
-    again = in_chinese(note) if asked_for(sys.argv[1:]) else note
+        again = in_chinese(note)
     said = f"{begin}{note}" if again == note else f"{chinese}{again}"
     err.print(cell(said, "yellow"), soft_wrap=True)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.console import EventPrinter, cell, out, plain, table
+from microtune.cli.reporting import pages_again
 
 MESSAGES = (
     "my parcel has been 'out for delivery' since tuesday, what is going on",
@@ -36,6 +37,7 @@ def demo(
         for contender in tour.contenders(parts, Path(folder), model, epochs, _progress(printer)):
             rows.append(contender)
             printer.line(f"{contender.name}: done in {contender.seconds:.1f} s")
+    pages_again(folder, None)
     _show_table(parts["test"], rows)
     _show_answers(Path(folder) / "lora", model)
     out.print(f"\nThe tour took {time.perf_counter() - start:.0f} s; everything is saved in {plain(folder)}.")
