@@ -11,6 +11,8 @@ from command import call
 from typer.main import get_command
 
 import microtune.cli.app
+import microtune.cli.console
+import microtune.cli.listing
 from microtune.cli.chinese.help import columns, speak, wrapped
 from microtune.cli.chinese.listed import DOES, LISTED, WHEN
 from microtune.cli.chinese.options import OPTIONS
@@ -141,3 +143,17 @@ def test_lists_in_the_terminal(chinese: None, capsys: pytest.CaptureFixture[str]
     assert "答案会因最大长度被截断的行：舍弃、计数并列出；超过 5 % 则中止（提醒或中止）" in said
     assert "训练之前：" in said
     assert "before" not in said
+
+
+def test_a_list_loses_nothing_in_a_narrow_terminal(
+    chinese: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Chinese sentence is one word to rich, which cuts what does not fit."""
+    monkeypatch.setattr(microtune.cli.console, "out", narrow := microtune.cli.console.Output())
+    monkeypatch.setattr(microtune.cli.listing, "out", narrow)
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+    said = call(capsys, "list", "checks").out
+    assert "…" not in said
+    assert all(columns(line) <= WIDTH for line in said.splitlines())
+    assert not re.search(r"^ *[，。；：、！）》]", said, re.MULTILINE)
+    assert re.sub(r"\s", "", CHECKS["answer-cut"]) in re.sub(r"\s", "", said)

@@ -60,6 +60,13 @@ def cell(value: Any, style: str = "") -> Text:
     return Text(plain(value), style=style)
 
 
+def lines(text: str) -> Text:
+    """A cell of several lines."""
+    from rich.text import Text
+
+    return Text("\n").join(cell(line) for line in text.split("\n"))
+
+
 def table(title: str, columns: Mapping[str, str]) -> Table:
     """An empty table; `columns` maps headings to "left" or "right"."""
     from rich.table import Table
@@ -68,7 +75,8 @@ def table(title: str, columns: Mapping[str, str]) -> Table:
     heading = Text(title, no_wrap=True, overflow="ignore")  # not folded to the width of a narrow table
     made = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name, side in columns.items():
-        made.add_column(Text(name), justify=side)  # type: ignore[arg-type]
+        # folded: a Chinese sentence is one word to rich, which would cut it where it does not fit
+        made.add_column(Text(name), justify=side, overflow="fold")  # type: ignore[arg-type]
     return made
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microtune.cli.console import EventPrinter, cell, out
+from microtune.cli.console import EventPrinter, cell, lines, out
 from microtune.cli.language import language
 from microtune.cli.pairs import SourceFile, TargetFile, TestSource, TestTarget, pair
 from microtune.cli.words import Encoding, Header, LabelField, ModelName, TextField
@@ -144,10 +144,4 @@ def _show(report: Any) -> None:
     if report.recipe is None:
         _line(w["no_recipe"])
     else:
-        out.print(_code(recipe_text(report.recipe)), soft_wrap=True)
-
-
-def _code(text: str) -> Any:
-    from rich.text import Text
-
-    return Text("\n").join(cell(line) for line in text.rstrip().split("\n"))
+        out.print(lines(recipe_text(report.recipe).rstrip()), soft_wrap=True)

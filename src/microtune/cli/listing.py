@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from microtune.cli.console import cell, out, table
+from microtune.cli.console import cell, lines, out, table
 from microtune.cli.language import asked_for
 from microtune.errors import InputError, suggest
 
@@ -21,7 +21,7 @@ def list_things(kind: Annotated[str | None, typer.Argument(help=", ".join(KINDS)
     for name in [kind] if kind else KINDS:
         shown = table(*_headings(name))
         for entry, about in entries(name):
-            shown.add_row(cell(entry), cell(about))
+            shown.add_row(cell(entry), lines(about))
         out.print(shown)
         out.print("")
 
@@ -38,13 +38,19 @@ def entries(kind: str) -> list[tuple[str, str]]:
     """Names and what there is to say about each, in the language of the user."""
     if not asked_for():
         return _entries(kind)
+    from microtune.cli.chinese.help import wrapped
     from microtune.cli.chinese.listed import check, listed
 
+    if kind == "families":  # names alone
+        return _entries(kind)
     if kind == "checks":
         from microtune.run.checks import checks
 
-        return [(n, check(n, c.when, c.about, c.does)) for n, c in checks.items()]
-    return [(name, listed(about)) for name, about in _entries(kind)]
+        found = [(n, check(n, c.when, c.about, c.does)) for n, c in checks.items()]
+    else:
+        found = [(name, listed(about)) for name, about in _entries(kind)]
+    room = max(20, out.console.width - max(len(name) for name, _ in found) - 2)
+    return [(name, "\n".join(wrapped(about, room))) for name, about in found]
 
 
 def _entries(kind: str) -> list[tuple[str, str]]:
