@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 VARIABLE = "MICROTUNE_LANG"
@@ -18,6 +18,24 @@ def asked_for(arguments: Sequence[str] | None = None) -> bool:
     said += [a.partition("=")[2] for a in arguments if a.startswith("--lang=")]
     known = [lang for lang in said if lang.lower().startswith(KNOWN)]
     return (known[-1] if known else os.environ.get(VARIABLE, "")).lower().startswith("zh")
+
+
+def word(text: str) -> str:
+    """A word of the program, such as the heading of a column; what has no Chinese stays."""
+    return _words().get(text, text)
+
+
+def said(form: str, **values: object) -> str:
+    """A line of the program, `written: {path}`, with its values."""
+    return word(form).format(**values)
+
+
+def _words() -> Mapping[str, str]:
+    if not asked_for():
+        return {}
+    from microtune.cli.chinese.terminal import TERMINAL
+
+    return TERMINAL
 
 
 def language(given: str | None) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from microtune.cli.asked import recipe_of
 from microtune.cli.console import EventPrinter, out, plain, show_note
-from microtune.cli.language import language
+from microtune.cli.language import language, said
 from microtune.cli.pairs import (
     SourceFile,
     TargetFile,
@@ -117,9 +117,10 @@ def _finish(run: Any, *, as_json: bool, base: bool = False) -> None:
         return
     for note in run.notes:
         show_note(note)
-    out.print(f"saved: {plain(run.path)} (report: {plain(Path(run.path) / 'report.html')})", soft_wrap=True)
+    page = plain(Path(run.path) / "report.html")
+    out.print(said("saved: {path} (report: {report})", path=plain(run.path), report=page), soft_wrap=True)
     for line in _nexts(Path(run.path), base=base):
-        out.print(f"  next: {plain(line)}", soft_wrap=True)
+        out.print(said("  next: {command}", command=plain(line)), soft_wrap=True)
 
 
 def _nexts(path: Path, *, base: bool) -> list[str]:

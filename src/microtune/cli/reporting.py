@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from microtune.cli.console import out, plain
-from microtune.cli.language import language
+from microtune.cli.language import language, said
 from microtune.cli.words import Lang
 
 
@@ -19,7 +19,7 @@ def report(
     """Write report.html of a run again: recipe, data, curves, scores, answers, errors, time. One file, no network."""
     from microtune.run.report import write_report
 
-    out.print(f"written: {plain(write_report(run, lang=language(lang)))}", soft_wrap=True)
+    out.print(said("written: {path}", path=plain(write_report(run, lang=language(lang)))), soft_wrap=True)
 
 
 def pages_again(folder: str | Path, lang: str | None) -> None:
