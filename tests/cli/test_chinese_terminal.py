@@ -22,7 +22,7 @@ ROOT = Path(microtune.cli.__file__).parents[1]
 
 def test_forms_stand_in_the_source() -> None:
     source = "\n".join(p.read_text(encoding="utf-8") for p in ROOT.rglob("*.py") if "chinese" not in p.parts)
-    assert [english for english in TERMINAL if f'"{english}"' not in source] == []
+    assert [english for english in TERMINAL if json.dumps(english) not in source] == []
 
 
 @pytest.mark.parametrize("english", TERMINAL)

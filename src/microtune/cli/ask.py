@@ -102,7 +102,7 @@ def _show(records: Iterable[dict[str, Any]], output_file: str | None, *, as_line
     if output_file:
         written = list(records)
         _write(Path(output_file), written)
-        err.print(f"{len(written)} answers written to {plain(output_file)}")
+        err.print(said("{count} answers written to {path}", count=len(written), path=plain(output_file)))
         return
     for record in records:
         if as_lines:

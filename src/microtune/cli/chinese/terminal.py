@@ -66,6 +66,56 @@ TERMINAL: dict[str, str] = {
     "{rows} rows, {tokens} tokens an epoch; {precision}; {fast}": (
         "{rows} 行，每轮 {tokens} 个词元；{precision}；{fast}"
     ),
+    # compare
+    "method": "方法",
+    "score": "得分",
+    "on": "划分",
+    "stored": "占用",
+    "forgetting": "遗忘",
+    "{metric} by training examples per label, with 95 % intervals": (
+        "每个标签的训练样本数与 {metric}，附 95 % 置信区间"
+    ),
+    "{method}: left out. {reason}": "{method}：不参加。{reason}",
+    "  {run}: to step {steps} (rung {rung} of {rungs})": "  {run}：到第 {steps} 步（第 {rung} 级，共 {rungs} 级）",
+    "{count} candidates, up to {steps} steps each": "{count} 个候选，每个最多 {steps} 步",
+    "; shortened to {share} by the budget": "；因时间限制缩短为 {share}",
+    "; about {time} in all": "；总共约 {time}",
+    "{count} examples, ": "{count} 个样本，",
+    "rung {rung} of {rungs}, validation: {scores}": "第 {rung} 级，共 {rungs} 级，验证集：{scores}",
+    "; stopped: {methods}": "；停止：{methods}",
+    "recommended: {reason}": "推荐：{reason}",
+    # export, merge, combine, attention, predict
+    "saved: {path}": "已保存：{path}",
+    "{count} answers written to {path}": "{count} 个回答已写入 {path}",
+    "{count} updates merged; outputs moved by at most {gap} (allowed: {bound})": (
+        "并入 {count} 个更新；输出最多改变 {gap}（允许：{bound}）"
+    ),
+    "  test {metric}: {old} before, {new} after": "  测试集 {metric}：合并前 {old}，合并后 {new}",
+    # demo
+    "tickets: customer messages in English and Chinese, {count} intents; {sizes}\n": (
+        "tickets：中英文客服留言，{count} 种意图；{sizes}\n"
+    ),
+    "intent": "意图",
+    "message": "留言",
+    "a message": "一条留言",
+    "confidence": "置信度",
+    "English": "英文",
+    "Chinese": "中文",
+    "seconds": "秒",
+    "accuracy on the test split [95 % interval]": "测试集准确率 [95 % 置信区间]",
+    "random weights: the better of two learning rates on validation, seconds of both": (
+        "随机权重：取验证集上较好的学习率（共试两个），用时为两次之和"
+    ),
+    "the tuned model answers": "微调后的模型回答",
+    "\nthe base model continues: {text}": "\n基座模型续写：{text}",
+    "{name}: done in {seconds} s": "{name}：用时 {seconds} 秒",
+    "\nThe tour took {seconds} s; everything is saved in {path}.": "\n演示用时 {seconds} 秒；全部保存在 {path}。",
+    "Three things to try next:": "接下来可以试：",
+    "majority class": "最常见的类别",
+    "TF-IDF + logistic reg.": "TF-IDF + 逻辑回归",
+    "head only": "只训练输出头",
+    "random weights, full": "随机权重，全量",
+    "LoRA, rank 8": "LoRA，秩 8",
     # progress
     "tokenizer": "分词器",
     "evaluating": "评估",
