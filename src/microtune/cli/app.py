@@ -10,6 +10,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from microtune.cli import (
     ask,
@@ -26,11 +27,26 @@ from microtune.cli import (
     vectors,
 )
 from microtune.cli.console import err, plain
-from microtune.errors import MicrotuneError
+from microtune.cli.language import KNOWN, asked_for, language
+from microtune.errors import InputError, MicrotuneError
 from microtune.version import __version__
+
+
+class Verbs(TyperGroup):
+    """The verbs, whose `--help` is in Chinese where that is asked for."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Read the arguments; the Chinese of the pages is loaded only where it is needed."""
+        if asked_for(args):
+            from microtune.cli.chinese.help import speak
+
+            speak(self)
+        return super().make_context(info_name, args, parent, **extra)
+
 
 app = typer.Typer(
     name="microtune",
+    cls=Verbs,
     help="A language model through its whole working life on an ordinary computer.",
     no_args_is_help=True,
     add_completion=False,
@@ -52,8 +68,16 @@ def common(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
     ] = False,
+    lang: Annotated[
+        str | None,
+        typer.Option(
+            "--lang", help="language of help, messages and reports: en or zh [default: MICROTUNE_LANG, or en]"
+        ),
+    ] = None,
 ) -> None:
     """Options before the verb."""
+    if language(lang) not in KNOWN:  # the verbs look for it themselves
+        raise InputError(f'--lang: "{lang}" is not known; reports are written in en and zh.')
 
 
 app.command("demo")(demo.demo)
@@ -115,8 +139,10 @@ def _unexpected(error: Exception, arguments: list[str], *, debug: bool) -> int:
 
 def _complain(message: str, code: int, arguments: list[str]) -> int:
     """Say it, in the language of the user, on stderr."""
-    from microtune.cli.chinese import asked_for, translated
+    said = message
+    if asked_for(arguments):
+        from microtune.cli.chinese import translated
 
-    said = translated(message) if asked_for(arguments) else message
+        said = translated(message)
     err.print(f"error: {plain(said)}", soft_wrap=True)
     return code

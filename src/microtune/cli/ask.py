@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.console import err, out, plain, show_score, written_answers
+from microtune.cli.language import said
 from microtune.cli.mixing import mixed
 from microtune.cli.pairs import SourceFile, TargetFile, pair
 from microtune.errors import InputError
@@ -101,7 +102,7 @@ def _show(records: Iterable[dict[str, Any]], output_file: str | None, *, as_line
     if output_file:
         written = list(records)
         _write(Path(output_file), written)
-        err.print(f"{len(written)} answers written to {plain(output_file)}")
+        err.print(said("{count} answers written to {path}", count=len(written), path=plain(output_file)))
         return
     for record in records:
         if as_lines:
@@ -131,7 +132,8 @@ def evaluate(
         for split, scores in values.items():
             for name, value in scores.items():
                 low, high = intervals[split].get(name, (float("nan"), float("nan")))
-                out.print(f"{plain(split):12} {plain(name):16} {value:.4f}  ({low:.4f} to {high:.4f})")
+                between = said("{low} to {high}", low=f"{low:.4f}", high=f"{high:.4f}")
+                out.print(f"{plain(split):12} {plain(name):16} {value:.4f}  ({between})")
         return
     from microtune.data.sources import read_rows
     from microtune.run.load import load
@@ -144,8 +146,8 @@ def evaluate(
         parts = {name: {"scores": p.values, "intervals": p.intervals} for name, p in score.parts.items()}
         tasks = {"tasks": parts} if parts else {}
         print(json.dumps({"scores": score.values, "intervals": score.intervals, **tasks}, ensure_ascii=False))
-        if said := written_answers(score):
-            err.print(said)
+        if written := written_answers(score):
+            err.print(written)
     else:
         named, task = data or str(source), task_of(model, rows)
         show_score(named, score, task)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from microtune.cli.console import out, plain
+from microtune.cli.language import said
 
 
 def attention(
@@ -27,4 +28,4 @@ def attention(
         return
     draw(found, picture)
     out.print(plain("".join(found.written[:-1])), soft_wrap=True)
-    out.print(f"saved: {plain(picture)}", soft_wrap=True)
+    out.print(said("saved: {path}", path=plain(picture)), soft_wrap=True)

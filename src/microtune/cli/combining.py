@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from microtune.cli.console import out, plain, show_note
+from microtune.cli.language import said
 from microtune.errors import InputError
 
 
@@ -34,7 +35,7 @@ def combine(
         show_note(note)
     lost = "exact" if how == "linear" else f"{made.lost:.2%} of the updates lost"
     out.print(f"{len(runs)} adapters combined, rank {made.rank} ({how}, {lost})", soft_wrap=True)
-    out.print(f"saved: {plain(made.path)}", soft_wrap=True)
+    out.print(said("saved: {path}", path=plain(made.path)), soft_wrap=True)
 
 
 def _numbers(text: str) -> list[float]:

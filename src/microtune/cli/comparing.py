@@ -10,6 +10,8 @@ import typer
 
 from microtune.cli.asked import recipe_of
 from microtune.cli.console import EventPrinter, cell, err, out, plain, show_note, table
+from microtune.cli.language import said
+from microtune.cli.reporting import pages_again
 from microtune.cli.words import DataName, Epochs, LabelField, ModelName, TaskName, Test, TextField, Validation
 from microtune.errors import InputError
 
@@ -57,6 +59,7 @@ def compare(
     question = Question(_methods(methods), budget, seeds, _sizes(curve), general, began)
     with ComparisonPrinter(quiet=quiet or as_json) as printer:
         found = compare_recipe(recipe, question, overwrite=overwrite, on_event=printer)
+    pages_again(found.path, None)
     if as_json:
         print(json.dumps({"path": str(found.path), **found.results.plain()}, ensure_ascii=False))
     else:
@@ -101,11 +104,12 @@ class ComparisonPrinter:
         if isinstance(event, (Stage, Step)):
             self._runs(event)
         elif isinstance(event, Skipped):
-            self._runs.line(f"{event.method}: left out. {event.reason}")
+            self._runs.line(said("{method}: left out. {reason}", method=event.method, reason=event.reason))
         elif isinstance(event, Planned):
             _show_plan(event)
         elif isinstance(event, Begun):
-            self._runs.line(f"  {event.run}: to step {event.steps} (rung {event.rung} of {event.rungs})")
+            form = "  {run}: to step {steps} (rung {rung} of {rungs})"
+            self._runs.line(said(form, run=event.run, steps=event.steps, rung=event.rung, rungs=event.rungs))
         elif isinstance(event, Ranked):
             _show_ranking(event)
 
@@ -114,17 +118,19 @@ def _show_plan(event: Any) -> None:
     from microtune.run.compare.budget import in_time
 
     heat = event.heats[-1]
-    shortened = f"; shortened to {event.scale:.0%} by the budget" if event.scale < 1 else ""
+    shortened = said("; shortened to {share} by the budget", share=f"{event.scale:.0%}") if event.scale < 1 else ""
     count = sum(len(h.entries) for h in event.heats)
-    text = f"{count} candidates, up to {heat.total_steps} steps each{shortened}; about {in_time(event.seconds)} in all"
-    err.print(cell(text))
+    candidates = said("{count} candidates, up to {steps} steps each", count=count, steps=heat.total_steps)
+    err.print(cell(candidates + shortened + said("; about {time} in all", time=in_time(event.seconds))))
 
 
 def _show_ranking(event: Any) -> None:
     shown = ", ".join(f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in event.scores)
-    heat = "" if event.heat == "all" else f"{event.heat} examples, "
-    stopped = f"; stopped: {', '.join(event.stopped)}" if event.stopped else ""
-    err.print(cell(f"{heat}rung {event.rung + 1} of {event.rungs}, validation: {shown}{stopped}"), soft_wrap=True)
+    heat = "" if event.heat == "all" else said("{count} examples, ", count=event.heat)
+    stopped = said("; stopped: {methods}", methods=", ".join(event.stopped)) if event.stopped else ""
+    form = "rung {rung} of {rungs}, validation: {scores}"
+    line = said(form, rung=event.rung + 1, rungs=event.rungs, scores=shown)
+    err.print(cell(f"{heat}{line}{stopped}"), soft_wrap=True)
 
 
 def show_comparison(found: Any) -> None:
@@ -136,7 +142,8 @@ def show_comparison(found: Any) -> None:
     if by_size(results):
         heads, body = curve_rows(results)
         shown = table(
-            f"{results.metric} by training examples per label, with 95 % intervals", dict.fromkeys(heads, "left")
+            said("{metric} by training examples per label, with 95 % intervals", metric=results.metric),
+            dict.fromkeys(heads, "left"),
         )
         for line in body:
             shown.add_row(*(cell(text) for text in line))
@@ -152,12 +159,11 @@ def show_comparison(found: Any) -> None:
         out.print(cell(sentence), soft_wrap=True)
     if results.recommendation is not None:
         out.print("")
-        out.print(cell(f"recommended: {found.reason}", "bold"), soft_wrap=True)
+        out.print(cell(said("recommended: {reason}", reason=found.reason), "bold"), soft_wrap=True)
     for note in results.notes:
         show_note(note)
-    out.print(f"saved: {plain(found.path)}", soft_wrap=True)
+    out.print(said("saved: {path}", path=plain(found.path)), soft_wrap=True)
     usable = [line for line in results.lines if line.method == found.recommended and line.stored]
     if usable:
-        out.print(
-            f'  next: microtune predict {plain(found.path)}/{plain(usable[-1].runs[0])} "your text"', soft_wrap=True
-        )
+        command = f'microtune predict {plain(found.path)}/{plain(usable[-1].runs[0])} "your text"'
+        out.print(said("  next: {command}", command=command), soft_wrap=True)

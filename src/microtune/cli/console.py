@@ -6,11 +6,12 @@ rich is imported when something is printed: it takes longer to load than `--help
 
 from __future__ import annotations
 
-import sys
 import unicodedata
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from microtune.cli.language import asked_for, said, word
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,6 +60,13 @@ def cell(value: Any, style: str = "") -> Text:
     return Text(plain(value), style=style)
 
 
+def lines(text: str) -> Text:
+    """A cell of several lines."""
+    from rich.text import Text
+
+    return Text("\n").join(cell(line) for line in text.split("\n"))
+
+
 def table(title: str, columns: Mapping[str, str]) -> Table:
     """An empty table; `columns` maps headings to "left" or "right"."""
     from rich.table import Table
@@ -67,7 +75,8 @@ def table(title: str, columns: Mapping[str, str]) -> Table:
     heading = Text(title, no_wrap=True, overflow="ignore")  # not folded to the width of a narrow table
     made = Table(title=heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name, side in columns.items():
-        made.add_column(Text(name), justify=side)  # type: ignore[arg-type]
+        # folded: a Chinese sentence is one word to rich, which would cut it where it does not fit
+        made.add_column(Text(word(name)), justify=side, overflow="fold")  # type: ignore[arg-type]
     return made
 
 
@@ -113,7 +122,7 @@ class EventPrinter:
         if isinstance(event, Evaluated) and not self.silent:
             show_score(event.split, event.score, event.task)
         elif isinstance(event, Diagnosis) and not self.silent:
-            out.print(cell(f"diagnosis: {event.sentence}"), soft_wrap=True)
+            out.print(cell(said("diagnosis: {sentence}", sentence=_diagnosed(event))), soft_wrap=True)
         elif self.quiet:
             return
         elif isinstance(event, Stage):
@@ -128,7 +137,8 @@ class EventPrinter:
             show_note(event.text, "  ", "  ")
         elif isinstance(event, Scored):
             facts = "  ".join(f"{name} {value:.4g}" for name, value in event.values.items())
-            err.print(cell(f"  step {event.step}: {event.split} {facts}{'  (best so far)' if event.best else ''}"))
+            line = said("  step {step}: {split} {facts}", step=event.step, split=word(event.split), facts=facts)
+            err.print(cell(line + (word("  (best so far)") if event.best else "")))
 
     def line(self, text: str) -> None:
         """A line that stays above the progress bar."""
@@ -140,7 +150,7 @@ class EventPrinter:
             self._task = None
         if self._task is None:
             self._stage_name = name
-            self._task = self._bar.add_task(name, total=total or None, facts="")
+            self._task = self._bar.add_task(word(name), total=total or None, facts="")
             self._rate = 0.0
         self._bar.update(self._task, completed=done, total=total or None)
 
@@ -148,38 +158,50 @@ class EventPrinter:
         speed = step.tokens / max(step.seconds, 1e-9)
         self._rate = speed if not self._rate else 0.9 * self._rate + 0.1 * speed
         if self._task is not None:
-            facts = f"loss {step.loss:.4f}  {self._rate:,.0f} tokens/s"
+            facts = said("loss {loss}  {rate} tokens/s", loss=f"{step.loss:.4f}", rate=f"{self._rate:,.0f}")
             self._bar.update(self._task, completed=step.step, facts=facts)
 
 
 def show_note(note: str, begin: str = "note: ", chinese: str = "说明：") -> None:
     """What a reader should know, in Chinese where that is asked for."""
-    from microtune.cli.chinese import asked_for
-    from microtune.run.report.words.notes import in_chinese
+    again = note
+    if asked_for():
+        from microtune.run.report.words.notes import in_chinese
 
-    again = in_chinese(note) if asked_for(sys.argv[1:]) else note
-    said = f"{begin}{note}" if again == note else f"{chinese}{again}"
-    err.print(cell(said, "yellow"), soft_wrap=True)
+        again = in_chinese(note)
+    line = f"{begin}{note}" if again == note else f"{chinese}{again}"
+    err.print(cell(line, "yellow"), soft_wrap=True)
 
 
 def show_summary(prepared: Any) -> None:
     """Rows, notes, and what trains."""
-    rows = ", ".join(f"{count:,} {name}" for name, count in prepared.sizes.items())
-    labels = f"; {len(prepared.labels)} labels" if prepared.labels else ""
-    err.print(cell(f"rows: {rows}{labels}"))
+    sizes = prepared.sizes.items()
+    rows = word(", ").join(said("{count} {split}", count=f"{count:,}", split=word(name)) for name, count in sizes)
+    labels = said("; {count} labels", count=len(prepared.labels)) if prepared.labels else ""
+    err.print(cell(said("rows: {rows}", rows=rows) + labels))
     for note in prepared.notes:
         show_note(note)
     summary = prepared.summary
     shown = table("", {"part": "left", "kind": "left", "parameters": "right", "trains": "right"})
     for line in summary.lines:
-        moving = f"{line.trainable:,}" if line.trainable else "frozen"
+        moving = f"{line.trainable:,}" if line.trainable else word("frozen")
         shown.add_row(
-            cell(line.part), cell(line.kind), f"{line.parameters:,}", cell(moving, "green" if line.trainable else "dim")
+            cell(line.part),
+            cell(word(line.kind)),
+            f"{line.parameters:,}",
+            cell(moving, "green" if line.trainable else "dim"),
         )
     shown.add_row(
-        cell("together", "bold"), "", f"{summary.parameters:,}", f"{summary.trainable:,} ({summary.share:.2%})"
+        cell(word("together"), "bold"), "", f"{summary.parameters:,}", f"{summary.trainable:,} ({summary.share:.2%})"
     )
     err.print(shown)
+
+
+def _diagnosed(event: Any) -> str:
+    from microtune.run.report.parts.diagnosis import sentence
+    from microtune.run.report.words import Words
+
+    return sentence(event, Words("zh")) if asked_for() else str(event.sentence)
 
 
 def show_score(split: str, score: Any, task: Any) -> None:
@@ -187,13 +209,14 @@ def show_score(split: str, score: Any, task: Any) -> None:
     from microtune.tasks.classification import Classification
     from microtune.tasks.token_labelling import TokenLabelling
 
-    shown = table(f"{split} split, {score.rows} rows", {"metric": "left", "value": "right", "95 % interval": "right"})
+    title = said("{split} split, {rows} rows", split=word(split), rows=score.rows)
+    shown = table(title, {"metric": "left", "value": "right", "95 % interval": "right"})
     for name, value in score.values.items():
         low, high = score.intervals.get(name, (float("nan"), float("nan")))
-        shown.add_row(cell(name), f"{value:.4f}", f"{low:.4f} to {high:.4f}")
+        shown.add_row(cell(name), f"{value:.4f}", said("{low} to {high}", low=f"{low:.4f}", high=f"{high:.4f}"))
     out.print(shown)
-    if said := written_answers(score):
-        out.print(cell(said), soft_wrap=True)
+    if written := written_answers(score):
+        out.print(cell(written), soft_wrap=True)
     if isinstance(task, (Classification, TokenLabelling)) and split != "validation":
         out.print(_per_class(task, score))
     if isinstance(task, Classification) and split != "validation" and task.form != "multi":
@@ -206,11 +229,12 @@ def written_answers(score: Any) -> str:
     there = score.predictions.columns.get("written")
     if there is None or there.all():
         return ""
-    return f"Answers were written to {there.sum():,} of {len(there):,} rows (task.generate_rows)."
+    form = "Answers were written to {written} of {rows} rows (task.generate_rows)."
+    return said(form, written=f"{there.sum():,}", rows=f"{len(there):,}")
 
 
 def _coverage(task: Any, score: Any) -> Table:
-    shown = table("when unsure", {"--min-confidence": "right", "answered": "right", "accuracy": "right"})
+    shown = table(word("when unsure"), {"--min-confidence": "right", "answered": "right", "accuracy": "right"})
     for row in task.details(score.predictions)["coverage"]:
         shown.add_row(f"{row['min_confidence']:g}", f"{row['answered']:.1%}", f"{row['accuracy']:.4f}")
     return shown
@@ -218,7 +242,7 @@ def _coverage(task: Any, score: Any) -> Table:
 
 def _per_class(task: Any, score: Any) -> Table:
     heads = {"label": "left", "precision": "right", "recall": "right", "F1": "right", "rows": "right"}
-    shown = table("per class", heads)
+    shown = table(word("per class"), heads)
     for label, row in task.per_class(score.predictions).items():
         numbers = [f"{row[key]:.3f}" for key in ("precision", "recall", "f1")]
         shown.add_row(cell(label), *numbers, f"{row['support']:.0f}")
@@ -229,14 +253,14 @@ def _confusion(task: Any, score: Any) -> Table:
     matrix = task.confusion(score.predictions)
     labels = list(task.labels)
     if len(labels) > MATRIX_LABELS:
-        shown = table("largest confusions", {"label": "left", "taken for": "left", "rows": "right"})
+        shown = table(word("largest confusions"), {"label": "left", "taken for": "left", "rows": "right"})
         pairs = [(int(matrix[i, j]), i, j) for i in range(len(labels)) for j in range(len(labels)) if i != j]
         for count, i, j in sorted(pairs, reverse=True)[:10]:
             if count:
                 shown.add_row(cell(labels[i]), cell(labels[j]), str(count))
         return shown
     heads = {"confusion": "left", **{str(i + 1): "right" for i in range(len(labels))}}
-    shown = table("confusion (rows: label, columns: prediction)", heads)
+    shown = table(word("confusion (rows: label, columns: prediction)"), heads)
     for i, label in enumerate(labels):
         cells = [cell(str(n) if n else "·", "bold" if i == j else "" if n else "dim") for j, n in enumerate(matrix[i])]
         shown.add_row(cell(f"{i + 1:>2} {label}"), *cells)

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.console import EventPrinter, cell, out, plain, table
+from microtune.cli.language import said, word
+from microtune.cli.reporting import pages_again
 
 MESSAGES = (
     "my parcel has been 'out for delivery' since tuesday, what is going on",
@@ -35,11 +37,15 @@ def demo(
     with EventPrinter() as printer:
         for contender in tour.contenders(parts, Path(folder), model, epochs, _progress(printer)):
             rows.append(contender)
-            printer.line(f"{contender.name}: done in {contender.seconds:.1f} s")
+            printer.line(
+                said("{name}: done in {seconds} s", name=word(contender.name), seconds=f"{contender.seconds:.1f}")
+            )
+    pages_again(folder, None)
     _show_table(parts["test"], rows)
     _show_answers(Path(folder) / "lora", model)
-    out.print(f"\nThe tour took {time.perf_counter() - start:.0f} s; everything is saved in {plain(folder)}.")
-    out.print("Three things to try next:")
+    form = "\nThe tour took {seconds} s; everything is saved in {path}."
+    out.print(said(form, seconds=f"{time.perf_counter() - start:.0f}", path=plain(folder)))
+    out.print(word("Three things to try next:"))
     out.print(f'  microtune predict {plain(folder)}/lora "where is my order?" "退款什么时候到账"', soft_wrap=True)
     out.print("  microtune tune YOUR_DATA.csv --task classification --method top:2", soft_wrap=True)
     out.print(f"  microtune evaluate {plain(folder)}/lora --data YOUR_DATA.csv", soft_wrap=True)
@@ -56,9 +62,11 @@ def _progress(printer: EventPrinter) -> Any:
 def _show_data(parts: dict[str, list[Any]]) -> None:
     from rich.cells import cell_len
 
-    sizes = ", ".join(f"{len(rows)} {name}" for name, rows in parts.items())
+    counts = parts.items()
+    sizes = word(", ").join(said("{count} {split}", count=len(rows), split=word(name)) for name, rows in counts)
     labels = sorted({row.data["intent"] for row in parts["train"]})
-    out.print(f"tickets: customer messages in English and Chinese, {len(labels)} intents; {sizes}\n")
+    form = "tickets: customer messages in English and Chinese, {count} intents; {sizes}\n"
+    out.print(said(form, count=len(labels), sizes=sizes))
     shown = table("", {"intent": "left", "a message": "left"})
     for number, label in enumerate(labels):
         language = ("en", "zh")[number % 2]
@@ -71,16 +79,16 @@ def _show_data(parts: dict[str, list[Any]]) -> None:
 
 def _show_table(test: list[Any], rows: list[Any]) -> None:
     heads = {"": "left", "English": "right", "Chinese": "right", "trains": "right", "seconds": "right"}
-    shown = table("accuracy on the test split [95 % interval]", heads)
+    shown = table(word("accuracy on the test split [95 % interval]"), heads)
     for row in rows:
         cells = []
         for language in ("en", "zh"):
             share, low, high = row.accuracy(test, language)
             cells.append(f"{share:.3f} [{low:.2f}, {high:.2f}]")
         trains = "-" if not row.share or row.path is None else f"{row.share:.2%}"
-        shown.add_row(cell(row.name), *cells, trains, f"{row.seconds:.1f}")
+        shown.add_row(cell(word(row.name)), *cells, trains, f"{row.seconds:.1f}")
     out.print(shown)
-    out.print(cell("random weights: the better of two learning rates on validation, seconds of both", "dim"))
+    out.print(cell(word("random weights: the better of two learning rates on validation, seconds of both"), "dim"))
 
 
 def _show_answers(path: Path, model: str) -> None:
@@ -88,9 +96,10 @@ def _show_answers(path: Path, model: str) -> None:
     from microtune.run.verbs import Run
 
     out.print("")
-    shown = table("the tuned model answers", {"message": "left", "intent": "left", "confidence": "right"})
+    shown = table(word("the tuned model answers"), {"message": "left", "intent": "left", "confidence": "right"})
     for text, answer in zip(MESSAGES, Run(path).predict(MESSAGES), strict=True):
         shown.add_row(cell(text), cell(answer.answer), f"{answer.confidence:.2f}")
     out.print(shown)
     words = load(model).generate(PROMPT, max_new_tokens=40, temperature=0.7, top_p=0.9, seed=3)
-    out.print(f"\nthe base model continues: {plain(PROMPT)}{plain(' '.join(words.split(chr(10))))}", soft_wrap=True)
+    text = plain(PROMPT) + plain(" ".join(words.split("\n")))
+    out.print(said("\nthe base model continues: {text}", text=text), soft_wrap=True)

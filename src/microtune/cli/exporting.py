@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.console import out, plain, show_note
+from microtune.cli.language import said
 
 Folder = Annotated[str, typer.Option("--out", help="folder to write")]
 Overwrite = Annotated[bool, typer.Option(help="replace an earlier export")]
@@ -52,14 +53,16 @@ def _show(made: Any, as_json: bool) -> None:
         show_note(parity.note)
     facts = made.facts
     if "merge_gap" in facts:
-        text = f"{facts['merged_updates']} updates merged; outputs moved by at most {facts['merge_gap']:.2g}"
-        out.print(f"{text} (allowed: {facts['merge_bound']:.2g})", soft_wrap=True)
+        form = "{count} updates merged; outputs moved by at most {gap} (allowed: {bound})"
+        gaps = {"gap": f"{facts['merge_gap']:.2g}", "bound": f"{facts['merge_bound']:.2g}"}
+        out.print(said(form, count=facts["merged_updates"], **gaps), soft_wrap=True)
         for name, old in facts.get("test_before", {}).items():
-            out.print(f"  test {plain(name)}: {old:.4f} before, {facts['test_after'][name]:.4f} after", soft_wrap=True)
+            scores = {"old": f"{old:.4f}", "new": f"{facts['test_after'][name]:.4f}"}
+            out.print(said("  test {metric}: {old} before, {new} after", metric=plain(name), **scores), soft_wrap=True)
         if "test" in facts:
             out.print(f"  test split {plain(facts['test'])}", soft_wrap=True)
     text = f"{parity.compared} of {parity.rows} rows, read by {parity.reader}: largest difference {parity.gap:.2g}"
     out.print(plain(f"{text} (allowed: {parity.bound:.2g}, {parity.reason})"), soft_wrap=True)
     for name, value in parity.facts:
         out.print(f"  {plain(name.replace('_', ' '))}: {plain(value)}", soft_wrap=True)
-    out.print(f"saved: {plain(made.path)}", soft_wrap=True)
+    out.print(said("saved: {path}", path=plain(made.path)), soft_wrap=True)

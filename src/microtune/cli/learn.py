@@ -10,6 +10,7 @@ import typer
 
 from microtune.cli.asked import recipe_of
 from microtune.cli.console import EventPrinter, out, plain, show_note
+from microtune.cli.language import language, said
 from microtune.cli.pairs import (
     SourceFile,
     TargetFile,
@@ -20,6 +21,7 @@ from microtune.cli.pairs import (
     pair,
 )
 from microtune.cli.planning import show_plan
+from microtune.cli.reporting import pages_again
 from microtune.cli.words import (
     DataName,
     Encoding,
@@ -68,7 +70,7 @@ def tune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show memory and time, then stop")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="the scores as JSON on stdout")] = False,
-    lang: Lang = "en",
+    lang: Lang = None,
 ) -> None:
     """Adapt a model to a task on your data, evaluate it, save it. The same command resumes an unfinished run."""
     flags = {"task": task, "model": model, "method": method, "seed": seed, "out": run_folder, "epochs": epochs}
@@ -79,15 +81,13 @@ def tune(
     if dry_run:
         show_plan(recipe, as_json=as_json)
         return
-    from microtune.run.report import write_report
     from microtune.run.report.words import Words
     from microtune.run.verbs import tune_recipe
 
-    Words(lang)  # refuses an unknown language before anything is trained
+    Words(language(lang))  # refuses an unknown language before anything is trained
     with EventPrinter(quiet=quiet, silent=as_json) as printer:
         run = tune_recipe(recipe, overwrite=overwrite, on_event=printer)
-    if lang != "en":
-        write_report(run.path, lang=lang)
+    pages_again(run.path, lang)
     _finish(run, as_json=as_json)
 
 
@@ -98,12 +98,16 @@ def pretrain(
     overwrite: Annotated[bool, typer.Option(help="replace what stands in the run folder")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="the scores as JSON on stdout")] = False,
+    lang: Lang = None,
 ) -> None:
     """Train a base model from text. The same command resumes an unfinished run."""
+    from microtune.run.report.words import Words
     from microtune.run.verbs import pretrain as run_pretrain
 
+    Words(language(lang))
     with EventPrinter(quiet=quiet, silent=as_json) as printer:
         run = run_pretrain(recipe, *(overrides or []), out=run_folder, overwrite=overwrite, on_event=printer)
+    pages_again(run.path, lang)
     _finish(run, as_json=as_json, base=True)
 
 
@@ -113,9 +117,10 @@ def _finish(run: Any, *, as_json: bool, base: bool = False) -> None:
         return
     for note in run.notes:
         show_note(note)
-    out.print(f"saved: {plain(run.path)} (report: {plain(Path(run.path) / 'report.html')})", soft_wrap=True)
+    page = plain(Path(run.path) / "report.html")
+    out.print(said("saved: {path} (report: {report})", path=plain(run.path), report=page), soft_wrap=True)
     for line in _nexts(Path(run.path), base=base):
-        out.print(f"  next: {plain(line)}", soft_wrap=True)
+        out.print(said("  next: {command}", command=plain(line)), soft_wrap=True)
 
 
 def _nexts(path: Path, *, base: bool) -> list[str]:

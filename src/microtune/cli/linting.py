@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from microtune.cli.console import EventPrinter, cell, out
+from microtune.cli.console import EventPrinter, cell, lines, out
+from microtune.cli.language import language
 from microtune.cli.pairs import SourceFile, TargetFile, TestSource, TestTarget, pair
 from microtune.cli.words import Encoding, Header, LabelField, ModelName, TextField
 from microtune.errors import InputError
@@ -33,7 +34,9 @@ def lint(
     encoding: Encoding = None,
     header: Header = None,
     full: Annotated[bool, typer.Option("--full", help="look at all rows where otherwise 20,000 are sampled")] = False,
-    lang: Annotated[str, typer.Option(help="language of the report: en or zh")] = "en",
+    lang: Annotated[
+        str | None, typer.Option(help="language of the report: en or zh [default: MICROTUNE_LANG, or en]")
+    ] = None,
     folder: Annotated[str | None, typer.Option("--out", help="folder for lint.json, lint.html and recipe.yaml")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="exit with 1 if there is an error or a warning")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
@@ -54,7 +57,7 @@ def lint(
             encoding=encoding,
             header=header,
             full=full,
-            lang=lang,  # type: ignore[arg-type]
+            lang=language(lang),  # type: ignore[arg-type]
             on_event=printer,
         )
     _give(_refusals_too(report), folder, as_json=as_json)
@@ -141,10 +144,4 @@ def _show(report: Any) -> None:
     if report.recipe is None:
         _line(w["no_recipe"])
     else:
-        out.print(_code(recipe_text(report.recipe)), soft_wrap=True)
-
-
-def _code(text: str) -> Any:
-    from rich.text import Text
-
-    return Text("\n").join(cell(line) for line in text.rstrip().split("\n"))
+        out.print(lines(recipe_text(report.recipe).rstrip()), soft_wrap=True)

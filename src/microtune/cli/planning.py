@@ -10,6 +10,7 @@ import typer
 
 from microtune.cli.asked import recipe_of
 from microtune.cli.console import cell, out, show_note, table
+from microtune.cli.language import asked_for, said, word
 from microtune.cli.pairs import SourceFile, TargetFile, pair
 from microtune.cli.words import DataName, Epochs, ModelName, TaskName
 
@@ -45,35 +46,47 @@ def show_plan(recipe: Any, *, as_json: bool) -> None:
     for note in found.notes:
         show_note(note)
     _show_memory(memory)
-    shown = table("time on this machine", {"part": "left", "time": "right"})
+    shown = table(word("time on this machine"), {"part": "left", "time": "right"})
     for name, seconds in (
-        ("frozen trunk, once", pace.once),
-        (f"one epoch, {pace.steps_per_epoch:,} steps", pace.epoch),
-        ("scoring validation, after each epoch", pace.judging),
+        (word("frozen trunk, once"), pace.once),
+        (said("one epoch, {steps} steps", steps=f"{pace.steps_per_epoch:,}"), pace.epoch),
+        (word("scoring validation, after each epoch"), pace.judging),
     ):
         if seconds:
             shown.add_row(cell(name), _time(seconds))
-    shown.add_row(cell(f"together, {pace.epochs:g} epochs", "bold"), _time(pace.total))
+    shown.add_row(cell(said("together, {epochs} epochs", epochs=f"{pace.epochs:g}"), "bold"), _time(pace.total))
     out.print(shown)
-    fast = f"{found.fast_blocks} of {found.blocks} blocks on the fast path"
-    out.print(f"\n{found.rows:,} rows, {found.tokens:,} tokens an epoch; {found.precision}; {fast}")
+    fast = said("{fast} of {blocks} blocks on the fast path", fast=found.fast_blocks, blocks=found.blocks)
+    counts = {"rows": f"{found.rows:,}", "tokens": f"{found.tokens:,}"}
+    form = "{rows} rows, {tokens} tokens an epoch; {precision}; {fast}"
+    out.print("\n" + said(form, **counts, precision=found.precision, fast=fast))
 
 
 def _show_memory(memory: Any) -> None:
     from microtune.run.memory import in_words
 
-    shown = table("memory at the peak", {"part": "left", "size": "right"})
+    shown = table(word("memory at the peak"), {"part": "left", "size": "right"})
     for part in memory.parts:
         if part.bytes and part.where == "memory":
-            shown.add_row(cell(part.name), in_words(part.bytes))
-    shown.add_row(cell("together", "bold"), in_words(memory.peak))
+            shown.add_row(cell(_part(part.name)), in_words(part.bytes))
+    shown.add_row(cell(word("together"), "bold"), in_words(memory.peak))
     out.print(shown)
     disk = sum(part.bytes for part in memory.parts if part.where == "disk")
     if disk:
-        out.print(f"on disk while it runs: {in_words(disk)}")
+        out.print(said("on disk while it runs: {size}", size=in_words(disk)))
     if memory.limit is not None:
-        out.print(f"limit: {in_words(memory.limit)}; {memory.micro_tokens:,} tokens are computed at once")
+        form = "limit: {size}; {tokens} tokens are computed at once"
+        out.print(said(form, size=in_words(memory.limit), tokens=f"{memory.micro_tokens:,}"))
     out.print("")
+
+
+def _part(name: str) -> str:
+    """What takes memory, as refusals say it."""
+    if not asked_for():
+        return name
+    from microtune.cli.chinese.memory import part
+
+    return part(name)
 
 
 def _time(seconds: float) -> str:

@@ -32,4 +32,7 @@ Header = Annotated[bool | None, typer.Option("--header/--no-header", help="table
 RunFolder = Annotated[
     str | None, typer.Option("--out", help="run folder [default: runs/<data>-<task>-<method>-<hash>]")
 ]
-Lang = Annotated[str, typer.Option("--lang", help="language of report.html: en or zh")]
+Lang = Annotated[
+    str | None,
+    typer.Option("--lang", help="language of report.html: en or zh [default: MICROTUNE_LANG, or en]"),
+]

@@ -9,10 +9,7 @@ English side against the source, so a reworded message cannot lose its Chinese u
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Sequence
-from itertools import pairwise
 
 from microtune.cli.chinese.answers import ANSWERS
 from microtune.cli.chinese.checks import CHECKS
@@ -40,6 +37,7 @@ from microtune.cli.chinese.tasks import TASKS
 from microtune.cli.chinese.token_files import TOKEN_FILES
 from microtune.cli.chinese.usage import ENDINGS, USAGE
 from microtune.cli.chinese.values import PHRASES, VALUES
+from microtune.cli.language import asked_for
 from microtune.forms import Forms
 
 NESTED = {
@@ -102,14 +100,6 @@ FORMS: dict[str, str] = {
     english: chinese for theme in (*THEMES, COMPOSED, PHRASES, FRAGMENTS) for english, chinese in theme.items()
 }
 PLACE = re.compile(r", line ([0-9,]+)$")
-
-
-def asked_for(arguments: Sequence[str]) -> bool:
-    """Whether the user wants Chinese."""
-    said = [b for a, b in pairwise(arguments) if a == "--lang"]
-    said += [a.partition("=")[2] for a in arguments if a.startswith("--lang=")]
-    known = [lang for lang in said if lang.lower().startswith(("en", "zh"))]
-    return (known[-1] if known else os.environ.get("MICROTUNE_LANG", "")).lower().startswith("zh")
 
 
 def translated(message: str) -> str:

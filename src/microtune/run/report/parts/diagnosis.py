@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from microtune.run.html import Markup, el, folded, section, table
 from microtune.run.report.read import RunFiles
@@ -24,19 +25,18 @@ def diagnosis(run: RunFiles, say: Words) -> Markup | None:
 
 
 def _sentence(run: RunFiles, say: Words) -> Markup | None:
-    """In Chinese made from the verdict and its numbers, where they are all there; else what the run said."""
     found = run.record.diagnosis
-    if not found.sentence:
-        return None
-    sentence = found.sentence
+    return el("p", sentence(found, say), class_="verdict") if found.sentence else None
+
+
+def sentence(found: Any, say: Words) -> str:
+    """In Chinese made from the verdict and its numbers, where they are all there; else what the run said."""
     template = say.maybe(f"said.{found.verdict}", "")
-    if template:
-        values = {key: f"{value:.4g}" for key, value in found.evidence.items() if math.isfinite(value)}
-        try:
-            sentence = template.format(**{"step": found.step, **values})
-        except KeyError:  # a run of another version has other numbers
-            sentence = found.sentence
-    return el("p", sentence, class_="verdict")
+    values = {key: f"{value:.4g}" for key, value in found.evidence.items() if math.isfinite(value)}
+    try:
+        return template.format(**{"step": found.step, **values}) or str(found.sentence)
+    except KeyError:  # a run of another version has other numbers
+        return str(found.sentence)
 
 
 def _evidence(run: RunFiles, say: Words) -> Markup | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 ZH: dict[str, str] = {
     "title": "训练报告",
-    "subtitle": "任务 {task}，数据 {data}，基础模型 {base}，方法 {method}",
-    "subtitle_base": "从文本训练的基础模型",
+    "subtitle": "任务 {task}，数据 {data}，基座模型 {base}，方法 {method}",
+    "subtitle_base": "从文本训练的基座模型",
     "made_by": "由 microtune {version} 仅根据运行文件夹中的文件生成。本页不加载任何外部内容，也不运行脚本。",
     "none": "无",
     "yes": "是",
@@ -65,14 +65,14 @@ ZH: dict[str, str] = {
     "steps_examples": "示例",
     # model
     "model": "模型",
-    "model_share": "共 {parameters} 个参数，训练了其中 {trainable} 个（{share}）；其余与基础模型相同。",
+    "model_share": "共 {parameters} 个参数，训练了其中 {trainable} 个（{share}）；其余与基座模型相同。",
     "model_part": "部分",
     "model_kind": "类别",
     "model_parameters": "参数",
     "model_trainable": "训练",
     "model_frozen": "冻结",
     "model_total": "合计",
-    "model_license": "基础模型的许可证",
+    "model_license": "基座模型的许可证",
     "kind.embedding": "嵌入",
     "kind.block": "层",
     "kind.norm": "归一化",

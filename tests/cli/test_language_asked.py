@@ -1,0 +1,97 @@
+"""MICROTUNE_LANG is the default of every `--lang`; what stands on the command line wins."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command import call
+
+from microtune.cli.language import language
+from microtune.cli.reporting import pages_again
+from tiny_model import make_model, rows
+
+pytestmark = pytest.mark.usefixtures("quick")
+CHINESE, ENGLISH = '<html lang="zh-CN">', '<html lang="en">'
+FAST = ("train.precision=float32", "--epochs", "1", "--method", "head")
+
+
+def page(folder: Path) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("variable", "given", "expected"),
+    [
+        (None, None, "en"),
+        ("zh", None, "zh"),
+        ("zh_CN.UTF-8", None, "zh"),
+        ("fr", None, "en"),
+        ("zh", "en", "en"),
+        ("en", "zh", "zh"),
+        (None, "zh-Hans", "zh"),
+        ("zh", "fr", "fr"),  # refused by the verb
+    ],
+)
+def test_which_language(
+    variable: str | None, given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MICROTUNE_LANG", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("MICROTUNE_LANG", variable)
+    assert language(given) == expected
+
+
+def test_before_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("MICROTUNE_LANG", raising=False)
+    (tmp_path / "scores.json").write_text(json.dumps({"scores": {}}))
+    asked = ["--lang", "zh", "report", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["microtune", *asked])
+    assert call(capsys, *asked).code == 0
+    assert CHINESE in page(tmp_path)
+
+
+def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("MICROTUNE_LANG", "zh")
+    (tmp_path / "scores.json").write_text(json.dumps({"scores": {}}))
+    assert call(capsys, "report", tmp_path).code == 0
+    assert CHINESE in page(tmp_path)
+    assert call(capsys, "report", tmp_path, "--lang", "en").code == 0
+    assert ENGLISH in page(tmp_path)
+
+
+def test_lint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("MICROTUNE_LANG", "zh")
+    data = tmp_path / "a.jsonl"
+    data.write_text("".join(json.dumps({"text": f"text {i}", "label": "ab"[i % 2]}) + "\n" for i in range(20)))
+    answer = call(capsys, "lint", data, "--model", "none", "--out", tmp_path / "report")
+    assert "任务: " in answer.out
+    assert CHINESE in (tmp_path / "report" / "lint.html").read_text(encoding="utf-8")
+    assert "task: " in call(capsys, "lint", data, "--model", "none", "--lang", "en").out
+
+
+def test_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("MICROTUNE_LANG", "zh")
+    monkeypatch.chdir(tmp_path)
+    make_model(tmp_path / "m")
+    Path("d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows()))
+    asked = ("tune", "d.jsonl", "--task", "classification", "--model", "m", *FAST)
+    assert call(capsys, *asked, "--out", "a").code == 0
+    assert CHINESE in page(Path("a"))
+    pages_again(".", "en")  # English pages are what a run writes by itself
+    assert CHINESE in page(Path("a"))
+    assert call(capsys, *asked, "--out", "b", "--lang", "en").code == 0
+    assert ENGLISH in page(Path("b"))
+    pages_again(".", None)  # what compare and demo do with the runs they made
+    assert CHINESE in page(Path("b"))
+    assert "fr" in call(capsys, "pretrain", "none.yaml", "--lang", "fr").err
+
+
+def test_english_help_loads_no_chinese() -> None:
+    script = "import sys, microtune.cli.app as a\ntry: a.main(['--help'])\nfinally: print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert "microtune.cli.app" in done.stdout
+    assert "chinese" not in done.stdout
