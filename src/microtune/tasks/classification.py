@@ -23,7 +23,7 @@ from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
 from microtune.nn.ordinal import OrdinalHead
 from microtune.nn.spec import ModelSpec
-from microtune.nn.wide import WideHead
+from microtune.nn.wide import SHARE, WideHead
 from microtune.tasks.base import EncodingReport, Prediction, tasks
 from microtune.tasks.labels import (
     MOST_LABELS,
@@ -246,8 +246,8 @@ class Classification(TextTask):
         A network and the n-grams beside it learn apart, each from its own loss: whichever has learnt the rows by heart
         first would else leave the other nothing to learn.
         """
-        parts = _scores(head, hidden, batch)
-        return sum(self.scoring.loss(part, batch.targets) for part in parts) / len(parts), len(batch.items)
+        losses = [self.scoring.loss(part, batch.targets) for part in _scores(head, hidden, batch)]
+        return torch.stack(losses).mean(), len(batch.items)
 
     def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:
         """Answers with the probabilities of all labels."""
@@ -308,9 +308,9 @@ def _scores(head: nn.Module, hidden: Tensor, batch: Batch) -> list[Tensor]:
 
 
 def _answered(head: nn.Module, hidden: Tensor, batch: Batch) -> Tensor:
-    """The scores by which a text is answered: the mean of both, so that the temperature scales both alike."""
+    """The scores by which a text is answered: those of the network, or the weighted mean of both."""
     parts = _scores(head, hidden, batch)
-    return parts[0] if len(parts) == 1 else torch.stack(parts).mean(0)
+    return parts[0] if len(parts) == 1 else torch.lerp(*parts, SHARE)
 
 
 def _refuse_unknown(name: str, rows: Sequence[Row], reader: Reader, labels: Sequence[Label], *, known: bool) -> None:
