@@ -17,6 +17,7 @@ from microtune.nn import wide
 from microtune.nn.wide import SHARE, WideHead
 from microtune.recipe import validated
 from microtune.run.evaluate import evaluate_items
+from microtune.run.predict import predict
 from microtune.tasks.classification import Classification
 from tiny_model import make_model as make_folder
 
@@ -102,6 +103,10 @@ def test_a_run_is_saved_reloaded_and_not_exported(tmp_path: Path, method: str) -
     head = there.network.head
     assert isinstance(head, WideHead)
     assert bool(head.wide.any())
-    assert [p.scores for p in run.predict(texts)] == [p.scores for p in mt.load(tmp_path / "run").predict(texts)]
+    said = [p.scores for p in run.predict(texts)]
+    assert said == [p.scores for p in predict(there, rows_of([{"text": text} for text in texts]))]
+    with torch.no_grad():
+        head.wide.zero_()
+    assert said != [p.scores for p in predict(there, rows_of([{"text": text} for text in texts]))]
     with pytest.raises(InputError, match="has a head of its own, which no exported form has yet"):
         mt.export(run.path, format="hf", out=tmp_path / "out")
