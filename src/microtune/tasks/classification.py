@@ -310,7 +310,7 @@ def _scores(head: nn.Module, hidden: Tensor, batch: Batch) -> list[Tensor]:
 def _answered(head: nn.Module, hidden: Tensor, batch: Batch) -> Tensor:
     """The scores by which a text is answered: those of the network, or the weighted mean of both."""
     parts = _scores(head, hidden, batch)
-    return parts[0] if len(parts) == 1 else torch.lerp(*parts, SHARE)
+    return parts[0] if len(parts) == 1 else torch.lerp(parts[0], parts[1], SHARE)
 
 
 def _refuse_unknown(name: str, rows: Sequence[Row], reader: Reader, labels: Sequence[Label], *, known: bool) -> None:
