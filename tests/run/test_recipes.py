@@ -35,6 +35,7 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
         "label": ["negative", "neutral", "positive"][i % 3],
     },
     "small-base": lambda i: {"text": f"{'abc'[i % 3] * 9} {i * 7919}", "label": "abc"[i % 3]},
+    "small-base-ngrams": lambda i: {"text": f"{'abc'[i % 3] * 9} {i * 7919}", "label": "abc"[i % 3]},
     "tutoring": lambda i: {"question": f"what is {i} and 1?", "answer": f"{i} + 1 = {i + 1}\n#### {i + 1}"},
     "poetry": lambda i: {"title": f"静夜思{i}", "author": "李白", "lines": POEM},
     "product-descriptions": lambda i: {

@@ -17,10 +17,12 @@ from microtune.data.batches import Batch, Item, Items, collate, item_sizes
 from microtune.errors import CheckError, MicrotuneError
 from microtune.nn.heads import LabelHead, VocabularyHead
 from microtune.nn.transformer import Transformer
+from microtune.nn.wide import WideHead
 from microtune.run.disk import remove_folder
 from microtune.run.load import load
 from microtune.run.memory import give_back
 from microtune.run.movement import RARE, fingerprint
+from microtune.tasks.texts import texts_read
 
 ROWS, TOKENS = 16, 256  # what passes three times in float32 costs seconds on a large model, and more rows show no more
 WORK = 3e9  # parameters times tokens of a pass: a tenth of a second at most
@@ -109,6 +111,8 @@ def outputs(network: Transformer, batch: Batch) -> dict[str, Tensor]:
     found = {"hidden": hidden}
     if isinstance(network.head, LabelHead):
         found["head"] = network.head(hidden, there.counts)
+        if isinstance(network.head, WideHead):
+            found["beside"] = network.head.beside(texts_read(there))
     elif isinstance(network.head, VocabularyHead):
         found["head"] = network.head.log_probabilities(hidden, there.targets)
     network.train(training)

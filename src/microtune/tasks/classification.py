@@ -23,6 +23,7 @@ from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
 from microtune.nn.ordinal import OrdinalHead
 from microtune.nn.spec import ModelSpec
+from microtune.nn.wide import SHARE, WideHead
 from microtune.tasks.base import EncodingReport, Prediction, tasks
 from microtune.tasks.labels import (
     MOST_LABELS,
@@ -41,7 +42,7 @@ from microtune.tasks.many_labels import ManyLabels
 from microtune.tasks.one_label import TEMPERATURES, OneLabel, losses_by_temperature
 from microtune.tasks.outcomes import Column, Columns
 from microtune.tasks.scoring import Scoring, wide
-from microtune.tasks.texts import TextTask
+from microtune.tasks.texts import TextTask, texts_read
 
 CHOICES = ("accuracy", "macro_f1", "mcc", "loss", "micro_f1", "subset_accuracy")
 RARE = 0.1  # share of the training rows below which accuracy can be high without the rarest label
@@ -63,6 +64,12 @@ class Classification(TextTask):
         default=None,
         description="metric for the best weights: accuracy, macro_f1, mcc, loss, f1:LABEL; of several labels micro_f1, "
         "macro_f1, subset_accuracy, loss, f1:LABEL [default: accuracy, micro_f1]",
+    )
+    ngrams: int = Field(
+        default=0,
+        ge=0,
+        le=5,
+        description="n-grams of up to so many tokens score the labels beside the network; 0: none",
     )
     class_weights: tuple[float, ...] = Field(default=(), description="of each label in the loss; found by `balance`")
     temperature: float = Field(default=1.0, gt=0, description="divides the scores; fitted on validation")
@@ -148,6 +155,8 @@ class Classification(TextTask):
         """Refuse a metric that this form does not have."""
         scoring = self.scoring
         chosen = scoring.chosen
+        if self.ngrams and self.form == "ordinal":
+            raise InputError("task.ngrams: labels of a scale are not scored by n-grams; take task.form=single.")
         known = [str(label) for label in self.labels]
         if chosen.startswith("f1:") and chosen.removeprefix("f1:") not in known:
             raise InputError(f"task.choose: {chosen} names no label; there are {', '.join(known[:12])}.")
@@ -205,9 +214,11 @@ class Classification(TextTask):
         return len(self.labels)
 
     def make_head(self, spec: ModelSpec) -> nn.Module:
-        """A LabelHead over the chosen pooling; for a scale, one with a cumulative link."""
+        """A LabelHead over the chosen pooling; for a scale, one with a cumulative link; with `ngrams`, a wide one."""
         if self.form == "ordinal":
             return OrdinalHead(self.head_spec(spec), len(self.labels))
+        if self.ngrams:
+            return WideHead(self.head_spec(spec), len(self.labels), self.ngrams)
         return super().make_head(spec)
 
     def check_ready(self, where: str) -> None:
@@ -230,18 +241,23 @@ class Classification(TextTask):
         return 1
 
     def loss(self, head: nn.Module, hidden: Tensor, batch: Batch) -> tuple[Tensor, int]:
-        """The loss of this form, and how many items it is the sum of."""
-        return self.scoring.loss(wide(head(hidden, batch.counts)), batch.targets), len(batch.items)
+        """The loss of this form, and how many items it is the sum of.
+
+        A network and the n-grams beside it learn apart, each from its own loss: whichever has learnt the rows by heart
+        first would else leave the other nothing to learn.
+        """
+        losses = [self.scoring.loss(part, batch.targets) for part in _scores(head, hidden, batch)]
+        return torch.stack(losses).mean(), len(batch.items)
 
     def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:
         """Answers with the probabilities of all labels."""
-        return self.scoring.predictions(wide(head(hidden, batch.counts)), batch)
+        return self.scoring.predictions(_answered(head, hidden, batch), batch)
 
     def measure(
         self, head: nn.Module, hidden: Tensor, batch: Batch, tallies: dict[str, Column] | None = None
     ) -> Columns:
         """Answers, targets, confidence and loss of each item as numbers."""
-        return self.scoring.measure(wide(head(hidden, batch.counts)), batch, tallies)
+        return self.scoring.measure(_answered(head, hidden, batch), batch, tallies)
 
     def read(self, columns: Columns, index: int) -> Prediction:
         """Labels in place of their numbers."""
@@ -281,6 +297,20 @@ class Classification(TextTask):
     def settled_metrics(self, tallies: Mapping[str, Column]) -> dict[str, float]:
         """Metrics at that threshold."""
         return self.scoring.settled_metrics(tallies)
+
+
+def _scores(head: nn.Module, hidden: Tensor, batch: Batch) -> list[Tensor]:
+    """Scores `[B, labels]` of the network, and of the n-grams where the head has them."""
+    found = [wide(head(hidden, batch.counts))]
+    if isinstance(head, WideHead):
+        found.append(wide(head.beside(texts_read(batch))))
+    return found
+
+
+def _answered(head: nn.Module, hidden: Tensor, batch: Batch) -> Tensor:
+    """The scores by which a text is answered: those of the network, or the weighted mean of both."""
+    parts = _scores(head, hidden, batch)
+    return parts[0] if len(parts) == 1 else torch.lerp(parts[0], parts[1], SHARE)
 
 
 def _refuse_unknown(name: str, rows: Sequence[Row], reader: Reader, labels: Sequence[Label], *, known: bool) -> None:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator
 from torch import nn
 
+from microtune.data.batches import Batch
 from microtune.data.fields import find_field, find_pair, text_of
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
@@ -22,6 +23,11 @@ from microtune.nn.heads import LabelHead
 from microtune.nn.spec import ModelSpec
 from microtune.tasks.base import EncodingReport, Task, paired_rows
 from microtune.tasks.wording import is_template
+
+
+def texts_read(batch: Batch) -> list[Sequence[int]]:
+    """The ids of the text of each item: of an encoder-decoder what its encoder reads."""
+    return [item.sources if len(item.sources) else item.ids for item in batch.items]
 
 
 class TextTask(Task):

@@ -43,6 +43,9 @@ TASKS: dict[str, str] = {
     "task.choose: of {form} there is no {chosen}; take {choices}, f1:LABEL.": (
         "task.choose：{form} 没有指标 {chosen}；请取 {choices} 或 f1:LABEL。"
     ),
+    "task.ngrams: labels of a scale are not scored by n-grams; take task.form=single.": (
+        "task.ngrams：有序等级的标签不由 n 元组打分；请用 task.form=single。"
+    ),
     # conversations
     'every message of "{field}" is an object with role and content.': (
         "“{field}”中的每条消息都应是含有 role 和 content 的对象。"
