@@ -165,13 +165,13 @@ def test_free_memory_goes_back_near_the_limit_only(
     base: str, rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before each micro-batch of a limited run; nothing is asked in any other."""
-    held, trimmed = [790], list[int]()
+    held, trimmed = [690], list[int]()
     monkeypatch.setattr(memory, "resident", lambda: held[0])
     monkeypatch.setattr(memory, "_trim", lambda: trimmed.append(held[0]))
     memory.stay_below(1000)
-    held[0] = 810
+    held[0] = 710
     memory.stay_below(1000)
-    assert trimmed == [810]
+    assert trimmed == [710]
     asked: list[int] = []
     monkeypatch.setattr(train, "stay_below", asked.append)
     for name, extra in (("free", {}), ("limited", {"memory": "9GB"})):

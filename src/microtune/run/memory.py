@@ -17,7 +17,7 @@ import torch
 PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # numbers of `mallopt` in glibc's malloc.h
 KEPT_BYTES = 1 << 30
-NEAR = 0.8  # of a limit
+NEAR = 0.7  # of a limit
 UNLIMITED = 1 << 60  # version 1 writes a huge number where there is no limit
 
 
