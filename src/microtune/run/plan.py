@@ -226,7 +226,7 @@ def plan_memory(
     for _ in range(ATTEMPTS):
         piece = largest(training, micro_tokens)
         tokens = sum(sizes[i] for i in piece)
-        size = round(_measured(training, piece, trunk) * OVERHEAD)
+        size = round(_measured(training, piece, trunk, limit) * OVERHEAD)
         name = f"activations of {len(piece)} rows with {tokens} tokens"
         plan = MemoryPlan((*fixed, max(Part(name, size), others, key=lambda part: part.bytes)), micro_tokens, limit)
         if limit is None or plan.peak <= limit:
@@ -241,14 +241,17 @@ def plan_memory(
     raise InputError(_refusal(plan, training))
 
 
-def _measured(training: Training, piece: list[int], trunk: TrunkCache | None) -> int:
-    """Activations of a micro-batch; where it might not fit, those of its longest row, in proportion to the tokens."""
-    sizes, free = training.sizes, available(training.device)
-    taken = training.model.virtual_tokens
-    if free is None or rough_bytes(training.model.spec, [sizes[i] + taken for i in piece]) < SAFE_SHARE * free:
-        return activations(training, piece, trunk)
-    longest = max(piece, key=lambda i: sizes[i])
-    return round(activations(training, [longest], trunk) * sum(sizes[i] for i in piece) / sizes[longest])
+def _measured(training: Training, piece: list[int], trunk: TrunkCache | None, limit: int | None) -> int:
+    """Activations of a micro-batch; where it might not fit, those of its longest rows, in proportion to the tokens."""
+    sizes, free, taken = training.sizes, available(training.device), training.model.virtual_tokens
+    room = math.inf if free is None else SAFE_SHARE * free
+    if limit is not None and training.device.type == "cpu":
+        room = min(room, limit - (resident() or 0))  # to be measured it has to stay below the limit, too
+    rows = sorted(piece, key=lambda i: (-sizes[i], i))
+    while len(rows) > 1 and rough_bytes(training.model.spec, [sizes[i] + taken for i in rows]) >= room:
+        rows = rows[: len(rows) // 2]
+    found = activations(training, piece if len(rows) == len(piece) else sorted(rows), trunk)
+    return round(found * sum(sizes[i] for i in piece) / sum(sizes[i] for i in rows))
 
 
 def _others(training: Training, splits: Sequence[Items]) -> Part:
