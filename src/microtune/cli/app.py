@@ -139,10 +139,10 @@ def _unexpected(error: Exception, arguments: list[str], *, debug: bool) -> int:
 
 def _complain(message: str, code: int, arguments: list[str]) -> int:
     """Say it, in the language of the user, on stderr."""
-    said = message
+    line = f"error: {plain(message)}"
     if asked_for(arguments):
         from microtune.cli.chinese import translated
 
-        said = translated(message)
-    err.print(f"error: {plain(said)}", soft_wrap=True)
+        line = f"错误：{plain(translated(message))}"
+    err.print(line, soft_wrap=True)
     return code

@@ -164,12 +164,11 @@ class EventPrinter:
 
 def show_note(note: str, begin: str = "note: ", chinese: str = "说明：") -> None:
     """What a reader should know, in Chinese where that is asked for."""
-    again = note
+    line = f"{begin}{note}"
     if asked_for():
         from microtune.run.report.words.notes import in_chinese
 
-        again = in_chinese(note)
-    line = f"{begin}{note}" if again == note else f"{chinese}{again}"
+        line = f"{chinese}{in_chinese(note)}"
     err.print(cell(line, "yellow"), soft_wrap=True)
 
 
