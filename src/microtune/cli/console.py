@@ -162,13 +162,23 @@ class EventPrinter:
             self._bar.update(self._task, completed=step.step, facts=facts)
 
 
+def again(note: str) -> str:
+    """A note, or a reason that is a refusal, in Chinese where that is asked for; what is not known stays."""
+    if not asked_for():
+        return note
+    from microtune.run.report.words.notes import in_chinese
+
+    told = in_chinese(note)
+    if told != note:
+        return told
+    from microtune.cli.chinese import translated
+
+    return translated(note)
+
+
 def show_note(note: str, begin: str = "note: ", chinese: str = "说明：") -> None:
     """What a reader should know, in Chinese where that is asked for."""
-    line = f"{begin}{note}"
-    if asked_for():
-        from microtune.run.report.words.notes import in_chinese
-
-        line = f"{chinese}{in_chinese(note)}"
+    line = f"{chinese if asked_for() else begin}{again(note)}"
     err.print(cell(line, "yellow"), soft_wrap=True)
 
 
