@@ -150,7 +150,7 @@ class EventPrinter:
             self._task = None
         if self._task is None:
             self._stage_name = name
-            self._task = self._bar.add_task(word(name), total=total or None, facts="")
+            self._task = self._bar.add_task(_stage_in_words(name), total=total or None, facts="")
             self._rate = 0.0
         self._bar.update(self._task, completed=done, total=total or None)
 
@@ -160,6 +160,14 @@ class EventPrinter:
         if self._task is not None:
             facts = said("loss {loss}  {rate} tokens/s", loss=f"{step.loss:.4f}", rate=f"{self._rate:,.0f}")
             self._bar.update(self._task, completed=step.step, facts=facts)
+
+
+def _stage_in_words(name: str) -> str:
+    if not asked_for():
+        return name
+    from microtune.cli.chinese.stages import stage
+
+    return stage(name)
 
 
 def again(note: str) -> str:

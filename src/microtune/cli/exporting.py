@@ -61,8 +61,8 @@ def _show(made: Any, as_json: bool) -> None:
             out.print(said("  test {metric}: {old} before, {new} after", metric=plain(name), **scores), soft_wrap=True)
         if "test" in facts:
             out.print(said("  test split {reason}", reason=plain(again(facts["test"]))), soft_wrap=True)
-    form = "{count} of {rows} rows, read by {reader}: largest difference {gap} (allowed: {bound}, {reason})"
-    read = {"count": parity.compared, "rows": parity.rows, "reader": plain(again(parity.reader))}
+    form = "{compared} of {rows} rows, read by {reader}: largest difference {gap} (allowed: {bound}, {reason})"
+    read = {"compared": plain(again(parity.compared)), "rows": parity.rows, "reader": plain(again(parity.reader))}
     gaps = {"gap": f"{parity.gap:.2g}", "bound": f"{parity.bound:.2g}", "reason": plain(again(parity.reason))}
     out.print(said(form, **read, **gaps), soft_wrap=True)
     for name, value in parity.facts:

@@ -86,8 +86,8 @@ TERMINAL: dict[str, str] = {
     "; stopped: {methods}": "；停止：{methods}",
     "recommended: {reason}": "推荐：{reason}",
     # export, merge, combine, attention, predict
-    "{count} of {rows} rows, read by {reader}: largest difference {gap} (allowed: {bound}, {reason})": (
-        "由 {reader} 读取，核对 {rows} 行中的 {count} 行：最大差异 {gap}（允许：{bound}，{reason}）"
+    "{compared} of {rows} rows, read by {reader}: largest difference {gap} (allowed: {bound}, {reason})": (
+        "由 {reader} 读取，比较 {rows} 行的{compared}：最大差异 {gap}（允许：{bound}，{reason}）"
     ),
     "  test split {reason}": "  测试集{reason}",
     "  {name}: {value}": "  {name}：{value}",

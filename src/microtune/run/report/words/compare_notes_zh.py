@@ -31,7 +31,7 @@ COMPARE_NOTES: dict[str, str] = {
     # notes
     "The budget shortened every training to {steps} steps ({share} of the {whole} that were asked for); a larger "
     "--budget may change the order.": (
-        "因时间限制，每次训练缩短为 {steps} 步（要求 {whole} 步，这是其中的 {share}）；放宽 --budget 可能改变次序。"
+        "因时间限制，每次训练缩短为 {steps} 步（{share}；要求 {whole} 步）；放宽 --budget 可能改变次序。"
     ),
     "Some trainings were cut short by the budget; their scores are of what they had learnt by then.": (
         "有些训练因时间限制提前结束；它们的得分只反映到那时为止学到的。"

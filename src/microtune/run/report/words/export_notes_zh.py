@@ -8,6 +8,10 @@ EXPORT_NOTES: dict[str, str] = {
     "onnx {version}, reference evaluator": "onnx {version} 的参考实现",
     "not checked by onnxruntime: install onnxruntime": "没有用 onnxruntime 核对：请安装 onnxruntime",
     "not checked by an independent reader: install {name}": "没有由独立的程序核对：请安装 {name}",
+    # what is compared
+    "label scores": "标签得分",
+    "embeddings": "向量",
+    "hidden states": "隐藏状态",
     # why a difference is allowed
     "the same weights": "权重相同",
     "the weights are the same to the last bit": "权重逐位相同",
