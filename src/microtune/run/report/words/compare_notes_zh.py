@@ -7,12 +7,15 @@ COMPARE_NOTES: dict[str, str] = {
     "{name}: the only one that trained to the end.": "{name}：只有它训练到了最后。",
     "{name}: best on validation ({metric} {score}), and more than chance ahead of the next, {next} (by {gap}; 95 % "
     "interval of the difference {low} to {high}).": (
-        "{name}：验证集上最好（{metric} {score}），比第二名 {next} 领先 {gap}，不是偶然（差值的 95 % 区间 {low} 到 {high}）。"
+        "{name}：验证集上最好（{metric} {score}），比第二名 {next} 领先 {gap}，不是偶然"
+        "（差值的 95 % 区间 {low} 到 {high}）。"
     ),
     "{name}: best on validation ({metric} {score}); {names} is within the noise of these rows, but not much cheaper to "
     "train.": "{name}：验证集上最好（{metric} {score}）；{names} 与它的差距在这些行的误差之内，但训练并不明显更省。",
     "{name}: best on validation ({metric} {score}); {names} are within the noise of these rows, but not much cheaper "
-    "to train.": "{name}：验证集上最好（{metric} {score}）；{names} 与它的差距都在这些行的误差之内，但训练并不明显更省。",
+    "to train.": (
+        "{name}：验证集上最好（{metric} {score}）；{names} 与它的差距都在这些行的误差之内，但训练并不明显更省。"
+    ),
     "{name}: within the noise of {best}, the best on validation ({metric} {score}, {gap} higher on these rows), and "
     "{factor} times cheaper to train; take {again} only if the last point matters.": (
         "{name}：与验证集上最好的 {best}（{metric} {score}，在这些行上高 {gap}）的差距在误差之内，训练耗时只有它的 "
@@ -40,7 +43,9 @@ COMPARE_NOTES: dict[str, str] = {
     "The disk has no room for the states of frozen trunks; they were computed anew for every batch.": (
         "磁盘上没有地方存放冻结主干的状态；每批都重新计算。"
     ),
-    "Forgetting of {runs} was not measured: the budget left no time for it.": "没有测量 {runs} 的遗忘：时间限制内来不及。",
+    "Forgetting of {runs} was not measured: the budget left no time for it.": (
+        "没有测量 {runs} 的遗忘：时间限制内来不及。"
+    ),
     "{size} examples of each label: left out, the training split has {middle} of a typical label.": (
         "每个标签 {size} 个样本：略去，训练集中一个标签通常只有 {middle} 个。"
     ),
