@@ -38,10 +38,10 @@ class Verbs(TyperGroup):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        own = next((option for option in self.params if option.name == "lang"), None)
-        for verb in self.commands.values() if own is not None else ():
-            if all(parameter.name != "lang" for parameter in verb.params):
-                behind = copy(own)
+        own = [option for option in self.params if option.name == "lang"]
+        for verb in self.commands.values():
+            known = {option.name for option in verb.params}
+            for behind in (copy(option) for option in own if option.name not in known):
                 behind.expose_value = False  # whoever prints looks for it in the arguments
                 verb.params.append(behind)
 
