@@ -91,19 +91,19 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     answer = call(capsys, *arguments)
     assert answer.code == 2, answer.err
     assert answer.out == ""
-    assert answer.err.startswith("error: ")
+    assert answer.err.startswith("错误：")
     assert answer.err.endswith("\n")
     assert not [name for name in MADE if Path(name).exists()]
-    return answer.err.removeprefix("error: ")[:-1].split("\nerror: ")[-1]
+    return answer.err.removeprefix("错误：")[:-1].split("\n错误：")[-1]
 
 
 def sentence(answer: Answer) -> str:
     """What a refusal says: one line on stderr, exit code 2, nothing on stdout."""
     assert answer.code == 2, answer.err
     assert answer.out == ""
-    assert answer.err.startswith("error: ")
+    assert answer.err.startswith("错误：")
     assert answer.err.count("\n") == 1, answer.err
-    return answer.err.removeprefix("error: ").removesuffix("\n")
+    return answer.err.removeprefix("错误：").removesuffix("\n")
 
 
 def words(asked: str) -> list[str]:

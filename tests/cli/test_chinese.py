@@ -142,4 +142,4 @@ def test_on_the_command_line(
     monkeypatch.setenv("MICROTUNE_LANG", "zh")
     answer = call(capsys, "tune", tmp_path / "none.yaml")
     assert answer.code == 2
-    assert answer.err == f"error: {tmp_path}/none.yaml：没有这个配方文件。\n"
+    assert answer.err == f"错误：{tmp_path}/none.yaml：没有这个配方文件。\n"

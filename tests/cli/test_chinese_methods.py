@@ -155,7 +155,7 @@ def test_a_rate_that_breaks_the_weights(capsys: pytest.CaptureFixture[str]) -> N
     answer = call(capsys, *words("LABELS train.lr=1e30 --method full train.warmup=0"))
     assert answer.code == 2
     assert answer.err.splitlines()[-1].startswith(
-        "error: [finite] 第 2 步：梯度范数为 nan；这一步的 8 行全都如此，请降低 train.lr（首先是：d.jsonl，第 "
+        "错误：[finite] 第 2 步：梯度范数为 nan；这一步的 8 行全都如此，请降低 train.lr（首先是：d.jsonl，第 "
     )
 
 

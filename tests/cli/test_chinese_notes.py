@@ -61,6 +61,23 @@ SAID = [
     ),
     ("Tasks of one epoch: one 30 rows (60%), two 20 rows (40%, of 90).", None),
     ("Checkpoint step-6 is damaged (state.json has changed); using the one before it.", None),
+    ("equal for 6 texts", "6 段文本都相同"),
+    (
+        "top:1: within the noise of lora:8, the best on validation (accuracy 0.91, 0.01 higher on these rows), and 3 "
+        "times cheaper to train; take lora:8 only if the last point matters.",
+        "top:1：与验证集上最好的 lora:8（accuracy 0.91，在这些行上高 0.01）的差距在误差之内，训练耗时只有它的 1/3；"
+        "只有最后一点得分也要紧时，才选 lora:8。",
+    ),
+    (
+        "lora:8: best on validation (loss 0.9); full and head are within the noise of these rows, but not much cheaper "
+        "to train.",
+        "lora:8：验证集上最好（loss 0.9）；full、head 与它的差距都在这些行的误差之内，但训练并不明显更省。",
+    ),
+    (
+        "The budget shortened every training to 4 steps (the fewest that say anything of the 90 that were asked for); "
+        "a larger --budget may change the order.",
+        "因时间限制，每次训练缩短为 4 步（能看出结果的最少步数；要求 90 步）；放宽 --budget 可能改变次序。",
+    ),
     ("Nobody knows this note.", "Nobody knows this note."),
 ]
 

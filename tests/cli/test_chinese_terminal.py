@@ -31,7 +31,7 @@ def test_nothing_gets_lost(english: str) -> None:
         return {name for _, name, _, _ in Formatter().parse(text) if name}
 
     assert places(TERMINAL[english]) == places(english)
-    assert re.search("[\u4e00-\u9fff]", TERMINAL[english]) or english == ", "
+    assert re.search("[\u4e00-\u9fff]", TERMINAL[english]) or english in (", ", "  {name}: {value}")
 
 
 def test_a_word_without_chinese_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,3 +61,30 @@ def test_tune_plan_and_evaluate(chinese: None, tmp_path: Path, capsys: pytest.Ca
     assert re.search(r"test +accuracy +\d\.\d{4}  \(\d\.\d{4} 至 \d\.\d{4}\)", call(capsys, "evaluate", "r").out)
     english = call(capsys, "tune", *asked, "--out", "e", "--lang", "en")
     assert english.code == 0
+
+
+def test_compare(chinese: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_model(tmp_path / "m")
+    Path("d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(40)))
+    asked = ("d.jsonl", "--task", "classification", "--model", "m", *FAST[:-2], "--methods", "head,top:1,top:9")
+    answer = call(capsys, "compare", *asked, "--curve", "4,500", "--out", "c")
+    assert answer.code == 0
+    assert "top:9：不参加。method：要求 9 层，而模型只有 2 层。\n" in answer.err
+    assert "top:9：不参加：method：要求 9 层，而模型只有 2 层。\n" in answer.out
+    assert re.search(r"说明：每个标签 500 个样本：略去，训练集中一个标签通常只有 \d+ 个。\n", answer.err)
+    assert re.search(r"\n推荐：(head|top:1)：.*。\n", answer.out)
+    shown = [line for line in (answer.out + answer.err).splitlines() if not line.startswith("  接下来")]
+    assert not [line for line in shown if re.search("[A-Za-z]{3,} [a-z]{2,}", line)]
+
+
+def test_export_merge_and_combine(chinese: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_model(tmp_path / "m")
+    Path("d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows()))
+    asked = ("d.jsonl", "--task", "classification", "--model", "m", *FAST[:-1], "lora")
+    assert call(capsys, "tune", *asked, "--out", "r").code == 0
+    merged = call(capsys, "merge", "r", "--out", "w").out
+    form = r"\n由 .+读取，比较 8 行的标签得分：最大差异 \S+（允许：5e-05，最大值的 5e-05，float32 舍入）\n"
+    assert re.search(form, merged)
+    assert not re.search("[A-Za-z]{3,} [a-z]{3,}", merged)
+    mixed = call(capsys, "combine", "r", "r", "--weights", "0.5,0.5", "--out", "x").out
+    assert mixed.startswith("已合成 2 个适配器，秩 16（linear，没有损失）\n")

@@ -6,10 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command import call
+from typer.main import get_command
 
+import microtune.cli.app
 from microtune.cli.language import language
 from microtune.cli.reporting import pages_again
 from tiny_model import make_model, rows
@@ -95,3 +98,19 @@ def test_english_help_loads_no_chinese() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
     assert "microtune.cli.app" in done.stdout
     assert "chinese" not in done.stdout
+
+
+def test_behind_every_verb(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MICROTUNE_LANG", raising=False)
+    group: Any = get_command(microtune.cli.app.app)
+    assert len(group.commands) > 10
+    for verb in group.commands.values():
+        assert [p.opts for p in verb.params if p.name == "lang"] == [["--lang"]]
+    chinese = "错误：没有名为“none”的模型或文件夹。可用的有：minilm, sprout。\n"
+    for asked in (("predict", "none", "a"), ("export", "none", "--format", "hf", "--out", "q"), ("chat", "none")):
+        assert call(capsys, *asked, "--lang", "zh").err == chinese
+        assert call(capsys, asked[0], "--lang=zh", *asked[1:]).err == chinese
+        assert call(capsys, *asked, "--lang", "en").err.startswith('error: There is no model or folder "none".')
+        refused = call(capsys, *asked, "--lang", "fr")
+        assert refused.sentence == '--lang: "fr" is not known; reports are written in en and zh.'
+        assert refused.code == 2

@@ -7,6 +7,7 @@ stderr and exit code 2; `--debug` shows the traceback.
 from __future__ import annotations
 
 import sys
+from copy import copy
 from typing import Annotated, Any
 
 import typer
@@ -33,7 +34,16 @@ from microtune.version import __version__
 
 
 class Verbs(TyperGroup):
-    """The verbs, whose `--help` is in Chinese where that is asked for."""
+    """The verbs, whose `--help` is in Chinese where that is asked for; each takes `--lang` as it stands before them."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        own = [option for option in self.params if option.name == "lang"]
+        for verb in self.commands.values():
+            known = {option.name for option in verb.params}
+            for behind in (copy(option) for option in own if option.name not in known):
+                behind.expose_value = False  # whoever prints looks for it in the arguments
+                verb.params.append(behind)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Read the arguments; the Chinese of the pages is loaded only where it is needed."""
@@ -62,6 +72,12 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
+def _lang(value: str | None) -> str | None:
+    if language(value) not in KNOWN:
+        raise InputError(f'--lang: "{value}" is not known; reports are written in en and zh.')
+    return value
+
+
 @app.callback()
 def common(
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
@@ -71,13 +87,13 @@ def common(
     lang: Annotated[
         str | None,
         typer.Option(
-            "--lang", help="language of help, messages and reports: en or zh [default: MICROTUNE_LANG, or en]"
+            "--lang",
+            callback=_lang,
+            help="language of help, messages and reports: en or zh [default: MICROTUNE_LANG, or en]",
         ),
     ] = None,
 ) -> None:
-    """Options before the verb."""
-    if language(lang) not in KNOWN:  # the verbs look for it themselves
-        raise InputError(f'--lang: "{lang}" is not known; reports are written in en and zh.')
+    """Options before the verb; who needs them looks for them in the arguments."""
 
 
 app.command("demo")(demo.demo)
@@ -139,10 +155,10 @@ def _unexpected(error: Exception, arguments: list[str], *, debug: bool) -> int:
 
 def _complain(message: str, code: int, arguments: list[str]) -> int:
     """Say it, in the language of the user, on stderr."""
-    said = message
+    line = f"error: {plain(message)}"
     if asked_for(arguments):
         from microtune.cli.chinese import translated
 
-        said = translated(message)
-    err.print(f"error: {plain(said)}", soft_wrap=True)
+        line = f"错误：{plain(translated(message))}"
+    err.print(line, soft_wrap=True)
     return code

@@ -33,8 +33,11 @@ def combine(
         return
     for note in made.notes:
         show_note(note)
-    lost = "exact" if how == "linear" else f"{made.lost:.2%} of the updates lost"
-    out.print(f"{len(runs)} adapters combined, rank {made.rank} ({how}, {lost})", soft_wrap=True)
+    form = "{count} adapters combined, rank {rank} ({how}, {lost} of the updates lost)"
+    if how == "linear":
+        form = "{count} adapters combined, rank {rank} ({how}, exact)"
+    facts = {"count": len(runs), "rank": made.rank, "how": how, "lost": f"{made.lost:.2%}"}
+    out.print(said(form, **facts), soft_wrap=True)
     out.print(said("saved: {path}", path=plain(made.path)), soft_wrap=True)
 
 

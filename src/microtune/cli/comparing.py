@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.asked import recipe_of
-from microtune.cli.console import EventPrinter, cell, err, out, plain, show_note, table
-from microtune.cli.language import said
+from microtune.cli.console import EventPrinter, again, cell, err, out, plain, show_note, table
+from microtune.cli.language import asked_for, said, word
 from microtune.cli.reporting import pages_again
 from microtune.cli.words import DataName, Epochs, LabelField, ModelName, TaskName, Test, TextField, Validation
 from microtune.errors import InputError
@@ -104,7 +104,7 @@ class ComparisonPrinter:
         if isinstance(event, (Stage, Step)):
             self._runs(event)
         elif isinstance(event, Skipped):
-            self._runs.line(said("{method}: left out. {reason}", method=event.method, reason=event.reason))
+            self._runs.line(said("{method}: left out. {reason}", method=event.method, reason=again(event.reason)))
         elif isinstance(event, Planned):
             _show_plan(event)
         elif isinstance(event, Begun):
@@ -153,13 +153,13 @@ def show_comparison(found: Any) -> None:
         results.metric, {head: "left" if head in ("method", "on", "forgetting") else "right" for head in SHORT}
     )
     for line in short_rows(results):
-        shown.add_row(*(cell(text) for text in line))
+        shown.add_row(*(cell(word(text) if head == "on" else text) for head, text in zip(SHORT, line, strict=True)))
     out.print(shown)
-    for sentence in endings(results):
-        out.print(cell(sentence), soft_wrap=True)
+    for name, *parts in endings(results):
+        out.print(cell((": ", "：")[asked_for()].join([name, *map(again, parts)])), soft_wrap=True)
     if results.recommendation is not None:
         out.print("")
-        out.print(cell(said("recommended: {reason}", reason=found.reason), "bold"), soft_wrap=True)
+        out.print(cell(said("recommended: {reason}", reason=again(found.reason)), "bold"), soft_wrap=True)
     for note in results.notes:
         show_note(note)
     out.print(said("saved: {path}", path=plain(found.path)), soft_wrap=True)

@@ -150,7 +150,7 @@ class EventPrinter:
             self._task = None
         if self._task is None:
             self._stage_name = name
-            self._task = self._bar.add_task(word(name), total=total or None, facts="")
+            self._task = self._bar.add_task(_stage_in_words(name), total=total or None, facts="")
             self._rate = 0.0
         self._bar.update(self._task, completed=done, total=total or None)
 
@@ -162,14 +162,31 @@ class EventPrinter:
             self._bar.update(self._task, completed=step.step, facts=facts)
 
 
+def _stage_in_words(name: str) -> str:
+    if not asked_for():
+        return name
+    from microtune.cli.chinese.stages import stage
+
+    return stage(name)
+
+
+def again(note: str) -> str:
+    """A note, or a reason that is a refusal, in Chinese where that is asked for; what is not known stays."""
+    if not asked_for():
+        return note
+    from microtune.run.report.words.notes import in_chinese
+
+    told = in_chinese(note)
+    if told != note:
+        return told
+    from microtune.cli.chinese import translated
+
+    return translated(note)
+
+
 def show_note(note: str, begin: str = "note: ", chinese: str = "说明：") -> None:
     """What a reader should know, in Chinese where that is asked for."""
-    again = note
-    if asked_for():
-        from microtune.run.report.words.notes import in_chinese
-
-        again = in_chinese(note)
-    line = f"{begin}{note}" if again == note else f"{chinese}{again}"
+    line = f"{chinese if asked_for() else begin}{again(note)}"
     err.print(cell(line, "yellow"), soft_wrap=True)
 
 

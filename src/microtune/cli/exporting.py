@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microtune.cli.console import out, plain, show_note
+from microtune.cli.console import again, out, plain, show_note
 from microtune.cli.language import said
 
 Folder = Annotated[str, typer.Option("--out", help="folder to write")]
@@ -60,9 +60,12 @@ def _show(made: Any, as_json: bool) -> None:
             scores = {"old": f"{old:.4f}", "new": f"{facts['test_after'][name]:.4f}"}
             out.print(said("  test {metric}: {old} before, {new} after", metric=plain(name), **scores), soft_wrap=True)
         if "test" in facts:
-            out.print(f"  test split {plain(facts['test'])}", soft_wrap=True)
-    text = f"{parity.compared} of {parity.rows} rows, read by {parity.reader}: largest difference {parity.gap:.2g}"
-    out.print(plain(f"{text} (allowed: {parity.bound:.2g}, {parity.reason})"), soft_wrap=True)
+            out.print(said("  test split {reason}", reason=plain(again(facts["test"]))), soft_wrap=True)
+    form = "{compared} of {rows} rows, read by {reader}: largest difference {gap} (allowed: {bound}, {reason})"
+    read = {"compared": plain(again(parity.compared)), "rows": parity.rows, "reader": plain(again(parity.reader))}
+    gaps = {"gap": f"{parity.gap:.2g}", "bound": f"{parity.bound:.2g}", "reason": plain(again(parity.reason))}
+    out.print(said(form, **read, **gaps), soft_wrap=True)
     for name, value in parity.facts:
-        out.print(f"  {plain(name.replace('_', ' '))}: {plain(value)}", soft_wrap=True)
+        heading = again(name.replace("_", " "))
+        out.print(said("  {name}: {value}", name=plain(heading), value=plain(again(str(value)))), soft_wrap=True)
     out.print(said("saved: {path}", path=plain(made.path)), soft_wrap=True)

@@ -70,6 +70,7 @@ TERMINAL: dict[str, str] = {
     "method": "方法",
     "score": "得分",
     "on": "划分",
+    "valid.": "验证集",
     "stored": "占用",
     "forgetting": "遗忘",
     "{metric} by training examples per label, with 95 % intervals": (
@@ -85,6 +86,15 @@ TERMINAL: dict[str, str] = {
     "; stopped: {methods}": "；停止：{methods}",
     "recommended: {reason}": "推荐：{reason}",
     # export, merge, combine, attention, predict
+    "{compared} of {rows} rows, read by {reader}: largest difference {gap} (allowed: {bound}, {reason})": (
+        "由 {reader} 读取，比较 {rows} 行的{compared}：最大差异 {gap}（允许：{bound}，{reason}）"
+    ),
+    "  test split {reason}": "  测试集{reason}",
+    "  {name}: {value}": "  {name}：{value}",
+    "{count} adapters combined, rank {rank} ({how}, exact)": "已合成 {count} 个适配器，秩 {rank}（{how}，没有损失）",
+    "{count} adapters combined, rank {rank} ({how}, {lost} of the updates lost)": (
+        "已合成 {count} 个适配器，秩 {rank}（{how}，更新损失 {lost}）"
+    ),
     "saved: {path}": "已保存：{path}",
     "{count} answers written to {path}": "{count} 个回答已写入 {path}",
     "{count} updates merged; outputs moved by at most {gap} (allowed: {bound})": (

@@ -32,9 +32,10 @@ def short_rows(results: Results) -> list[list[str]]:
     ]
 
 
-def endings(results: Results) -> list[str]:
-    """How the runs ended that did not train to the end, a sentence each."""
-    return [f"{_name(line)}: {_state(line)}" for line in results.lines if _state(line)]
+def endings(results: Results) -> list[tuple[str, ...]]:
+    """How the runs ended that did not train to the end: the line, its state and, where there is one, the reason."""
+    ended = [(_name(line), line.state, line.reason) for line in results.lines if line.state != "finished"]
+    return [tuple(part for part in parts if part) for parts in ended]
 
 
 def _name(line: Line) -> str:

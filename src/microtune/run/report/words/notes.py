@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable
 
 from microtune.forms import SPLITS, Forms, places
+from microtune.run.report.words.compare_notes_zh import COMPARE_NOTES
+from microtune.run.report.words.export_notes_zh import EXPORT_NOTES
 from microtune.run.report.words.notes_zh import DATA_NOTES
 from microtune.run.report.words.run_notes_zh import RUN_NOTES
 
-NOTES = {**DATA_NOTES, **RUN_NOTES}
+NOTES = {**DATA_NOTES, **RUN_NOTES, **COMPARE_NOTES, **EXPORT_NOTES}
 FAULTS = {  # kinds of findings that the look at the data before a run can have
     "contradictory-labels": "标签矛盾",
     "exact-copies": "完全重复",
@@ -26,6 +28,7 @@ FAULTS = {  # kinds of findings that the look at the data before a run can have
     "secret-url": "带密钥的网址",
 }
 WORDS = {
+    "the fewest that say anything": "能看出结果的最少步数",
     "the question": "问题里",
     "its files cannot be read": "其中的文件无法读取",
     "a Transformer reads whole sentences, and without words such as not, of or 不 they mean something else; the step "
@@ -117,7 +120,7 @@ SAID: dict[str, Callable[[str], str]] = {
     **dict.fromkeys(("places", "place", "twin"), places),
     **dict.fromkeys(("where", "why"), lambda value: WORDS.get(value, value)),
     "rule": lambda value: RULES.get(value, value),
-    **dict.fromkeys(("reason", "changes"), _parts),
+    **dict.fromkeys(("reason", "changes", "cause"), _parts),
     "faults": _faults,
     "asked": _asked,
     "reach": _reach,
@@ -126,6 +129,8 @@ SAID: dict[str, Callable[[str], str]] = {
     "unused": _unused,
     "cost": _cost,
     "damage": _damage,
+    "names": lambda value: value.replace(" and ", "、"),
+    "share": lambda value: WORDS.get(value, value),
 }
 
 
