@@ -124,24 +124,31 @@ def noisy_rows(path: Path, count: int = 260) -> str:
 
 @pytest.mark.slow
 def test_full_tuning_on_200_rows_ends_better_with_act(inputs: tuple[str, str], tmp_path: Path) -> None:
+    """On every seed the last weights; the best ones, which one seed alone decides by luck, on the mean of eight."""
     data = noisy_rows(tmp_path / "rows.csv")
     settings = {"epochs": 16, "lr": 5e-3, "schedule": "constant", "patience": 0, "precision": "float32"}
-    for mode in ("advise", "act"):
-        recipe = {
-            "task": "classification",
-            "model": {"source": inputs[0]},
-            "data": {"train": data, "split": {"validation": 60 / 260}},
-            "method": "full",
-            "train": {**settings, "adjust": mode},
-        }
-        run(build(recipe), tmp_path / mode)
-    assert loss_of(tmp_path / "act") < loss_of(tmp_path / "advise")
-    found = decisions(read_metrics(tmp_path / "act" / "metrics.jsonl"))
-    assert [d.rule for d in found if d.rule == "overfitting"]
-    assert any("held still" in change for d in found for change in d.changes)
-    assert Run(tmp_path / "advise").diagnosis.verdict == "overfit"
-    last = {mode: lines(tmp_path / mode, "score")[-2 if mode else -1] for mode in ("advise", "act")}
-    assert last["act"]["loss"] < last["advise"]["loss"]
+    best: dict[str, list[float]] = {"advise": [], "act": []}
+    held = 0
+    for seed in range(8):
+        for mode, losses in best.items():
+            recipe = {
+                "task": "classification",
+                "seed": seed,
+                "model": {"source": inputs[0]},
+                "data": {"train": data, "split": {"validation": 60 / 260}},
+                "method": "full",
+                "train": {**settings, "adjust": mode},
+            }
+            run(build(recipe), tmp_path / f"{mode}-{seed}")
+            losses.append(loss_of(tmp_path / f"{mode}-{seed}"))
+        found = decisions(read_metrics(tmp_path / f"act-{seed}" / "metrics.jsonl"))
+        assert [d.rule for d in found if d.rule == "overfitting"]
+        held += any("held still" in change for d in found for change in d.changes)
+        assert Run(tmp_path / f"advise-{seed}").diagnosis.verdict == "overfit"
+        last = {mode: lines(tmp_path / f"{mode}-{seed}", "score")[-2] for mode in best}
+        assert last["act"]["loss"] < 0.6 * last["advise"]["loss"]
+    assert held == 8
+    assert sum(best["act"]) < sum(best["advise"])
 
 
 class Stand:
