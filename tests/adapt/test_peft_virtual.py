@@ -36,6 +36,7 @@ from microtune.ragged import Ragged
 from microtune.recipe import Choice, Train
 from microtune.run.load import Model, load
 from microtune.run.peft import write_peft
+from microtune.run.peft.virtual import is_virtual
 from microtune.run.train import Training
 from microtune.tasks.language_modelling import LanguageModelling, block_item
 
@@ -367,3 +368,9 @@ def test_refused_tensors(folders: dict[str, str], tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match="there is no such file"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [["LORA"], {"PREFIX_TUNING": 1}, 3, None])
+def test_a_kind_that_is_no_text_is_none_of_these(kind: object) -> None:
+    """Whatever stands there, a refusal follows and no crash."""
+    assert not is_virtual({"peft_type": kind})

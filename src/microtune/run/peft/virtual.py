@@ -77,7 +77,8 @@ class VirtualConfig(BaseModel):
 
 def is_virtual(values: Mapping[str, Any]) -> bool:
     """Whether an `adapter_config.json` is one of virtual tokens that are read here."""
-    return values.get("peft_type") in KINDS
+    kind = values.get("peft_type")
+    return isinstance(kind, str) and kind in KINDS
 
 
 def virtual_config(values: Mapping[str, Any], path: Path) -> VirtualConfig:
