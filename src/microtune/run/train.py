@@ -81,7 +81,8 @@ class Training:
         self.items, self.settings, self.seed, self.precision = items, settings, seed, precision
         self.sizes = item_sizes(items)
         self.device = next(model.parameters()).device
-        self.limit = parse_size(settings.memory) if settings.memory else None
+        on_cpu = self.device.type == "cpu"
+        self.limit = parse_size(settings.memory) if settings.memory and on_cpu else None  # of this process
         self.trunk = trunk
         self.micro_tokens = settings.micro_tokens or micro_tokens(model.spec, attachment.cut, self.device)
         self.skip_broken = False  # a step whose loss is no number: left out, instead of an error
@@ -192,7 +193,7 @@ class Training:
                 total, tokens = joint_gradients(self, micro_batches, weight)
                 losses, micro_batches = [total], []
             for piece in micro_batches:
-                if self.limit is not None and self.device.type == "cpu":
+                if self.limit is not None:
                     stay_below(self.limit)
                 loss = self.loss(self.collate(piece), piece) / weight
                 loss.backward()

@@ -247,7 +247,8 @@ class Classification(TextTask):
         first would else leave the other nothing to learn.
         """
         losses = [self.scoring.loss(part, batch.targets) for part in _scores(head, hidden, batch)]
-        return torch.stack(losses).mean(), len(batch.items)
+        loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+        return loss, len(batch.items)
 
     def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:
         """Answers with the probabilities of all labels."""
