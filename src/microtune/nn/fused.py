@@ -164,15 +164,14 @@ class ResidualPass:
         self.after = None if isinstance(residual.after, nn.Identity) else NormPass(residual.after, dtype)
         self.dropout = DropoutPass(residual.dropout if residual.training else 0.0)
         self.readout: Tensor | None = None
-        self.kept = torch.empty(0)
-        self.rows = 0
+        self.source = torch.empty(0)  # what the branch read, where the norm cannot say it again
 
     def forward(self, x: Tensor, readout: Tensor | None) -> Tensor:
         """[N, D] -> [N, D], or [R, D]."""
-        self.readout, self.rows = readout, len(x)
+        self.readout = readout
         if self.post:
-            self.kept = x
-        inner = self.branch.forward(x.to(self.dtype) if self.post else self.norm.forward(x))
+            self.source = x.to(self.dtype)
+        inner = self.branch.forward(self.source if self.post else self.norm.forward(x))
         if self.after is not None:
             inner = self.after.forward(inner)
         inner = self.dropout.forward(inner)
@@ -185,7 +184,7 @@ class ResidualPass:
         inner = self.dropout.backward(through)
         if self.after is not None:
             inner = self.after.backward(inner, grads)
-        source = self.kept.to(self.dtype) if self.post else self.norm.again()
+        source = self.source if self.post else self.norm.again()
         norm_trains = not self.post and any(p.requires_grad for p in self.norm.norm.parameters())
         found = self.branch.backward(inner.to(self.dtype), source, grads, wanted or norm_trains)
         if found is None:

@@ -234,8 +234,9 @@ class LinearPass:
     def _bias(self) -> Tensor | None:
         if all(role.bias is None for role in self.roles):
             return None
-        if len(self.roles) == 1 and self.roles[0].bias is not None:
-            return self.roles[0].bias.detach().to(self.dtype)
+        biases = [role.bias.detach() for role in self.roles if role.bias is not None]
+        if len(biases) == len(self.roles):
+            return stacked(biases).to(self.dtype)
         return torch.cat(
             [
                 self.weight.new_zeros(size, dtype=self.dtype)
@@ -283,14 +284,31 @@ class LinearPass:
             row += size
 
     def _weight_grads(self, dy: Tensor, x: Tensor | None, grads: Grads) -> None:
-        for role, part in zip(self.roles, dy.split(self.sizes, 1), strict=True):
-            if role.weight.requires_grad and x is not None:
-                add_grad(grads, role.weight, part.t() @ x)
+        if x is None:
+            return
+        weights = [role.weight for role in self.roles]
+        if all(weight.requires_grad for weight in weights):
+            self._add_grads(grads, weights, dy.t() @ x)
+            return
+        for weight, part in zip(weights, dy.split(self.sizes, 1), strict=True):
+            if weight.requires_grad:
+                add_grad(grads, weight, part.t() @ x)
 
     def _bias_grads(self, dy: Tensor, grads: Grads) -> None:
+        """Rounded once, as the weights' and as in torch's autocast."""
+        biases = [role.bias for role in self.roles if role.bias is not None and role.bias.requires_grad]
+        if len(biases) == len(self.roles):
+            self._add_grads(grads, biases, dy.sum(0))
+            return
         for role, part in zip(self.roles, dy.split(self.sizes, 1), strict=True):
             if role.bias is not None and role.bias.requires_grad:
-                add_grad(grads, role.bias, part.sum(0))  # rounded once, as the weights' and as in torch's autocast
+                add_grad(grads, role.bias, part.sum(0))
+
+    def _add_grads(self, grads: Grads, parameters: Sequence[Tensor], whole: Tensor) -> None:
+        """One gradient of all roles, widened once and shared out as views."""
+        wide = whole.to(parameters[0].dtype)
+        for parameter, part in zip(parameters, wide.split(self.sizes), strict=True):
+            add_grad(grads, parameter, part)
 
     def _rescale_grads(self, dy: Tensor, grads: Grads) -> Tensor:
         """Those of the magnitudes; returns the gradient in what the factors multiply."""
