@@ -77,6 +77,7 @@ Options = dict[str, Any]
 BFLOAT16: Options = {"train": {"precision": "bfloat16"}}
 FLOAT32: Options = {"train": {"precision": "float32"}}
 INT8: Options = {"train": {"precision": "int8"}}
+COMPILED: Options = {"train": {"compile": True}}
 
 # The first one of microtune is what the others are compared with.
 CONTENDERS: dict[str, list[tuple[str, str, Options]]] = {
@@ -119,6 +120,7 @@ CONTENDERS: dict[str, list[tuple[str, str, Options]]] = {
         ("microtune, as it comes", "microtune", {}),
         ("microtune, float32", "microtune", FLOAT32),
         ("microtune, bfloat16", "microtune", BFLOAT16),
+        ("microtune, blocks compiled", "microtune", COMPILED),
         ("transformers loop, float32", "transformers", {}),
         ("transformers loop, bfloat16 autocast", "transformers", {"bf16": True}),
         ("torch.mm, float32 (the peak)", "products", {"dtype": "float32"}),

@@ -184,7 +184,8 @@ class Train(Section):
         default=0, ge=0, description="in pretraining: mean of the last so many checkpoints, if better on held-out text"
     )
     compile: bool = Field(
-        default=False, description="compile the blocks of a model that is pretrained on a GPU; takes half a minute"
+        default=False,
+        description="in pretraining: compile the blocks, which takes half a minute; a CPU needs g++ or the like",
     )
     minutes: float | None = Field(
         default=None, gt=0, description="end after so many minutes of steps; the schedule then follows the clock"

@@ -43,12 +43,28 @@ def test_values_and_gradients_are_those_of_the_plain_blocks() -> None:
     network = _network()
     batches = ([6, 6, 6], [6, 6, 6], [4, 4], [3, 5, 2])  # the first shape is compiled; others and ragged ones are not
     wanted = [_gradients(network, lengths) for lengths in batches]
-    with module.compiled(network):
+    with module.compiled(network, (18, 3)) as compilation:
         for lengths, (hidden, grad) in zip(batches, wanted, strict=True):
             mine, found = _gradients(network, lengths)
             torch.testing.assert_close(mine, hidden, rtol=1e-5, atol=1e-6)
             torch.testing.assert_close(found, grad, rtol=1e-5, atol=1e-5)
+    assert not compilation.failed
     assert all("forward" not in vars(m) for m in network.modules() if isinstance(m, Block))
+
+
+def test_where_nothing_can_be_compiled_blocks_run_as_before_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("no compiler\n\nhere")
+
+    monkeypatch.setattr(module, "BACKEND", refuse)
+    network = _network()
+    hidden, grad = _gradients(network, [6, 6, 6])
+    with module.compiled(network, (18, 3)) as compilation:
+        mine, found = _gradients(network, [6, 6, 6])
+    assert torch.equal(mine, hidden)
+    assert torch.equal(found, grad)
+    assert "no compiler" in compilation.failed
+    assert "\n" not in compilation.failed
 
 
 @pytest.mark.usefixtures("_light")
@@ -57,7 +73,7 @@ def test_one_graph_serves_all_blocks_and_batches() -> None:
     counts = torch._dynamo.utils.counters
     counts.clear()
     network = _network()
-    with module.compiled(network):
+    with module.compiled(network, (18, 3)):
         for _ in range(3):
             _gradients(network, [6, 6, 6])
     assert counts["stats"]["unique_graphs"] == 1

@@ -64,7 +64,7 @@ def dropout_factors(x: Tensor, p: float) -> Tensor:
     out, dropped = torch.empty(x.shape, dtype=x.dtype, device=x.device), round(p * 65536)
     if dropped == 65536:  # nothing is left to be made larger
         return out.zero_()
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or torch.compiler.is_compiling():  # compiled, it becomes a part of what is around it
         return out.bernoulli_(1 - p).div_(1 - p)
     bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     torch.ge(bits.view(torch.int16)[: x.numel()].view(x.shape), dropped - 32768, out=out)  # into floats: vectorised

@@ -32,6 +32,7 @@ from microtune.run.train import Training
 
 Result = TypeVar("Result")
 GRADUAL = "method.unfreeze: time and memory are those of an epoch in which everything trains; earlier ones take less."
+COMPILED = "train.compile: time and memory are those of blocks as they are; compiled ones take less time, more memory."
 SAMPLE_CHARACTERS = 1_000_000  # of each source of a corpus
 
 
@@ -85,7 +86,8 @@ def _plan_pretraining(recipe: Recipe) -> Forecast:
     note = "The number of tokens is estimated from the beginning of every source."
     if recipe.data.documents == "separate":
         note += " Time is that of whole blocks, although documents are separate; short ones take a little longer."
-    return _forecast(training, memory, plan_pace(training, {}, None), (note,))
+    notes = (note, COMPILED) if recipe.train.compile else (note,)
+    return _forecast(training, memory, plan_pace(training, {}, None), notes)
 
 
 def _forecast(training: Training, memory: MemoryPlan, pace: Pace, notes: tuple[str, ...]) -> Forecast:

@@ -7,7 +7,7 @@ and at the end bits per byte on held-out text for every source.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
     check_tied(network)
     kept = Snapshots(folder.path / "cache" / "averaged", recipe.train.average, training)
     kept.check(held_out)
-    with good_checkpoints(training, folder), _compiled(recipe, training):
+    with good_checkpoints(training, folder), _compiled(recipe, training, folder):
         events = kept.taken(run_training(training, folder, Choice("loss", False), None))
         yield from watched(events, held_out, training, folder, recipe.train.evaluate_tokens)
     training.movement.finish(training.step)
@@ -148,10 +148,25 @@ def make_training(
     )
 
 
-def _compiled(recipe: Recipe, training: Training) -> AbstractContextManager[None]:
-    """Blocks compiled where the recipe asks for it and there is a GPU; a CPU has its fast path in nn/fused.py."""
-    gains = recipe.train.compile and training.device.type == "cuda"
-    return compiled(training.model) if gains else nullcontext()
+@contextmanager
+def _compiled(recipe: Recipe, training: Training, folder: RunFolder) -> Iterator[None]:
+    """Blocks compiled while this lasts, where the recipe asks for it: for the batches that an epoch begins with."""
+    if not recipe.train.compile:
+        yield
+        return
+    if training.limit is not None:  # what was measured to stay below it was the blocks as they are
+        folder.notes.append(
+            "train.compile is left out under train.memory: compiled blocks keep more than was measured to fit."
+        )
+        yield
+        return
+    piece = training.plan(0)[0][0]  # the same after a resume
+    with compiled(training.model, (sum(training.sizes[i] for i in piece), len(piece))) as compilation:
+        yield
+    if compilation.failed:
+        folder.notes.append(
+            f"train.compile: torch compiles nothing here, blocks ran as they are ({compilation.failed})."
+        )
 
 
 def make_tokenizer(recipe: Recipe, cache: Path, *, characters: bool = False) -> Tokenizer:

@@ -107,6 +107,23 @@ RUN_NOTES: dict[str, str] = {
     "The corpus has {blocks} blocks, fewer than train.batch_size {size}: every step sees all of it.": (
         "语料只有 {blocks} 块，少于 train.batch_size {size}：每一步都会看到全部语料。"
     ),
+    "train.compile is left out under train.memory: compiled blocks keep more than was measured to fit.": (
+        "设置了 train.memory，因此不使用 train.compile：编译后的块占用的内存超过实测放得下的量。"
+    ),
+    "train.compile: torch compiles nothing here, blocks ran as they are ({reason}).": (
+        "train.compile：torch 在这里无法编译，各块按原样运行（{reason}）。"
+    ),
+    "train.compile: time and memory are those of blocks as they are; compiled ones take less time, more memory.": (
+        "train.compile：时间和内存按未编译的块估算；编译后时间更少，内存更多。"
+    ),
+    "The number of tokens is estimated from the beginning of every source.": "词元数按各来源的开头部分估算。",
+    "The number of tokens is estimated from the beginning of every source. Time is that of whole blocks, although "
+    "documents are separate; short ones take a little longer.": (
+        "词元数按各来源的开头部分估算。时间按完整的块估算，而文档是分开的；短文档会稍慢一些。"
+    ),
+    "method.unfreeze: time and memory are those of an epoch in which everything trains; earlier ones take less.": (
+        "method.unfreeze：时间和内存按全部参数都训练的一轮估算；之前各轮更少。"
+    ),
     "The counts of order {orders} give no discounts (too little text or too few tokens); 0.5, 1 and 1.5 stand for "
     "them.": ("{orders} 阶的计数得不出折扣（文本或词元太少），以 0.5、1 和 1.5 代替。"),
     "{model} does not use {names}.": "{model} 不使用 {names}。",
