@@ -16,7 +16,7 @@ from nn_specs import BOTH, DECODERS, PLAIN, ROTARY, SPECS, VOCAB, build, rows, r
 from torch import Tensor
 from torch.testing import assert_close
 
-from microtune.nn import fused
+from microtune.nn import fused_attention
 from microtune.nn import packed as packing
 from microtune.nn.packed import Packed
 from microtune.nn.spec import ModelSpec
@@ -99,7 +99,7 @@ def test_states_and_gradients_are_those_of_groups(
 
 def test_the_fast_blocks_take_the_kernel(gpu: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
-    monkeypatch.setattr(fused.PackedPass, "forward", lambda self, *a: made.append(self) or loop(*a, self.packed, 1, None)[0])  # fmt: skip  # noqa: E501
+    monkeypatch.setattr(fused_attention.PackedPass, "forward", lambda self, *a: made.append(self) or loop(*a, self.packed, 1, None)[0])  # fmt: skip  # noqa: E501
     model = build(DECODERS["rotary, grouped heads"])
     run(model, rows())
     assert len(made) == 3
@@ -151,7 +151,7 @@ def test_a_cache_holds_what_the_kernel_reads(name: str, gpu: list[int]) -> None:
 
 def test_no_groups_are_made_where_all_goes_through_the_kernel(gpu: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU each would be dozens of small kernels."""
-    monkeypatch.setattr("microtune.nn.attention._groups", lambda *_, **__: pytest.fail("groups were made"))
+    monkeypatch.setattr("microtune.nn.layout._groups", lambda *_, **__: pytest.fail("groups were made"))
     for spec in (DECODERS["windowed"], BOTH["bart"]):
         run(build(spec), rows(), sources(spec), readout=SPARSE)
     assert gpu

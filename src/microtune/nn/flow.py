@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from microtune.nn.attention import KeyValueCache, Layout, make_layout, row_totals
+from microtune.nn.attention import KeyValueCache, row_totals
+from microtune.nn.layout import Layout, make_layout
 from microtune.nn.positions import RelativeBias
 from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.nn.virtual import VirtualTokens, written_ahead

@@ -1,0 +1,95 @@
+"""Sequences of nearly one length in one group: the same outputs and gradients, fewer groups, nothing for nobody."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from nn_specs import DECODERS, SPECS, build
+from test_fused import FUSED, READOUT, assert_same_gradients, gradients
+from torch import Tensor
+from torch.testing import assert_close
+
+from microtune.nn import padded as module
+from microtune.nn.layout import Layout, make_layout
+from microtune.ragged import Ragged
+
+LONE = torch.tensor([4, 7])  # tokens of two of the five rows: nobody asks in the others
+
+
+def _layout(lengths: list[int], *, causal: bool = True, **other: int) -> Layout:
+    rows = Ragged(torch.zeros(sum(lengths), dtype=torch.int64), torch.tensor(lengths, dtype=torch.int64))
+    return make_layout(rows.lengths, rows.positions, rows.lengths, causal=causal, aligned=True, **other)
+
+
+def _shapes(layout: Layout) -> list[tuple[int, int]]:
+    found = module.padded(layout)
+    assert found is not None
+    return [(group.size, group.key_positions.shape[1]) for group in found.groups]
+
+
+@pytest.mark.parametrize("readout", [None, READOUT, LONE], ids=["all", "readout", "of two rows"])
+@pytest.mark.parametrize("name", FUSED)
+def test_outputs_and_gradients_are_those_of_groups_of_one_shape(
+    name: str, readout: Tensor | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Float64, 1e-12: the same sums, and zeros."""
+    model = build(SPECS[name])
+    made: list[int] = []
+    back = module.Padded.keys_back
+    monkeypatch.setattr(module.Padded, "keys_back", lambda self, *a: made.append(len(self.groups)) or back(self, *a))
+    found, mine = gradients(model, readout)
+    assert made
+    made.clear()
+    monkeypatch.setattr(module, "pad", lambda *_: None)
+    wanted, theirs = gradients(model, readout)
+    assert not made
+    assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+    assert_same_gradients(mine, theirs, 1e-12)
+
+
+def test_what_stands_behind_the_end_of_a_text_says_nothing() -> None:
+    """A text beside a longer one, which repeats its last token to be as long, has the states it has alone: to the bit
+    that a product of another shape leaves."""
+    model = build(DECODERS["rotary, grouped heads"])
+    short, long = [3, 1, 4, 1], [5, 9, 2, 6, 5, 3]
+    alone = model(Ragged.from_lists([short]))
+    beside = model(Ragged.from_lists([long, short]))[len(long) :]
+    assert_close(beside, alone, rtol=1e-12, atol=1e-12)
+
+
+def test_a_group_is_as_wide_as_a_group_costs() -> None:
+    assert _shapes(_layout([28, 31, 29, 28, 30])) == [(5, 31)]
+    # a text of 100 would be laid out to 134 for 7,956 scores, to 135 for 8,225, more than WORTH
+    assert _shapes(_layout([100, 134, 134])) == [(3, 134)]
+    assert module.padded(_layout([100, 135, 135])) is None  # as many groups as shapes
+    assert _shapes(_layout([10, 10, 11, 300, 301])) == [(3, 11), (2, 301)]
+
+
+def test_what_is_of_one_shape_or_shares_a_beginning_stays_as_it_is() -> None:
+    assert module.padded(_layout([7, 7, 7])) is None
+    assert module.padded(_layout([])) is None
+    assert module.padded(_layout([7, 3, 2], shared=2)) is None
+    assert module.padded(_layout([7, 3, 2], ahead=2)) is None
+
+
+def test_places_come_into_groups_and_back() -> None:
+    layout = _layout([3, 1, 2])
+    found = module.padded(layout)
+    assert found is not None
+    assert found is module.padded(layout)
+    assert found.query_order.view(3, 3).tolist() == [[3, 3, 3], [4, 5, 5], [0, 1, 2]]
+    assert found.query_order[found.query_back].tolist() == list(range(6))
+    assert found.query_pads.tolist() == [1, 2, 5]
+    assert found.key_tokens is None
+    mask = found.mask(0, None, torch.float32)
+    assert mask is not None
+    seen = [[[True, False, False]] * 3, [[True, False, False], [True, True, False], [True, True, False]]]
+    assert (mask == 0)[:2].tolist() == seen
+    two = found.mask(0, 2, torch.float32)
+    assert two is not None
+    assert (two == 0)[2].tolist() == [[True, False, False], [True, True, False], [False, True, True]]
+    both = module.padded(_layout([3, 1, 2], causal=False))
+    assert both is not None
+    open_mask = both.mask(0, None, torch.float32)
+    assert open_mask is not None
+    assert (open_mask == 0).tolist() == [[[True, False, False]], [[True, True, False]], [[True, True, True]]]
