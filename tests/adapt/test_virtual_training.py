@@ -198,7 +198,7 @@ def test_the_fast_path_refuses_a_prefix() -> None:
         asked: list[bool] = []
 
         def remember(block: Any, args: Any, asked: list[bool] = asked) -> None:
-            asked.append(fusible(block, args[1], args[0]))
+            asked.append(fusible(block, args[1], args[0]) is not None)
 
         hooks = [block.register_forward_pre_hook(remember) for block in model.output_stack.blocks]
         run(model, ROWS)

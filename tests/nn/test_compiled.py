@@ -35,7 +35,7 @@ def _gradients(network: Transformer, lengths: list[int]) -> tuple[torch.Tensor, 
 def _light(monkeypatch: pytest.MonkeyPatch) -> None:
     """The graph is captured and run without generated code, which takes a compiler; no fast path of the CPU."""
     monkeypatch.setattr(module, "BACKEND", "aot_eager")
-    monkeypatch.setattr("microtune.nn.transformer.fusible", lambda *_: False)
+    monkeypatch.setattr("microtune.nn.transformer.fusible", lambda *_: None)
 
 
 @pytest.mark.usefixtures("_light")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from microtune.adapt.lora import LoRA
 from microtune.nn import fused, transformer
 from microtune.nn.frozen import (
     FrozenLinear,
+    Parts,
     freeze_linears,
     int8_backward,
     int8_forward,
@@ -40,9 +42,10 @@ def count(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], list[bool]]:
     def choose(fast: bool) -> list[bool]:
         taken: list[bool] = []
 
-        def ask(*arguments: object) -> bool:
-            taken.append(fast and fused.fusible(*arguments))  # type: ignore[arg-type]
-            return taken[-1]
+        def ask(*arguments: Any) -> dict[str, Parts] | None:
+            roles = fused.fusible(*arguments) if fast else None
+            taken.append(roles is not None)
+            return roles
 
         monkeypatch.setattr(transformer, "fusible", ask)
         return taken

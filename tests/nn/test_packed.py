@@ -88,7 +88,7 @@ def test_states_and_gradients_are_those_of_groups(
 ) -> None:
     model = build(SPECS[name])
     if not fast:
-        monkeypatch.setattr("microtune.nn.transformer.fusible", lambda *_: False)
+        monkeypatch.setattr("microtune.nn.transformer.fusible", lambda *_: None)
     other = {"ids": rows(), "src": sources(SPECS[name]), "readout": readout}
     groups, packed = both_ways(model, monkeypatch, **other)
     for mine, theirs in zip(packed, groups, strict=True):
@@ -114,7 +114,7 @@ def test_a_shared_beginning_and_its_gradients(
     """The first sequence is the beginning of the two others: gradients of its keys add up."""
     model, ids = build(DECODERS[name]), rows((4, 3, 5))
     if not fast:
-        monkeypatch.setattr("microtune.nn.transformer.fusible", lambda *_: False)
+        monkeypatch.setattr("microtune.nn.transformer.fusible", lambda *_: None)
     whole = run(model, [ids[0] + ids[1], ids[0] + ids[2]])
     wanted = torch.cat((whole[4:7], whole[11:]))
     wanted.square().sum().backward()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import test_fused as fused_tests
@@ -14,6 +15,7 @@ from torch.testing import assert_close
 
 from microtune.errors import InputError
 from microtune.nn import transformer
+from microtune.nn.frozen import Parts
 from microtune.nn.positions import rotary_angles, rotate
 from microtune.nn.spec import ModelSpec, RopeScaling, StackSpec
 from microtune.nn.transformer import Cache
@@ -105,9 +107,10 @@ def test_a_beginning_is_not_shared_where_angles_follow_the_length(spec: ModelSpe
 def test_the_fast_path_follows_the_rows_too(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     model, taken = build(spec), []
 
-    def ask(*arguments: object) -> bool:
-        taken.append(fast and fused_tests.fused.fusible(*arguments))  # type: ignore[arg-type]
-        return taken[-1]
+    def ask(*arguments: Any) -> dict[str, Parts] | None:
+        roles = fused_tests.fused.fusible(*arguments) if fast else None
+        taken.append(roles is not None)
+        return roles
 
     monkeypatch.setattr(transformer, "fusible", ask)
     for readout in (None, fused_tests.READOUT):

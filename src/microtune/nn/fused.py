@@ -29,27 +29,28 @@ if TYPE_CHECKING:
 ATTENTION = ("q", "k", "v", "o")
 
 
-def fusible(block: Block, flow: Flow, x: Tensor) -> bool:
-    """Whether the fast path can compute this block here, and is worth it: something trains, or was prepared."""
+def fusible(block: Block, flow: Flow, x: Tensor) -> dict[str, Parts] | None:
+    """The parts of a block that the fast path can compute here, and that is worth it: something trains, or was
+    prepared. None of any other."""
     if flow.caches is not None or flow.bias is not None:
-        return False
+        return None
     if flow.prefix is not None:  # keys and values that no token of the batch has
-        return False
+        return None
     packed = block.attention.packed(flow.layout, compute_type(x))
     if x.is_cuda and packed is None:
-        return False
+        return None
     roles = fast_form(block)
     if roles is None or (x.is_cuda and any(parts.scale is not None for parts in roles.values())):  # int8: see frozen.py
-        return False
+        return None
     if packed is None and any(
         group.query_positions.shape[1] * group.key_positions.shape[1] > FUSED_FROM
         for group in (padded(flow.layout) or flow.layout).groups
     ):
-        return False
+        return None
     if block.training and any(update.dropout for parts in roles.values() for update in parts.updates):
-        return False
+        return None
     trains = torch.is_grad_enabled() and bool(trainables(block, roles))
-    return trains or any(isinstance(m, FrozenLinear) for m in block.modules())
+    return roles if trains or any(isinstance(m, FrozenLinear) for m in block.modules()) else None
 
 
 def fast_form(block: Block) -> dict[str, Parts] | None:
@@ -93,10 +94,8 @@ def _slotted(residual: Residual) -> bool:
     return not isinstance(residual.slot, nn.Identity) or not norms
 
 
-def run_block(block: Block, x: Tensor, flow: Flow) -> Tensor:
-    """[N, D] -> [N, D], or [R, D] where the flow has a readout; only for a block that is `fusible`."""
-    roles = role_parts(block)
-    assert roles is not None
+def run_block(block: Block, x: Tensor, flow: Flow, roles: dict[str, Parts]) -> Tensor:
+    """[N, D] -> [N, D], or [R, D] where the flow has a readout; roles: what `fusible` found."""
     dtype = compute_type(x)
     with torch.autocast(x.device.type, enabled=False):
         one = BlockPass(block, flow, roles, dtype)

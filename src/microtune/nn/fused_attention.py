@@ -56,12 +56,14 @@ class AttentionPass:
         """[N, D] -> [N or R, D]."""
         E, K = self.head_size, self.kv_heads
         whole = self.all.forward(x).unflatten(-1, (-1, E))
-        if self.asked is None:
-            q, k, v = whole[:, : self.heads], whole[:, self.heads : -K], whole[:, -K:]
-        else:
-            q, k, v = self.asked.forward(x[self.readout]).unflatten(-1, (-1, E)), whole[:, :K], whole[:, K:]
+        turned, v = whole[:, :-K], whole[:, -K:]
         if self.angles is not None:
-            q, k = rotated(q, *self._own(self.angles)), rotated(k, *self.angles)
+            turned = rotated(turned, *self.angles)
+        if self.asked is None:
+            q, k = turned[:, : self.heads], turned[:, self.heads :]
+        else:
+            q, k = self.asked.forward(x[self.readout]).unflatten(-1, (-1, E)), turned
+            q = q if self.angles is None else rotated(q, *self._own(self.angles))
         if self.whole is not None:
             self.out = self.whole.forward(q, k, v).flatten(1)
             return self.o.forward(self.out)

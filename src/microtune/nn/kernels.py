@@ -284,10 +284,11 @@ class LinearPass:
             row += size
 
     def _weight_grads(self, dy: Tensor, x: Tensor | None, grads: Grads) -> None:
-        if x is None:
-            return
         weights = [role.weight for role in self.roles]
-        if all(weight.requires_grad for weight in weights):
+        training = sum(weight.requires_grad for weight in weights)
+        if x is None or not training:
+            return
+        if training == len(weights):
             self._add_grads(grads, weights, dy.t() @ x)
             return
         for weight, part in zip(weights, dy.split(self.sizes, 1), strict=True):
@@ -299,10 +300,10 @@ class LinearPass:
         biases = [role.bias for role in self.roles if role.bias is not None and role.bias.requires_grad]
         if len(biases) == len(self.roles):
             self._add_grads(grads, biases, dy.sum(0))
-            return
-        for role, part in zip(self.roles, dy.split(self.sizes, 1), strict=True):
-            if role.bias is not None and role.bias.requires_grad:
-                add_grad(grads, role.bias, part.sum(0))
+        elif biases:
+            for role, part in zip(self.roles, dy.split(self.sizes, 1), strict=True):
+                if role.bias is not None and role.bias.requires_grad:
+                    add_grad(grads, role.bias, part.sum(0))
 
     def _add_grads(self, grads: Grads, parameters: Sequence[Tensor], whole: Tensor) -> None:
         """One gradient of all roles, widened once and shared out as views."""

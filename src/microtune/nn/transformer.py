@@ -97,8 +97,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, flow: Flow) -> Tensor:
         """[N, D] -> [N, D], or [R, D] where the flow has a readout."""
-        if fusible(self, flow, x):
-            return run_block(self, x, flow)
+        roles = fusible(self, flow, x)
+        if roles is not None:
+            return run_block(self, x, flow, roles)
         return self.plain(x, flow)
 
     def plain(self, x: Tensor, flow: Flow) -> Tensor:
