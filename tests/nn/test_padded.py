@@ -9,6 +9,7 @@ from test_fused import FUSED, READOUT, assert_same_gradients, gradients
 from torch import Tensor
 from torch.testing import assert_close
 
+from microtune.nn import fused
 from microtune.nn import padded as module
 from microtune.nn.layout import Layout, make_layout
 from microtune.ragged import Ragged
@@ -27,13 +28,15 @@ def _shapes(layout: Layout) -> list[tuple[int, int]]:
     return [(group.size, group.key_positions.shape[1]) for group in found.groups]
 
 
+@pytest.mark.parametrize("more", [0, 10], ids=["as many tokens", "more tokens"])
 @pytest.mark.parametrize("readout", [None, READOUT, LONE], ids=["all", "readout", "of two rows"])
 @pytest.mark.parametrize("name", FUSED)
 def test_outputs_and_gradients_are_those_of_groups_of_one_shape(
-    name: str, readout: Tensor | None, monkeypatch: pytest.MonkeyPatch
+    name: str, readout: Tensor | None, more: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Float64, 1e-12: the same sums, and zeros."""
     model = build(SPECS[name])
+    monkeypatch.setattr(fused, "more_tokens", lambda *_: more)
     made: list[int] = []
     back = module.Padded.keys_back
     monkeypatch.setattr(module.Padded, "keys_back", lambda self, *a: made.append(len(self.groups)) or back(self, *a))
@@ -57,11 +60,12 @@ def test_what_stands_behind_the_end_of_a_text_says_nothing() -> None:
     assert_close(beside, alone, rtol=1e-12, atol=1e-12)
 
 
-def test_a_group_is_as_wide_as_a_group_costs() -> None:
+def test_a_group_is_as_wide_as_a_group_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STEP", 1)
     assert _shapes(_layout([28, 31, 29, 28, 30])) == [(5, 31)]
     # a text of 100 would be laid out to 134 for 7,956 scores, to 135 for 8,225, more than WORTH
     assert _shapes(_layout([100, 134, 134])) == [(3, 134)]
-    assert module.padded(_layout([100, 135, 135])) is None  # as many groups as shapes
+    assert _shapes(_layout([100, 135, 135])) == [(1, 100), (2, 135)]
     assert _shapes(_layout([10, 10, 11, 300, 301])) == [(3, 11), (2, 301)]
 
 
@@ -72,7 +76,28 @@ def test_what_is_of_one_shape_or_shares_a_beginning_stays_as_it_is() -> None:
     assert module.padded(_layout([7, 3, 2], ahead=2)) is None
 
 
-def test_places_come_into_groups_and_back() -> None:
+def test_short_groups_are_as_long_as_a_number_that_comes_back() -> None:
+    assert _shapes(_layout([28, 31, 29])) == [(3, 32)]
+    assert _shapes(_layout([33, 40, 1])) == [(3, 48)]
+    assert _shapes(_layout([127, 128, 300, 301])) == [(2, 128), (2, 301)]
+    layout = _layout([9, 8])
+    asked = make_layout(torch.tensor([1, 1]), torch.tensor([8, 7]), layout.rows.key_lengths, causal=True, aligned=False)  # type: ignore[union-attr]
+    found = module.padded(asked)
+    assert found is not None
+    assert [group.query_positions.shape[1] for group in found.groups] == [1]  # one query each stays one
+
+
+def test_tokens_of_narrow_blocks_are_as_many_as_a_number_that_comes_back() -> None:
+    ragged, even = _layout([5, 6]), _layout([6, 6])
+    counts = [1, 7, 15, 16, 100, 470, 480, 481, 1500, 4090]
+    found = [count + module.more_tokens(count, module.NARROW, ragged) for count in counts]
+    assert found == [1, 7, 15, 16, 104, 480, 480, 512, 1536, 4096]
+    assert all(module.more_tokens(count, module.NARROW + 1, ragged) == 0 for count in counts)
+    assert all(module.more_tokens(count, module.NARROW, even) == 0 for count in counts)
+
+
+def test_places_come_into_groups_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STEP", 1)
     layout = _layout([3, 1, 2])
     found = module.padded(layout)
     assert found is not None

@@ -21,7 +21,7 @@ from microtune.nn.frozen import FrozenLinear, Parts, parts_of
 from microtune.nn.fused_attention import AttentionPass
 from microtune.nn.kernels import ActivationPass, DropoutPass, Grads, LinearPass, NormPass, parameters_of
 from microtune.nn.layers import MLP, LayerNorm, RMSNorm
-from microtune.nn.padded import padded
+from microtune.nn.padded import longer, more_tokens, padded
 
 if TYPE_CHECKING:
     from microtune.nn.transformer import Block, Flow, Residual
@@ -133,15 +133,19 @@ class BlockPass:
         )
         self.mlp = ResidualPass(block.mlp_residual, MLPPass(block.mlp, roles, dtype), dtype)
         self.readout = flow.readout
+        self.tokens = len(flow.positions)
+        self.more = more_tokens(self.tokens, len(roles["o"].weight), flow.layout)  # see padded.py
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, D] -> [N or R, D]."""
-        return self.mlp.forward(self.attention.forward(x, self.readout), None)
+        y = self.mlp.forward(self.attention.forward(longer(x, self.more), self.readout), None)
+        return y[: self.tokens] if self.readout is None else y
 
     def backward(self, dy: Tensor, grads: Grads, wanted: bool) -> Tensor | None:
         """Gradient in the output -> gradient in the input, where it is wanted."""
-        dy = self.mlp.backward(dy, grads, True)  # type: ignore[assignment]
-        return self.attention.backward(dy, grads, wanted)
+        dy = self.mlp.backward(dy if self.readout is not None else longer(dy, self.more), grads, True)  # type: ignore[assignment]
+        dx = self.attention.backward(dy, grads, wanted)
+        return None if dx is None else dx[: self.tokens]
 
 
 class ResidualPass:

@@ -19,7 +19,7 @@ from microtune.nn.frozen import Parts
 from microtune.nn.kernels import Grads, LinearPass, aten, rotated
 from microtune.nn.layout import Group, Layout
 from microtune.nn.packed import Packed
-from microtune.nn.padded import Padded, padded
+from microtune.nn.padded import Padded, longer, padded
 
 if TYPE_CHECKING:
     from microtune.nn.transformer import Flow
@@ -38,6 +38,7 @@ class AttentionPass:
         self.all = LinearPass([roles[name] for name in together], dtype)
         self.asked = None if self.readout is None else LinearPass([roles["q"]], dtype)
         self.o = LinearPass([roles["o"]], dtype)
+        self.tokens, self.more = len(flow.positions), 0
         self.angles = self._angles(flow.positions, dtype)
         packed = attention.packed(flow.layout, dtype)
         self.whole = None if packed is None else PackedPass(packed, attention.scale, attention.window, self.readout)
@@ -53,9 +54,10 @@ class AttentionPass:
         return cos[:, None, :half].to(dtype), sin[:, None, :half].to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, D] -> [N or R, D]."""
+        """[N, D] -> [N or R, D]; rows behind the tokens have no part in attention."""
         E, K = self.head_size, self.kv_heads
-        whole = self.all.forward(x).unflatten(-1, (-1, E))
+        self.more = len(x) - self.tokens
+        whole = self.all.forward(x)[: self.tokens].unflatten(-1, (-1, E))
         turned, v = whole[:, :-K], whole[:, -K:]
         if self.angles is not None:
             turned = rotated(turned, *self.angles)
@@ -76,21 +78,28 @@ class AttentionPass:
             one.forward(q[group.queries], k[group.keys], v[group.keys], self.out[group.queries])
             self.groups.append(one)
         self.out = self._sorted(self.out, laid.query_back).flatten(1)
+        if self.readout is None:
+            self.out = longer(self.out, self.more)
         return self.o.forward(self.out)
 
     def backward(self, dy: Tensor, x: Tensor, grads: Grads, wanted: bool) -> Tensor | None:
         """Gradient in the output, and the input once more -> gradient in the input."""
         d_out = self.o.backward(dy, self.out if self.o.reads_input else None, grads)
         assert d_out is not None
-        dq, dk, dv = self._within(d_out.unflatten(-1, (self.heads, self.head_size)), len(x))
+        d_out = d_out if self.readout is not None else d_out[: self.tokens]
+        dq, dk, dv = self._within(d_out.unflatten(-1, (self.heads, self.head_size)), self.tokens)
         if self.angles is not None:  # a rotation is undone by the opposite one
             (cos, sin), (own_cos, own_sin) = self.angles, self._own(self.angles)
             dq, dk = rotated(dq, own_cos, -own_sin), rotated(dk, cos, -sin)
         if self.asked is None:
-            return self.all.backward(torch.cat((dq, dk, dv), 1).flatten(1), x, grads, wanted=wanted)
-        dx = self.all.backward(torch.cat((dk, dv), 1).flatten(1), x, grads, wanted=wanted)
+            return self.all.backward(self._joined(dq, dk, dv), x, grads, wanted=wanted)
+        dx = self.all.backward(self._joined(dk, dv), x, grads, wanted=wanted)
         asked = self.asked.backward(dq.flatten(1), x[self.readout], grads, wanted=wanted)
         return None if dx is None or asked is None else dx.index_add_(0, self.readout, asked)  # type: ignore[arg-type]
+
+    def _joined(self, *parts: Tensor) -> Tensor:
+        """[N, heads, E] each -> [N and more, all heads E]."""
+        return longer(torch.cat(parts, 1).flatten(1), self.more)
 
     def _within(self, d_out: Tensor, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
         """The gradient in the output -> those in queries, and in keys and values of all tokens."""

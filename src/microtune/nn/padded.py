@@ -2,22 +2,31 @@
 
 Attention takes sequences of one shape at a time, and each group costs two dozen small kernels there and back, whatever
 it holds. Short texts of 28, 29, 30 and 31 tokens are better off as one group of 31: the few scores too many cost less
-than three groups. Nothing but the scores is padded, and what is masked has a weight of exactly zero, so the outputs are
-those of the groups of one shape, up to the order in which products add. Only for whole blocks (fused.py) on a CPU.
+than three groups. What is masked has a weight of exactly zero, so the outputs are those of the groups of one shape, up
+to the order in which products add. Only for whole blocks (fused.py) on a CPU.
+
+There, texts of many lengths have a second price: the library generates code for every new shape of a product, which
+takes longer than a small product itself, and keeps it, half a megabyte each. So short groups are as long as a multiple
+of 16, and the tokens of narrow blocks as many as a number that comes back.
 
 Shape letters: G sequences of a group, T queries and S keys of its longest, P places (G T or G S of all groups).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from microtune.nn.layout import Group, Layout, Rows
 
 WORTH = 8_000  # scores a head that a group costs beside those it computes
+STEP, SHORT = 16, 128  # groups of at most SHORT places are as long as a multiple of STEP
+NARROW = 384  # width of blocks in which a few tokens too many cost less than code for a new shape
+SHARE, MOST = 8, 64  # tokens in steps of at most an eighth of them, and of MOST
 
 
 @dataclass
@@ -58,7 +67,7 @@ class Padded:
 
 
 def padded(layout: Layout) -> Padded | None:
-    """The sequences of a layout in groups of nearly one shape; None where those of one shape are as few."""
+    """The sequences of a layout in groups of nearly one shape; None where all have one."""
     if "padded" not in layout.made:
         layout.made["padded"] = None if layout.rows is None else pad(layout.rows, layout.causal)
     found: Padded | None = layout.made["padded"]
@@ -69,12 +78,12 @@ def pad(lying: Rows, causal: bool) -> Padded | None:
     """`padded`, without a layout to keep it."""
     query_lengths, query_positions, key_lengths, key_starts, first = lying
     shapes = list(zip(query_lengths.tolist(), key_lengths.tolist(), strict=True))
-    buckets = _buckets(shapes)
-    if len(buckets) == len({shape for shape in shapes if shape[0]}):
+    if len({shape for shape in shapes if shape[0]}) < 2:
         return None
+    buckets = _buckets(shapes)
     query_starts = query_lengths.cumsum(0) - query_lengths
-    asked = [_places(query_starts, query_lengths, rows, max(shapes[r][0] for r in rows)) for rows in buckets]
-    read = [_places(key_starts, key_lengths, rows, max(shapes[r][1] for r in rows)) for rows in buckets]
+    asked = [_places(query_starts, query_lengths, rows, _longest(shapes[r][0] for r in rows)) for rows in buckets]
+    read = [_places(key_starts, key_lengths, rows, _longest(shapes[r][1] for r in rows)) for rows in buckets]
     query_order, key_order = (torch.cat([order.flatten() for order, _ in parts]) for parts in (asked, read))
     query_real, key_real = (torch.cat([real.flatten() for _, real in parts]) for parts in (asked, read))
     back = torch.empty(len(query_positions), dtype=torch.int64)
@@ -93,6 +102,24 @@ def pad(lying: Rows, causal: bool) -> Padded | None:
         ends=[key_lengths[torch.tensor(rows)][:, None] for rows in buckets],
         causal=causal,
     )
+
+
+def more_tokens(tokens: int, width: int, layout: Layout) -> int:
+    """How many rows of nothing a narrow block of that width computes beside its tokens, so that shapes recur."""
+    if width > NARROW or layout.packed is not None or padded(layout) is None:
+        return 0
+    step = min(MOST, 1 << max(tokens // SHARE, 1).bit_length() - 1)  # a power of two
+    return -tokens % step
+
+
+def longer(t: Tensor, rows: int) -> Tensor:
+    """`t [N, ...]` with so many rows of zeros behind."""
+    return F.pad(t, (*(0, 0) * (t.dim() - 1), 0, rows)) if rows else t
+
+
+def _longest(sizes: Iterable[int]) -> int:
+    longest = max(sizes)
+    return longest if longest == 1 or longest > SHORT else -(-longest // STEP) * STEP
 
 
 def _buckets(shapes: list[tuple[int, int]]) -> list[list[int]]:
