@@ -1,4 +1,4 @@
-"""The network over padded rows, for ONNX: the only place in the package with padding and an attention mask.
+"""The network over padded rows, for ONNX: the only place in the package with pad tokens and a mask of them.
 
 It holds the very modules of a Transformer and lays them out for a fixed graph: `input_ids` and `attention_mask`, both
 `[B, T]`, rows padded on either side. Positions are counted over the mask, so a padded row gets the numbers of the same
