@@ -118,3 +118,12 @@ def test_places_come_into_groups_and_back(monkeypatch: pytest.MonkeyPatch) -> No
     open_mask = both.mask(0, None, torch.float32)
     assert open_mask is not None
     assert (open_mask == 0).tolist() == [[[True, False, False]], [[True, True, False]], [[True, True, True]]]
+
+
+@pytest.mark.parametrize("lengths", [[28, 31, 29, 28, 30], [7, 7], [100, 300, 301, 5], [64]])
+def test_what_is_computed_is_foreseen(lengths: list[int]) -> None:
+    layout = _layout(lengths)
+    tokens, groups = module.computed(lengths, module.NARROW)
+    assert tokens == sum(lengths) + module.more_tokens(sum(lengths), module.NARROW, layout)
+    laid = module.padded(layout) or layout
+    assert groups == [(group.key_positions.shape[1], group.size) for group in laid.groups]

@@ -14,7 +14,7 @@ Shape letters: G sequences of a group, T queries and S keys of its longest, P pl
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -108,8 +108,22 @@ def more_tokens(tokens: int, width: int, layout: Layout) -> int:
     """How many rows of nothing a narrow block of that width computes beside its tokens, so that shapes recur."""
     if width > NARROW or layout.packed is not None or padded(layout) is None:
         return 0
+    return _up(tokens) - tokens
+
+
+def computed(lengths: Sequence[int], width: int) -> tuple[int, list[tuple[int, int]]]:
+    """Of texts of these lengths: the tokens that a block computes, and the groups of self-attention (length, count)."""
+    tokens = sum(lengths)
+    if len(set(lengths)) < 2:
+        return tokens, [(length, len(lengths)) for length in set(lengths)]
+    buckets = _buckets([(length, length) for length in lengths])
+    groups = [(_longest(lengths[row] for row in rows), len(rows)) for rows in buckets]
+    return tokens if width > NARROW else _up(tokens), groups
+
+
+def _up(tokens: int) -> int:
     step = min(MOST, 1 << max(tokens // SHARE, 1).bit_length() - 1)  # a power of two
-    return -tokens % step
+    return tokens + -tokens % step
 
 
 def longer(t: Tensor, rows: int) -> Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from microtune.data.batches import Batch, Item, Items, collate, in_order, item_sizes
 from microtune.errors import InputError
+from microtune.nn.padded import computed
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Trunk
 from microtune.recipe import parse_size
@@ -189,23 +189,24 @@ def kernels(training: Training, trunks: Mapping[str, TrunkCache], judged: Sequen
         return 0
     model = training.model
     cut = model.cut.decoder if model.decoder is not None else model.cut.encoder
+    width = model.spec.hidden_size
     found: set[tuple[int, ...]] = set()
     if "train" not in trunks or cut < len(model.output_stack.blocks):  # else no block is computed in a step
         for epoch in range(min(math.ceil(training.total_steps / training.steps_per_epoch), 4)):
             for piece in (piece for batch in training.plan(epoch) for piece in batch):
-                found |= _shapes([training.sizes[i] for i in piece], 8, 6)
+                found |= _shapes([training.sizes[i] for i in piece], width, 8, 6)
     for items in (*judged, *(trunk.items for trunk in trunks.values())):
         sizes = item_sizes(items)
         for piece in in_order(sizes, EVALUATION_TOKENS):
-            found |= _shapes([sizes[i] for i in piece], 4, 2)
+            found |= _shapes([sizes[i] for i in piece], width, 4, 2)
     gone = max(len(found) - KERNELS, 0)
     return min(len(found), KERNELS) * KERNEL_BYTES + min(gone * GONE_BYTES, MOST_GONE)
 
 
-def _shapes(lengths: Sequence[int], products: int, inside: int) -> set[tuple[int, ...]]:
-    """One entry for each product of a block: over all tokens, and inside attention over sequences of one length."""
-    groups = Counter(lengths).items()
-    over = {(kind, sum(lengths)) for kind in range(products)}
+def _shapes(lengths: Sequence[int], width: int, products: int, inside: int) -> set[tuple[int, ...]]:
+    """One entry for each product of a block: over all tokens, and inside attention over the texts of one group."""
+    tokens, groups = computed(lengths, width)
+    over = {(kind, tokens) for kind in range(products)}
     return over | {(kind, length, count) for kind in range(inside) for length, count in groups}
 
 
