@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from nn_specs import DECODERS, SPECS, build
+from nn_specs import DECODERS, LEARNED, SPECS, build, rows, run
 from test_fused import FUSED, READOUT, assert_same_gradients, gradients
 from torch import Tensor
 from torch.testing import assert_close
@@ -48,6 +50,19 @@ def test_outputs_and_gradients_are_those_of_groups_of_one_shape(
     assert not made
     assert_close(found, wanted, rtol=1e-12, atol=1e-12)
     assert_same_gradients(mine, theirs, 1e-12)
+
+
+@pytest.mark.parametrize("readout", [None, READOUT], ids=["all", "readout"])
+def test_rows_behind_the_tokens_draw_no_dropout(readout: Tensor | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass without gradients, which is not this one, drops the same."""
+    model = build(replace(DECODERS["learned"], decoder=replace(LEARNED, dropout=0.3))).train()
+    monkeypatch.setattr(fused, "more_tokens", lambda *_: 10)
+    found = []
+    for grad in (True, False):
+        torch.manual_seed(2)
+        with torch.set_grad_enabled(grad):
+            found.append(run(model, rows(), readout=readout))
+    assert_close(found[0].detach(), found[1], rtol=1e-12, atol=1e-12)
 
 
 def test_what_stands_behind_the_end_of_a_text_says_nothing() -> None:

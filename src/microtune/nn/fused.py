@@ -128,12 +128,12 @@ class BlockPass:
     """Two residual branches, forward and back."""
 
     def __init__(self, block: Block, flow: Flow, roles: dict[str, Parts], dtype: torch.dtype) -> None:
-        self.attention = ResidualPass(
-            block.attention_residual, AttentionPass(block.attention, flow, roles, dtype), dtype
-        )
-        self.mlp = ResidualPass(block.mlp_residual, MLPPass(block.mlp, roles, dtype), dtype)
         self.readout = flow.readout
         self.tokens = len(flow.positions)
+        left = self.tokens if self.readout is None else len(self.readout)
+        attention, mlp = AttentionPass(block.attention, flow, roles, dtype), MLPPass(block.mlp, roles, dtype)
+        self.attention = ResidualPass(block.attention_residual, attention, dtype, left)
+        self.mlp = ResidualPass(block.mlp_residual, mlp, dtype, left)
         self.more = more_tokens(self.tokens, len(roles["o"].weight), flow.layout)  # see padded.py
 
     def forward(self, x: Tensor) -> Tensor:
@@ -151,12 +151,12 @@ class BlockPass:
 class ResidualPass:
     """x + f(x) with its norms, as `Residual` has it."""
 
-    def __init__(self, residual: Residual, branch: AttentionPass | MLPPass, dtype: torch.dtype) -> None:
+    def __init__(self, residual: Residual, branch: AttentionPass | MLPPass, dtype: torch.dtype, tokens: int) -> None:
         self.branch, self.dtype = branch, dtype
         self.post = residual.placement == "post"
         self.norm = NormPass(residual.norm, dtype)
         self.after = None if isinstance(residual.after, nn.Identity) else NormPass(residual.after, dtype)
-        self.dropout = DropoutPass(residual.dropout if residual.training else 0.0)
+        self.dropout = DropoutPass(residual.dropout if residual.training else 0.0, tokens)
         self.readout: Tensor | None = None
         self.source = torch.empty(0)  # what the branch read, where the norm cannot say it again
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from microtune.nn.frozen import Parts, int8_backward, int8_forward, stacked
 from microtune.nn.layers import ACTIVATIONS, LayerNorm, RMSNorm, dropout_factors
+from microtune.nn.padded import longer
 from microtune.nn.spec import Activation
 
 KEPT_BYTES = 2_000_000  # of what an activation gives: of a few hundred tokens it is kept, not computed twice
@@ -97,17 +98,20 @@ def _affine(norm: LayerNorm, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]
 
 
 class DropoutPass:
-    """Dropout of a branch's output; nothing at all where p is 0."""
+    """Dropout of a branch's output; nothing at all where p is 0.
 
-    def __init__(self, p: float) -> None:
-        self.p = p
+    tokens: rows that stand for some; those behind draw no numbers, so that the others draw the same without them.
+    """
+
+    def __init__(self, p: float, tokens: int) -> None:
+        self.p, self.tokens = p, tokens
         self.factors: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, D] -> [N, D]."""
         if not self.p:
             return x
-        self.factors = dropout_factors(x, self.p)
+        self.factors = longer(dropout_factors(x[: self.tokens], self.p), len(x) - self.tokens)
         return x * self.factors
 
     def backward(self, dy: Tensor) -> Tensor:
