@@ -19,9 +19,10 @@ from torch import Tensor
 
 from microtune.data.batches import Batch, Item, Items, collate, in_order, item_sizes
 from microtune.errors import InputError
+from microtune.nn.fused import role_parts
 from microtune.nn.padded import computed
 from microtune.nn.spec import ModelSpec
-from microtune.nn.transformer import Trunk
+from microtune.nn.transformer import Transformer, Trunk
 from microtune.recipe import parse_size
 from microtune.run.evaluate import EVALUATION_TOKENS
 from microtune.run.memory import available, give_back, in_words, resident
@@ -189,18 +190,27 @@ def kernels(training: Training, trunks: Mapping[str, TrunkCache], judged: Sequen
         return 0
     model = training.model
     cut = model.cut.decoder if model.decoder is not None else model.cut.encoder
-    width = model.spec.hidden_size
+    width, products = model.spec.hidden_size, _products(model)
+    first = training.items[0]
+    some = len(first.readout) not in (1, len(first.ids))  # positions read, of which every batch has as many as it has
     found: set[tuple[int, ...]] = set()
     if "train" not in trunks or cut < len(model.output_stack.blocks):  # else no block is computed in a step
         for epoch in range(min(math.ceil(training.total_steps / training.steps_per_epoch), 4)):
-            for piece in (piece for batch in training.plan(epoch) for piece in batch):
-                found |= _shapes([training.sizes[i] for i in piece], width, 8, 6)
+            for number, piece in enumerate(piece for batch in training.plan(epoch) for piece in batch):
+                found |= _shapes([training.sizes[i] for i in piece], width, products, 6)
+                found |= {(kind, -epoch - 1, number) for kind in range(products * some)}
     for items in (*judged, *(trunk.items for trunk in trunks.values())):
         sizes = item_sizes(items)
         for piece in in_order(sizes, EVALUATION_TOKENS):
             found |= _shapes([sizes[i] for i in piece], width, 4, 2)
     gone = max(len(found) - KERNELS, 0)
     return min(len(found), KERNELS) * KERNEL_BYTES + min(gone * GONE_BYTES, MOST_GONE)
+
+
+def _products(network: Transformer) -> int:
+    """Products over all tokens of one block, there and back: its own, and those of low-rank updates beside them."""
+    roles = {} if not network.output_stack.blocks else role_parts(network.output_stack.blocks[-1])  # type: ignore[arg-type]
+    return 8 + 24 * any(parts.updates for parts in (roles or {}).values())
 
 
 def _shapes(lengths: Sequence[int], width: int, products: int, inside: int) -> set[tuple[int, ...]]:
