@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -68,14 +69,14 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def quick() -> Iterator[None]:
-    """For whole runs: one thread, few resamples, few general texts, which took a third of their time.
+    """For whole runs: one thread, few resamples, few general texts, no look for garbage: a third of their time.
 
-    Intervals and how much was forgotten are not what they test.
+    Intervals, how much was forgotten and what memory goes back when are not what they test.
     Used by a whole module: `pytestmark = pytest.mark.usefixtures("quick")`.
     """
     import torch
 
-    from microtune.run import evaluate
+    from microtune.run import evaluate, memory
     from microtune.run.compare import lookback
 
     threads = torch.get_num_threads()
@@ -83,5 +84,7 @@ def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "RESAMPLES", 20)
         patch.setattr(lookback, "TEXTS", 40)
+        patch.setattr(memory, "gc", SimpleNamespace(collect=int))
+        patch.setattr(memory, "_trim", lambda: None)
         yield
     torch.set_num_threads(threads)
