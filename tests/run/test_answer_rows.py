@@ -27,8 +27,6 @@ from microtune.run.verbs import Run
 from microtune.tasks.base import Encoded
 from microtune.tasks.instruction import ANSWERED, Instruction
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 FIELDS: dict[str, Any] = {"form": "prompt", "prompt_field": "prompt", "completion_field": "completion", "words": "13a"}
 ROWS = [Row({"prompt": f"{i}:", "completion": f"card {i} {'so ' * (i % 3)}"}, "a.jsonl", i + 1) for i in range(9)]
 

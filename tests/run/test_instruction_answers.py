@@ -23,8 +23,6 @@ from microtune.tasks.conversation import chat_segments
 from microtune.tasks.instruction import Instruction
 from microtune.tasks.preference import Preference
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 TOKENIZER = train_bpe(["my card was declined at the shop number 1 2 3"], SPEC.vocab_size)
 TURNS = [
     {"role": "user", "content": "my card"},
