@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ os.environ["MICROTUNE_CACHE"] = ""  # tests leave nothing in the user's cache, a
 OBJECTS = 10_000  # new ones before the youngest are looked at; Python's 700 is a fortieth of all time
 MANY_MODULES = 100  # imported since the last freeze: worth another (transformers, peft, onnx, scikit-learn ...)
 _frozen_modules = 0
+_folders = count()
 
 
 def pytest_configure() -> None:
@@ -55,19 +60,31 @@ def _freeze() -> None:
     gc.freeze()
 
 
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder, numbered here: pytest looks for a free number among thousands of folders, every time."""
+    name = re.sub(r"\W", "_", request.node.name)[:26]
+    return tmp_path_factory.mktemp(f"{name}-{next(_folders)}", numbered=False)
+
+
 @pytest.fixture(scope="module")
 def quick() -> Iterator[None]:
-    """For whole runs: one thread and few resamples, which took a third of their time; intervals are not what they test.
+    """For whole runs: one thread, few resamples, few general texts, no look for garbage: a third of their time.
 
+    Intervals, how much was forgotten and what memory goes back when are not what they test.
     Used by a whole module: `pytestmark = pytest.mark.usefixtures("quick")`.
     """
     import torch
 
-    from microtune.run import evaluate
+    from microtune.run import evaluate, memory
+    from microtune.run.compare import lookback
 
-    threads, resamples = torch.get_num_threads(), evaluate.RESAMPLES
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    evaluate.RESAMPLES = 20
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "RESAMPLES", 20)
+        patch.setattr(lookback, "TEXTS", 40)
+        patch.setattr(memory, "gc", SimpleNamespace(collect=int))
+        patch.setattr(memory, "_trim", lambda: None)
+        yield
     torch.set_num_threads(threads)
-    evaluate.RESAMPLES = resamples

@@ -67,14 +67,21 @@ def make(case: str, kind: str, dtype: str) -> Training:
     return Training(model, task, method, attachment, items(kind), settings, seed=4, precision=precision)
 
 
-def go(training: Training, until: int = STEPS) -> list[float]:
-    """Losses of the steps up to one."""
-    losses = []
+def go(training: Training) -> list[float]:
+    """The losses of the steps that are left."""
+    return [step.loss for step in training.fit()]
+
+
+def stopped(training: Training) -> dict[int, tuple[list[float], dict[str, Any], dict[str, Any]]]:
+    """The losses so far and the state after each of AT, as checkpoints take it."""
+    losses, found = [], {}
     for step in training.fit():
         losses.append(step.loss)
-        if step.step == until:
+        if step.step in AT:
+            found[step.step] = ([*losses], *training.state())
+        if step.step == AT[-1]:
             break
-    return losses
+    return found
 
 
 @every
@@ -86,10 +93,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(
     losses = go(whole)
     assert len(losses) == STEPS
     wanted: dict[str, Any] = whole.attachment.state()
-    for at in AT:
-        first = make(case, kind, dtype)
-        begun = go(first, at)
-        tensors, plain = first.state()
+    for at, (begun, tensors, plain) in stopped(make(case, kind, dtype)).items():
         written, said = save({n: t.contiguous() for n, t in tensors.items()}), json.dumps(plain)
         torch.manual_seed(99 + at)  # another process has another random state
         second = make(case, kind, dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_left
 from functools import cache
 from pathlib import Path
 from string import Formatter
@@ -93,7 +94,8 @@ def pieces(form: str) -> int:
     """Of how few texts of the package a form is made, one after another; a word of no text counts letter by letter."""
     count = 0
     while form:
-        length = next((n for n in range(len(form), 1, -1) if form[:n] in unquoted()), 1)
+        # what begins a text that is found is found too, hence halving
+        length = bisect_left(range(2, len(form) + 1), True, key=lambda n: form[:n] not in unquoted()) + 1
         form, count = form[length:], count + 1
     return count
 

@@ -355,7 +355,7 @@ FILES: list[tuple[str, Any, str, str]] = [
 ]
 
 
-pytestmark = pytest.mark.usefixtures("chinese")
+pytestmark = pytest.mark.usefixtures("quick", "chinese")
 
 
 @pytest.mark.parametrize(("name", "content", "asked", "expected"), FILES)

@@ -6,7 +6,7 @@ import pytest
 from command import call
 from read_in_chinese import refusal, words
 
-pytestmark = pytest.mark.usefixtures("filled")
+pytestmark = pytest.mark.usefixtures("quick", "filled")
 
 
 ASKED = [

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from read_in_chinese import configured, foreign, refusal, words
 
-pytestmark = pytest.mark.usefixtures("filled")
+pytestmark = pytest.mark.usefixtures("quick", "filled")
 
 
 CONFIGS: list[tuple[str, dict[str, Any], str]] = [

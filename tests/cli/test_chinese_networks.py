@@ -8,7 +8,7 @@ import pytest
 from read_in_chinese import pretraining, recipe, refusal
 from test_bad_corpora import STACK
 
-pytestmark = pytest.mark.usefixtures("filled")
+pytestmark = pytest.mark.usefixtures("quick", "filled")
 
 
 RECURRENT = {"num_layers": 1, "hidden_size": 8}

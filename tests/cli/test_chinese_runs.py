@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from read_in_chinese import refusal, words
 
-pytestmark = pytest.mark.usefixtures("filled")
+pytestmark = pytest.mark.usefixtures("quick", "filled")
 
 
 ASKED = [

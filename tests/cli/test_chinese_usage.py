@@ -33,7 +33,7 @@ USAGES = [
 ]
 
 
-pytestmark = pytest.mark.usefixtures("chinese")
+pytestmark = pytest.mark.usefixtures("quick", "chinese")
 
 
 @pytest.mark.parametrize(("arguments", "expected"), USAGES)

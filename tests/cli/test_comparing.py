@@ -12,6 +12,8 @@ from microtune.cli.console import out
 from microtune.run.compare.place import Place
 from tiny_model import make_model, rows
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:

@@ -14,6 +14,8 @@ from microtune.run.predict import predict, task_of, text_rows
 from tiny_adapters import ANSWERS, CLASSES, make_run
 from tiny_model import make_model
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 OTHERS = CLASSES.model_copy(update={"labels": ("hotel", "flight", "train"), "text_field": "sentence"})
 PAIRS = CLASSES.model_copy(update={"pair_field": "second"})
 RUNS: dict[str, dict[str, Any]] = {

@@ -15,6 +15,8 @@ import microtune as mt
 from microtune.tasks.language_modelling import document_ids
 from tiny_model import make_model
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 SHORT = ("the card is here", "a transfer")
 
 

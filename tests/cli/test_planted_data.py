@@ -20,6 +20,8 @@ from microtune.data.text import Tokenizer
 from microtune.run.load import load
 from tiny_model import POSITIONS, make_model, rows
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 Capture = pytest.CaptureFixture[str]
 
 

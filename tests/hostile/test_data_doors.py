@@ -38,6 +38,7 @@ from microtune.recipe import Limits
 SECONDS = 10
 GROWTH = 400 << 20  # bytes of resident memory that a whole door may leave behind
 SMALL = Limits(rows=50, fields=8, field_characters=2000, depth=6, decoded_characters=20_000, file_bytes=200_000)
+TEXTS = st.text(max_size=200)  # which characters there are is found out once
 
 ROWS = [
     {"text": f"问题 {i}: is \"this\" a text, or 'that'?\nsecond line é 🙂", "label": f"class {i % 3}", "n": i}
@@ -296,7 +297,7 @@ def bad_file(draw: st.DrawFn, ending: str) -> bytes:
         return draw(st.binary(max_size=300))
     if kind == "text":
         encoding = draw(st.sampled_from(["utf-8", "utf-16", "utf-32-le", "gb18030", "utf-7"]))
-        return draw(st.text(max_size=200)).encode(encoding, "replace")
+        return draw(TEXTS).encode(encoding, "replace")
     if ending == ".xlsx" and draw(st.booleans()):
         return draw(odd_archive())
     return draw(mutated(draw(st.sampled_from(VALID[ending]()))))

@@ -44,11 +44,13 @@ def recipes(inputs: tuple[str, str]) -> dict[str, Recipe]:
 
 
 @pytest.fixture(scope="module")
-def finished(recipes: dict[str, Recipe], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("runs")
-    for name, recipe in recipes.items():
-        run(recipe, folder / name)
-    return {name: folder / name for name in NAMES}
+def wholes(recipes: dict[str, Recipe], tmp_path_factory: pytest.TempPathFactory) -> Wholes:
+    return Wholes(recipes, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def finished(wholes: Wholes) -> dict[str, Path]:
+    return {name: wholes.path(name) for name in NAMES}
 
 
 def test_what_a_run_keeps(finished: dict[str, Path], inputs: tuple[str, str]) -> None:
@@ -140,9 +142,9 @@ def test_other_number_formats(name: str, precision: str, inputs: tuple[str, str]
 
 
 @each
-def test_whatever_stops_a_run_changes_nothing(name: str, recipes: dict[str, Recipe], tmp_path: Path) -> None:
-    log, expected = Wholes(recipes, tmp_path / "whole")(name)
-    check_points(recipes[name], spread(4, len(log)), expected, tmp_path)
+def test_whatever_stops_a_run_changes_nothing(name: str, wholes: Wholes, tmp_path: Path) -> None:
+    log, expected = wholes(name)
+    check_points(wholes.recipes[name], spread(4, len(log)), expected, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -64,12 +64,14 @@ def recipe_of(inputs: dict[str, str], name: str, **train: Any) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def finished(inputs: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def wholes(inputs: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Wholes:
+    return Wholes({name: recipe_of(inputs, name) for name in RUNS}, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def finished(wholes: Wholes) -> dict[str, Path]:
     """One run of each kind; every check of a run has passed, the reloaded outputs among them."""
-    folder = tmp_path_factory.mktemp("runs")
-    for name in RUNS:
-        run(recipe_of(inputs, name), folder / name.replace(" ", "-"))
-    return {name: folder / name.replace(" ", "-") for name in RUNS}
+    return {name: wholes.path(name) for name in RUNS}
 
 
 def test_a_fresh_process_gives_the_same_outputs(finished: dict[str, Path], tmp_path: Path) -> None:
@@ -91,11 +93,10 @@ def test_the_reported_count_is_that_of_the_end(inputs: dict[str, str], tmp_path:
     assert sum(sizes.values()) == counts[0]
 
 
-def test_whatever_stops_a_gradual_run_changes_nothing(inputs: dict[str, str], tmp_path: Path) -> None:
+def test_whatever_stops_a_gradual_run_changes_nothing(wholes: Wholes, tmp_path: Path) -> None:
     """Eight steps of which the fifth is the first of the second stage; checkpoints after 3, 6 and 8."""
-    recipe = recipe_of(inputs, "gradual")
-    log, expected = Wholes({"gradual": recipe}, tmp_path / "whole")("gradual")
-    check_points(recipe, spread(6, len(log)), expected, tmp_path)
+    log, expected = wholes("gradual")
+    check_points(wholes.recipes["gradual"], spread(6, len(log)), expected, tmp_path)
 
 
 def notes_of(path: Path) -> list[str]:

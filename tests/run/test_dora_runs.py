@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from read_afresh import check_read_afresh
 from test_interruption import Wholes, check_points, spread
-from tiny_runs import make_base, make_rows, run, tune_recipe
+from tiny_runs import make_base, make_rows, tune_recipe
 
 import microtune as mt
 from microtune.adapt.lora import DoRALinear
@@ -27,10 +27,13 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def finished(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("runs") / "run"
-    run(recipe, path)
-    return path
+def wholes(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Wholes:
+    return Wholes({"dora": recipe}, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def finished(wholes: Wholes) -> Path:
+    return wholes.path("dora")
 
 
 def test_every_magnitude_has_moved_and_the_base_has_not(finished: Path) -> None:
@@ -66,6 +69,6 @@ def test_plan_counts_the_magnitudes_and_names_the_fast_path(recipe: Recipe) -> N
     assert forecast.fast_blocks == forecast.blocks == 2
 
 
-def test_whatever_stops_a_run_changes_nothing(recipe: Recipe, tmp_path: Path) -> None:
-    log, expected = Wholes({"dora": recipe}, tmp_path / "whole")("dora")
+def test_whatever_stops_a_run_changes_nothing(recipe: Recipe, wholes: Wholes, tmp_path: Path) -> None:
+    log, expected = wholes("dora")
     check_points(recipe, spread(6, len(log)), expected, tmp_path)

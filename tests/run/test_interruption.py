@@ -57,6 +57,11 @@ class Wholes:
             self.made[name] = counting.log, picture(path)
         return self.made[name]
 
+    def path(self, name: str) -> Path:
+        """The folder of a run, finished; to be read only."""
+        self(name)
+        return self.folder / name
+
 
 @pytest.fixture(scope="module")
 def whole(recipes: dict[str, Recipe], tmp_path_factory: pytest.TempPathFactory) -> Wholes:

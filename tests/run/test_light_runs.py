@@ -12,7 +12,7 @@ import pytest
 import torch
 from read_afresh import check_read_afresh
 from test_interruption import Wholes, check_points, spread
-from tiny_runs import SPEC, WORDS, make_base, make_rows, run, tune_recipe
+from tiny_runs import SPEC, WORDS, make_base, make_rows, tune_recipe
 
 import microtune as mt
 from microtune.data.text import train_bpe
@@ -61,12 +61,13 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Recipe]:
 
 
 @pytest.fixture(scope="module")
-def finished(recipes: dict[str, Recipe], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    found = {}
-    for name, recipe in recipes.items():
-        found[name] = tmp_path_factory.mktemp("runs") / "run"
-        run(recipe, found[name])
-    return found
+def wholes(recipes: dict[str, Recipe], tmp_path_factory: pytest.TempPathFactory) -> Wholes:
+    return Wholes(recipes, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def finished(wholes: Wholes) -> dict[str, Path]:
+    return {name: wholes.path(name) for name in wholes.recipes}
 
 
 def test_fresh_processes_give_the_same_outputs(finished: dict[str, Path], tmp_path: Path) -> None:
@@ -120,9 +121,9 @@ def test_plan_names_the_fast_path_and_counts_what_trains(recipes: dict[str, Reci
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_whatever_stops_a_run_changes_nothing(name: str, recipes: dict[str, Recipe], tmp_path: Path) -> None:
-    log, expected = Wholes({name: recipes[name]}, tmp_path / "whole")(name)
-    check_points(recipes[name], spread(3, len(log)), expected, tmp_path)
+def test_whatever_stops_a_run_changes_nothing(name: str, wholes: Wholes, tmp_path: Path) -> None:
+    log, expected = wholes(name)
+    check_points(wholes.recipes[name], spread(3, len(log)), expected, tmp_path)
 
 
 def test_the_command_line_and_python_name_the_same(recipes: dict[str, Recipe], tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from safetensors.numpy import load_file, save_file
 from microtune.run.generate import generate_ids
 from microtune.run.load import load
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "import_llama2c.py"
 DIM, HIDDEN, LAYERS, HEADS, KEYS, LENGTH = 24, 40, 3, 6, 2, 32
 WORDS = [

@@ -18,6 +18,8 @@ from microtune.run.meter import Meter
 from microtune.run.train import Training
 from microtune.run.tune import get_ready, make_trunks, without_memory
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 LIBRARIES = plan.LIBRARIES
 
 

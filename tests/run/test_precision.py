@@ -13,6 +13,7 @@ from microtune.nn.frozen import FrozenLinear
 from microtune.nn.heads import VocabularyHead
 from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.nn.transformer import Cut, Transformer
+from microtune.run.folder import RunFolder
 from microtune.run.load import load
 from microtune.run.precision import HeldBase
 from microtune.run.train import FEWEST_TOKENS, MOST_TOKENS, Step, micro_tokens
@@ -26,21 +27,37 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return make_base(folder / "base"), make_rows(folder / "rows.csv")
 
 
+class Runs:
+    """A run for each method and format, made when first asked for."""
+
+    def __init__(self, inputs: tuple[str, str], folder: Path) -> None:
+        self.inputs, self.folder = inputs, folder
+        self.made: dict[tuple[str, str], tuple[RunFolder, list[float]]] = {}
+
+    def __call__(self, method: str, precision: str) -> tuple[RunFolder, list[float]]:
+        """Its folder and the losses of its steps."""
+        if (method, precision) not in self.made:
+            losses: list[float] = []
+            recipe, path = tune_recipe(*self.inputs, method, precision=precision), self.folder / f"{method}-{precision}"
+            folder = run(recipe, path, event=lambda e: losses.append(e.loss) if isinstance(e, Step) else None)
+            self.made[method, precision] = folder, losses
+        return self.made[method, precision]
+
+
+@pytest.fixture(scope="module")
+def runs(inputs: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(inputs, tmp_path_factory.mktemp("runs"))
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("method", ["lora", "dora", "top"])
 def test_runs_in_every_format_end_with_the_base_of_the_files(
-    inputs: tuple[str, str], tmp_path: Path, precision: str, method: str
+    inputs: tuple[str, str], runs: Runs, precision: str, method: str
 ) -> None:
     """The losses stay near those in float32, and the saved run holds the base's own bits."""
-    losses: dict[str, list[float]] = {}
-    for name in ("float32", precision):
-        steps: list[float] = []
-        path = tmp_path / name
-        if not path.exists():
-            recipe = tune_recipe(*inputs, method, precision=name)
-            folder = run(recipe, path, event=lambda e, s=steps: s.append(e.loss) if isinstance(e, Step) else None)
-            losses[name] = steps
-    again, base = load(tmp_path / precision), load(inputs[0])
+    losses = {name: runs(method, name)[1] for name in ("float32", precision)}
+    folder = runs(method, precision)[0]
+    again, base = load(folder.path), load(inputs[0])
     assert not any(isinstance(m, FrozenLinear) for m in again.network.modules())
     known = dict(base.network.named_parameters())
     found = {name.replace(".base.", "."): p for name, p in again.network.named_parameters()}

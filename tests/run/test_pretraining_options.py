@@ -25,6 +25,8 @@ from microtune.run.session import Scored
 from microtune.run.tokenizer_report import tokenizer_report
 from microtune.run.train import Step
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 class Stopped(Exception):  # noqa: N818 - an event
     """Raised in the middle of a run."""

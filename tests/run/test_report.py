@@ -34,6 +34,8 @@ from microtune.tasks.base import Encoded, EncodingReport
 from microtune.tasks.outcomes import Outcomes
 from microtune.tasks.regression import Regression
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 EVIL = '<script>alert(1)</script><img src=x onerror="go()">\x1b[31m\u202e" onclick="go()'
 WORDS = {"card</style><b>": "my card was declined", "transfer&amp;": "the transfer has not arrived"}
 TAGS = (

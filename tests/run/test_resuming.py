@@ -146,8 +146,12 @@ def test_processes_killed_stopped_and_refused(
     recipe: Recipe, inputs: tuple[str, str], finished: Path, tmp_path: Path
 ) -> None:
     """kill -9 after 1, 4 and 7 steps, SIGTERM after 2; while the first lives, nobody else may have its folder."""
-    points = {1: "kill", 2: "term", 4: "kill", 7: "kill"}  # all run at the same time: in the order of the steps
-    children = {step: fresh_process.start(*child_command(tmp_path / str(step), *inputs, 0.5)) for step in points}
+    points = {1: "kill", 2: "term", 4: "kill", 7: "kill"}  # all run at the same time, and rest where they are stopped
+    pauses = {"kill": 60.0, "term": 0.5}  # a signal does not end a pause
+    children = {
+        step: fresh_process.start(*child_command(tmp_path / str(step), *inputs, step, pauses[how]))
+        for step, how in points.items()
+    }
     try:
         for step, how in points.items():
             path, child = tmp_path / str(step), children[step]
@@ -160,7 +164,7 @@ def test_processes_killed_stopped_and_refused(
             out, err = child.communicate(timeout=60)
             assert child.returncode == (-signal.SIGKILL if how == "kill" else 130), err
             assert how == "kill" or re.fullmatch(r"Stopped at step \d of 8; run the same command to resume\.\n", out)
-        for step in points:  # only now: while this process works, the others would come to their end
+        for step in points:  # only now: the one that was asked to stop would come to its end meanwhile
             run(recipe, tmp_path / str(step))
             assert same(tmp_path / str(step), finished)
     finally:

@@ -29,6 +29,8 @@ from microtune.run.trunk import TrunkCache
 from microtune.run.verbs import tune_recipe as tune_with
 from microtune.tasks.language_modelling import LanguageModelling
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 HEAD: dict[str, Any] = {"name": "head"}
 TOP, TOP2, TOP3 = ({"name": "top", "blocks": count} for count in (1, 2, 3))
 LIMIT = 10**9

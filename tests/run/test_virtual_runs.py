@@ -47,11 +47,13 @@ def recipe_of(inputs: tuple[str, str], name: str, *, model: dict[str, Any] | Non
 
 
 @pytest.fixture(scope="module")
-def finished(inputs: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    found = {name: tmp_path_factory.mktemp("runs") / name.replace(" ", "-") for name in METHODS}
-    for name, path in found.items():
-        run(recipe_of(inputs, name), path)
-    return found
+def wholes(inputs: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Wholes:
+    return Wholes({name: recipe_of(inputs, name) for name in METHODS}, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def finished(wholes: Wholes) -> dict[str, Path]:
+    return {name: wholes.path(name) for name in METHODS}
 
 
 @each
@@ -83,10 +85,9 @@ def test_a_fresh_process_gives_the_same_outputs(finished: dict[str, Path], tmp_p
 
 
 @pytest.mark.parametrize("name", ["prompt", "prefix above"])
-def test_whatever_stops_a_run_changes_nothing(name: str, inputs: tuple[str, str], tmp_path: Path) -> None:
-    recipe = recipe_of(inputs, name)
-    log, expected = Wholes({name: recipe}, tmp_path / "whole")(name)
-    check_points(recipe, spread(4, len(log)), expected, tmp_path)
+def test_whatever_stops_a_run_changes_nothing(name: str, wholes: Wholes, tmp_path: Path) -> None:
+    log, expected = wholes(name)
+    check_points(wholes.recipes[name], spread(4, len(log)), expected, tmp_path)
 
 
 def test_the_trunk_below_a_prefix_is_computed_once(inputs: tuple[str, str], tmp_path: Path) -> None:

@@ -163,18 +163,18 @@ from microtune.errors import MicrotuneError
 from microtune.run.train import Step
 from tiny_runs import run, tune_recipe
 
-def slow(event):
-    if isinstance(event, Step):
-        time.sleep(float(sys.argv[5]))
+def rest(event):
+    if isinstance(event, Step) and event.step >= int(sys.argv[5]):
+        time.sleep(float(sys.argv[6]))
 
 try:
-    run(tune_recipe(sys.argv[3], sys.argv[4]), Path(sys.argv[2]), event=slow)
+    run(tune_recipe(sys.argv[3], sys.argv[4]), Path(sys.argv[2]), event=rest)
 except MicrotuneError as error:
     print(error)
     sys.exit(error.exit_code)
 """
 
 
-def child_command(path: Path, base: str, data: str, pause: float) -> list[str]:
-    """Code and arguments of a process that makes `tune_recipe(base, data)` in `path` and rests after every step."""
-    return [CHILD, str(Path(__file__).parent), str(path), base, data, str(pause)]
+def child_command(path: Path, base: str, data: str, step: int, pause: float) -> list[str]:
+    """Code and arguments of a process that makes `tune_recipe(base, data)` in `path`, resting from a step on."""
+    return [CHILD, str(Path(__file__).parent), str(path), base, data, str(step), str(pause)]

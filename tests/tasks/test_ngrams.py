@@ -21,6 +21,8 @@ from microtune.run.predict import predict
 from microtune.tasks.classification import Classification
 from tiny_model import make_model as make_folder
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 TOKENIZER = make_tokenizer()
 LABELS = ("card", "parcel", "transfer")
 ROWS = [{"text": f"{LABELS[i % 3]} number {i}", "label": LABELS[i % 3]} for i in range(12)]

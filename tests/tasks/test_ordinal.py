@@ -16,6 +16,8 @@ from microtune.run.evaluate import evaluate_items
 from microtune.tasks.classification import Classification
 from microtune.tasks.labels import inverse_frequency
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 TOKENIZER = make_tokenizer()
 STEPS = ("cold", "warm", "hot")
 ROWS = [{"text": f"it is {'very ' * (i % 3)}{i}", "label": STEPS[i % 3]} for i in range(9)]

@@ -22,6 +22,8 @@ from microtune.tasks.answer_scores import answer_scores, answer_words
 from microtune.tasks.passages import Answer, answers_of, guesses, locate
 from microtune.tasks.question_answering import QuestionAnswering, best_span
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 TOKENIZER = make_tokenizer()
 PASSAGE = "my card was declined at the shop and the parcel has not arrived yet"
 ASKED = {"what was declined": "my card", "where": "the shop", "what has not arrived": "the parcel"}

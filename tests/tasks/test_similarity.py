@@ -29,6 +29,8 @@ from microtune.run.trunk import TrunkCache
 from microtune.tasks.ranks import rank
 from microtune.tasks.similarity import Similarity
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 TOKENIZER = make_tokenizer()
 PAIRS = [
     {"question": f"{s.split()[-1]} {i}?", "answer": f"{s} {i}"} for i, s in enumerate([*SENTENCES, *SENTENCES[:2]])

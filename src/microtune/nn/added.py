@@ -148,7 +148,7 @@ def _linear(weight: nn.Parameter, bias: nn.Parameter | None) -> nn.Linear:
 
 
 def _embedding(weight: nn.Parameter) -> nn.Embedding:
-    made = nn.Embedding(weight.shape[0], weight.shape[1], device="meta")
+    made = nn.Embedding.from_pretrained(weight)  # draws nothing, which is dear even on "meta" (shapes.py)
     made.weight = weight
     return made
 

@@ -37,7 +37,9 @@ _Page: Any = typer.Context.formatter_class  # click's, or the copy of it that ty
 
 
 def speak(group: Any) -> None:
-    """Give a group of commands, made for this one call, its Chinese."""
+    """Give a group of commands its Chinese, once."""
+    if issubclass(group.context_class.formatter_class, ChineseHelp):
+        return
     for command in (group, *group.commands.values()):
         command.context_class = type("Context", (command.context_class,), {"formatter_class": ChineseHelp})
         command.help = VERBS.get(command.help, command.help)
