@@ -14,11 +14,12 @@ from difflib import get_close_matches
 from typing import Any
 
 from microtune.data.decode import refuse, shown
-from microtune.data.names import NAMES, parts, plain
+from microtune.data.names import NAMES, ends_in, parts, plain
 from microtune.data.sources import Row
 from microtune.errors import InputError, suggest
 
 SAMPLE = 1000
+ENOUGH = 10  # rows from which on a field that never changes is not the text
 _CLEARLY = 1.5  # the longest column must be this much longer than the next one
 
 
@@ -45,7 +46,8 @@ def find_field(
     if wanted is not None:
         return _wanted(rows, fields, wanted, role)
     free = [name for name in fields if name not in exclude]
-    candidates = _by_name(free, role) or _by_structure(sample, free, role)
+    varied = [name for name in free if role != "text" or not _is_constant(sample, name)]
+    candidates = _by_name(varied, role) or _by_structure(sample, free, role)
     if len(candidates) == 1:
         return candidates[0]
     raise _unsettled(rows[0], role, candidates, free, flag or f"--{role}-field")
@@ -66,6 +68,12 @@ def find_pair(rows: Sequence[Row], *, exclude: Sequence[str]) -> str | None:
         if len(found) == 1:
             return found[0]
     return None
+
+
+def _is_constant(sample: Sequence[Row], field: str) -> bool:
+    """Whether a field says the same in every row, as the question does above the answers to it."""
+    values = [row.data.get(field) for row in sample]
+    return len(values) >= ENOUGH and all(value == values[0] for value in values)
 
 
 def _is_text(value: Any) -> bool:
@@ -112,13 +120,13 @@ def _wanted(rows: Sequence[Row], fields: list[str], wanted: str, role: str) -> s
 
 
 def _by_name(fields: list[str], role: str) -> list[str]:
-    """The fields whose names the best tier of the table holds; then those of which one word is such a name."""
+    """The fields whose names the best tier of the table holds; then those of which one word, or the end, is one."""
     for tier in NAMES[role]:
         if found := [name for name in fields if plain(name) in tier]:
             return found
     for tier in NAMES[role]:
         words = {name for name in tier if len(name) > 1}
-        if found := [name for name in fields if words.intersection(parts(name))]:
+        if found := [name for name in fields if words.intersection(parts(name)) or ends_in(name, words)]:
             return found
     return []
 
