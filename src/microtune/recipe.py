@@ -306,7 +306,7 @@ def to_yaml(recipe: Recipe) -> str:
 
 def parse_short(text: str) -> dict[str, Any]:
     """`lora:8` -> {"name": "lora", "size": 8}; the method turns `size` into its own field."""
-    name, sign, size = text.partition(":")
+    name, sign, size = text.replace("：", ":").partition(":")  # the colon of a Chinese keyboard
     if not sign:
         return {"name": name}
     if not size.isascii() or not size.isdigit() or len(size) > 9:

@@ -69,7 +69,7 @@ def compare(
 def _methods(text: str | None) -> tuple[str, ...]:
     if text is None:
         raise InputError("Say what to compare, for instance --methods head,top:2,lora:8.")
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    return tuple(name.strip() for name in text.replace("，", ",").split(",") if name.strip())
 
 
 def _sizes(text: str | None) -> tuple[int, ...]:

@@ -11,11 +11,12 @@ import math
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from microtune.data.decode import refuse, shown
 from microtune.data.names import NAMES, ends_in, parts, plain
-from microtune.data.sources import Row
+from microtune.data.sources import ENDINGS, Row
 from microtune.errors import InputError, suggest
 
 SAMPLE = 1000
@@ -50,7 +51,12 @@ def find_field(
     candidates = _by_name(varied, role) or _by_structure(sample, free, role)
     if len(candidates) == 1:
         return candidates[0]
-    raise _unsettled(rows[0], role, candidates, free, flag or f"--{role}-field")
+    if not candidates and len(fields) == 1 and ENDINGS.get(Path(rows[0].path).suffix.lower()) == "text":
+        raise refuse(
+            rows[0].path, None, f"plain text has no field for the {role}; make a table (.csv) or JSON lines with one"
+        )
+    few = _by_values(sample, free) if role == "label" and not candidates else []
+    raise _unsettled(rows[0], role, candidates, free, flag or f"--{role}-field", few)
 
 
 def named(rows: Sequence[Row], role: str, *, exclude: Sequence[str] = ()) -> list[str]:
@@ -170,11 +176,19 @@ def _is_categorical(values: list[Any]) -> bool:
     return 2 <= len(distinct) <= max(2, len(texts) // 2) and sum(map(len, distinct)) <= 60 * len(distinct)
 
 
-def _unsettled(row: Row, role: str, candidates: list[str], fields: list[str], flag: str) -> InputError:
+def _by_values(sample: list[Row], fields: list[str]) -> list[str]:
+    """The fields whose few values come back, as labels do: a hint, for other fields have few values too."""
+    columns = {name: [row.data.get(name) for row in sample] for name in fields}
+    return [name for name, values in columns.items() if len(values) >= ENOUGH and _is_categorical(values)]
+
+
+def _unsettled(row: Row, role: str, candidates: list[str], fields: list[str], flag: str, few: list[str]) -> InputError:
+    """None or several: the error with the fields and the flag; `few`: those that look like labels by their values."""
     names = ", ".join(shown(name) for name in (candidates or fields)[:12])
     what = f"several fields could be the {role} ({names})" if candidates else f"no field looks like the {role}"
     have = "" if candidates else (f"; the fields are {names}" if fields else "; all fields are taken")
-    return refuse(row.path, None, f"{what}{have}; name it with {flag}")
+    hint = f" (perhaps {shown(few[0])}, whose few values come back)" if len(few) == 1 else ""
+    return refuse(row.path, None, f"{what}{have}; name it with {flag}{hint}")
 
 
 def text_of(row: Row, field: str) -> str:

@@ -141,6 +141,13 @@ COMPOSED: dict[str, str] = {
     "no field looks like the {sought}; the fields are {names}; name it with {flag}.": (
         "没有字段像是{sought}；字段有 {names}；请用 {flag} 指定。"
     ),
+    'no field looks like the {sought}; the fields are {names}; name it with {flag} (perhaps "{field}", whose few '
+    "values come back).": (
+        "没有字段像是{sought}；字段有 {names}；请用 {flag} 指定（也许是“{field}”，它只有几个反复出现的值）。"
+    ),
+    "plain text has no field for the {sought}; make a table (.csv) or JSON lines with one.": (
+        "纯文本没有可作{sought}的字段；请改用带这一列的表格（.csv）或 JSONL。"
+    ),
     "no field looks like the {sought}; all fields are taken; name it with {flag}.": (
         "没有字段像是{sought}，各字段都已用掉；请用 {flag} 指定。"
     ),

@@ -41,7 +41,9 @@ RECIPES: dict[str, str] = {
         "“{text}”不是覆盖项：配方最多有 {levels} 层。"
     ),
     '"{text}": {key} holds a value, not keys.': "“{text}”：{key} 是一个值，下面没有键。",
-    "Say what the data is for, with --task: {tasks}.": "请用 --task 说明数据用于什么任务：{tasks}。",
+    "Say what the data is for, with --task (`microtune lint` guesses it): {tasks}.": (
+        "请用 --task 说明数据用于什么任务（microtune lint 可以猜出来）：{tasks}。"
+    ),
     # splits
     "data.split ({shares}) and data.split_by ({field}) are two ways to part rows; take one.": (
         "data.split（{shares}）和 data.split_by（{field}）是两种划分方法；请只用一种。"

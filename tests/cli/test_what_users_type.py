@@ -1,0 +1,77 @@
+"""Small slips of real users, and what keeps them from harm: told by name, with the option that helps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command import call
+from planted import tune, write
+
+from microtune.recipe import parse_short
+from tiny_model import make_model, rows
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize("option", ["--input", "--source"])
+def test_answers_do_not_replace_the_rows(option: str, tmp_path: Path, capsys: Capture) -> None:
+    data = tmp_path / "rows.csv"
+    data.write_text("text\nhello\n", encoding="utf-8")
+    answer = call(capsys, "predict", "sprout", option, data, "--output", tmp_path / "." / "rows.csv")
+    assert answer.code == 2
+    assert answer.sentence.endswith("rows.csv: --output is the file with the rows to answer; name another one.")
+    assert data.read_text(encoding="utf-8") == "text\nhello\n"
+
+
+def test_a_plain_text_is_read_by_a_model_that_calls_its_text_otherwise(
+    tmp_path: Path, capsys: Capture, quick: None
+) -> None:
+    model = make_model(tmp_path / "model")
+    data = write(tmp_path / "data.jsonl", [{"remark": r["text"], "label": r["label"]} for r in rows(40)])
+    assert tune(capsys, model, data, "--text-field", "remark").code == 0
+    asked = tmp_path / "new.txt"
+    asked.write_text("my card was declined\n\nthe transfer has not arrived\n", encoding="utf-8")
+    out = tmp_path / "out.jsonl"
+    assert call(capsys, "predict", tmp_path / "run", "--input", asked, "--output", out).code == 0
+    answered = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [a["text"] for a in answered] == ["my card was declined", "the transfer has not arrived"]
+    given = call(capsys, "predict", tmp_path / "run", *(a["text"] for a in answered), "--json")
+    assert [json.loads(line)["prediction"] for line in given.out.splitlines()] == [a["prediction"] for a in answered]
+
+
+def test_a_field_of_few_values_is_proposed_as_the_label(tmp_path: Path, capsys: Capture) -> None:
+    values = [{"sentence": f"clause number {i}", "unfair": i % 2} for i in range(20)]
+    answer = call(capsys, "tune", write(tmp_path / "d.jsonl", values), "--task", "classification")
+    assert answer.code == 2
+    assert answer.sentence.endswith(
+        'd.jsonl: no field looks like the label; the fields are "sentence", "unfair"; '
+        'name it with --label-field (perhaps "unfair", whose few values come back).'
+    )
+    two = [{**v, "site": "abc"[i % 3]} for i, v in enumerate(values)]
+    answer = call(capsys, "tune", write(tmp_path / "e.jsonl", two), "--task", "classification")
+    assert answer.sentence.endswith("name it with --label-field.")
+
+
+def test_plain_text_holds_no_labels(tmp_path: Path, capsys: Capture) -> None:
+    for label in ("good", "bad"):
+        (tmp_path / "folder" / label).mkdir(parents=True)
+        (tmp_path / "folder" / label / "1.txt").write_text("a text", encoding="utf-8")
+    answer = call(capsys, "tune", tmp_path / "folder", "--task", "classification")
+    assert answer.code == 2
+    assert answer.sentence.endswith(
+        "1.txt: plain text has no field for the label; make a table (.csv) or JSON lines with one."
+    )
+
+
+def test_signs_of_a_chinese_keyboard(tmp_path: Path, capsys: Capture) -> None:
+    assert parse_short("lora：8") == {"name": "lora", "size": 8}
+    data = write(tmp_path / "d.jsonl", rows(24))
+    answer = call(capsys, "compare", data, "--task", "classification", "--methods", "head，tpo:1")
+    assert answer.sentence.startswith('Unknown method "tpo".')
+
+
+def test_who_names_no_task_hears_what_guesses_it(tmp_path: Path, capsys: Capture) -> None:
+    answer = call(capsys, "tune", write(tmp_path / "d.jsonl", rows(24)))
+    assert answer.sentence.startswith("Say what the data is for, with --task (`microtune lint` guesses it): ")
