@@ -25,6 +25,28 @@ def test_answers_do_not_replace_the_rows(option: str, tmp_path: Path, capsys: Ca
     assert data.read_text(encoding="utf-8") == "text\nhello\n"
 
 
+def test_a_folder_that_is_not_there_is_said_before_anything_is_loaded(tmp_path: Path, capsys: Capture) -> None:
+    answer = call(capsys, "predict", "no/such-run", "hello", "--output", tmp_path / "none" / "out.csv")
+    assert answer.code == 2
+    assert answer.sentence.endswith("none; make it first.")
+
+
+@pytest.mark.parametrize(
+    ("row", "more", "flag"),
+    [
+        ({"ask": "who?", "reply_text": "she"}, [], "--text-field"),
+        ({"prompt": "who?", "said": "she"}, [], "--label-field"),
+        ({"talk": [{"role": "user", "content": "who?"}]}, ["task.form=messages"], "task.messages_field"),
+    ],
+)
+def test_the_option_that_names_a_field_exists(
+    row: dict[str, object], more: list[str], flag: str, tmp_path: Path, capsys: Capture
+) -> None:
+    data = write(tmp_path / "d.jsonl", [row] * 12)
+    answer = call(capsys, "tune", data, "--task", "instruction", *more)
+    assert answer.sentence.endswith(f"name it with {flag}.")
+
+
 def test_a_plain_text_is_read_by_a_model_that_calls_its_text_otherwise(
     tmp_path: Path, capsys: Capture, quick: None
 ) -> None:
@@ -75,3 +97,12 @@ def test_signs_of_a_chinese_keyboard(tmp_path: Path, capsys: Capture) -> None:
 def test_who_names_no_task_hears_what_guesses_it(tmp_path: Path, capsys: Capture) -> None:
     answer = call(capsys, "tune", write(tmp_path / "d.jsonl", rows(24)))
     assert answer.sentence.startswith("Say what the data is for, with --task (`microtune lint` guesses it): ")
+
+
+@pytest.mark.parametrize(
+    ("called", "task"),
+    [("summarization", "sequence-to-sequence"), ("NER", "token-labelling"), ("chat", "instruction"), ("分类", None)],
+)
+def test_what_a_task_is_called_elsewhere(called: str, task: str | None, tmp_path: Path, capsys: Capture) -> None:
+    answer = call(capsys, "tune", write(tmp_path / "d.jsonl", rows(24)), "--task", called)
+    assert answer.sentence.startswith(f'Unknown task "{called}". Did you mean "{task or "classification"}"? Known: ')

@@ -91,6 +91,8 @@ def _check_asked(
         raise InputError("Give either texts, --input FILE or --source FILE.")
     if output_file and Path(output_file).suffix not in (".jsonl", ".csv"):
         raise InputError(f"{output_file}: --output writes .jsonl or .csv.")
+    if output_file and not Path(output_file).parent.is_dir():  # said now, not after hours of answering
+        raise InputError(f"{output_file}: there is no folder {Path(output_file).parent}; make it first.")
     if output_file and any(_same(output_file, read) for read in (input_file, source_file) if read):
         raise InputError(f"{output_file}: --output is the file with the rows to answer; name another one.")
     if not 0 <= min_confidence <= 1:

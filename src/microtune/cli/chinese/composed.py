@@ -33,9 +33,9 @@ COMPOSED: dict[str, str] = {
         "文件是 {kind}，不是文本；请改成与内容相符的扩展名。"
     ),
     "byte {byte} (0x{value}) is not valid {encoding}; save the file as UTF-8 or name its encoding, such as "
-    'encoding="gb18030" or encoding="latin-1".': (
+    "--encoding gb18030 or --encoding cp1252.": (
         "第 {byte} 字节（0x{value}）不是有效的 {encoding}；请把文件另存为 UTF-8，或指明编码，"
-        '例如 encoding="gb18030" 或 encoding="latin-1"。'
+        "例如 --encoding gb18030 或 --encoding cp1252。"
     ),
     "{cells} fields where {header} has {names}; quote a field that holds the separator, or leave missing fields "
     "empty.": ("这一行有 {cells} 个字段，而{header}有 {names} 个；含分隔符的字段请加引号，缺少的字段请留空。"),
