@@ -9,7 +9,12 @@ import pytest
 from command import call
 from planted import tune, write
 
+from microtune.data.sources import Row
 from microtune.recipe import parse_short
+from microtune.run.predict import in_its_field
+from microtune.tasks.classification import Classification
+from microtune.tasks.instruction import Instruction
+from microtune.tasks.sequence_to_sequence import SequenceToSequence
 from tiny_model import make_model, rows
 
 Capture = pytest.CaptureFixture[str]
@@ -97,6 +102,33 @@ def test_signs_of_a_chinese_keyboard(tmp_path: Path, capsys: Capture) -> None:
 def test_who_names_no_task_hears_what_guesses_it(tmp_path: Path, capsys: Capture) -> None:
     answer = call(capsys, "tune", write(tmp_path / "d.jsonl", rows(24)))
     assert answer.sentence.startswith("Say what the data is for, with --task (`microtune lint` guesses it): ")
+
+
+def test_rows_of_one_text_are_what_the_task_reads() -> None:
+    rows_of = [Row({"text": "How are you?"}, "d.txt", 3)]
+    summary = SequenceToSequence(source_field="dialogue", target_field="summary")
+    assert in_its_field(summary, rows_of) == [Row({"dialogue": "How are you?"}, "d.txt", 3)]
+    asked = Instruction(form="messages", messages_field="talk")
+    assert in_its_field(asked, rows_of)[0].data == {"talk": [{"role": "user", "content": "How are you?"}]}
+    two = Classification(text_field="premise", pair_field="hypothesis", labels=("a", "b"))
+    assert in_its_field(two, rows_of) == rows_of
+    full = [Row({"text": "a", "id": 1}, "d.csv", 2)]
+    assert in_its_field(summary, full) == full
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--validation", "0.2", "--validation names a file of rows, not a share; write data.split.validation=0.2 to"),
+        ("--test", "10%", "--test names a file of rows, not a share; write data.split.test=0.1 to cut one"),
+        ("--split", ".25", "--split names a field, not a share; write data.split.test=0.25 to cut one"),
+    ],
+)
+def test_a_share_is_no_file(option: str, value: str, said: str, tmp_path: Path, capsys: Capture) -> None:
+    data = write(tmp_path / "d.jsonl", rows(24))
+    answer = call(capsys, "tune", data, "--task", "classification", option, value)
+    assert answer.code == 2
+    assert answer.sentence.startswith(said)
 
 
 @pytest.mark.parametrize(
