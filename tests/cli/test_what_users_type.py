@@ -92,6 +92,12 @@ def test_plain_text_holds_no_labels(tmp_path: Path, capsys: Capture) -> None:
     )
 
 
+def test_one_value_where_a_list_stands(tmp_path: Path, capsys: Capture) -> None:
+    data = write(tmp_path / "d.jsonl", rows(24))
+    answer = call(capsys, "tune", data, "--task", "classification", "train.track=wandb")
+    assert answer.sentence == "recipe: train.track: the value should be a valid list; write [wandb]."
+
+
 def test_signs_of_a_chinese_keyboard(tmp_path: Path, capsys: Capture) -> None:
     assert parse_short("lora：8") == {"name": "lora", "size": 8}
     data = write(tmp_path / "d.jsonl", rows(24))

@@ -22,6 +22,7 @@ RECIPES: dict[str, str] = {
     "{field}: the value should be a valid boolean, not {value}.": "{field}：应为 true 或 false，而不是 {value}。",
     "{field}: the value should be a valid string, not {value}.": "{field}：应为字符串，而不是 {value}。",
     "{field}: the value should be a valid list, not {value}.": "{field}：应为列表，而不是 {value}。",
+    "{field}: the value should be a valid list; write [{value}].": "{field}：应为列表；请写 [{value}]。",
     "{field}: the value should be a valid tuple, not {value}.": "{field}：应为列表，而不是 {value}。",
     "{field}: the value should be a valid dictionary, not {value}.": "{field}：应由“key: value”组成，而不是 {value}。",
     "{field}: the value should be a valid dictionary or instance of {kind}, not {value}.": (
