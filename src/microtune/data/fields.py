@@ -48,7 +48,7 @@ def find_field(
         return _wanted(rows, fields, wanted, role)
     free = [name for name in fields if name not in exclude]
     varied = [name for name in free if role != "text" or not _is_constant(sample, name)]
-    candidates = _by_name(varied, role) or _by_structure(sample, free, role)
+    candidates = _by_name(varied, role) or _by_name(free, role) or _by_structure(sample, free, role)
     if len(candidates) == 1:
         return candidates[0]
     if not candidates and len(fields) == 1 and ENDINGS.get(Path(rows[0].path).suffix.lower()) == "text":
