@@ -10,7 +10,7 @@ from command import call
 from planted import tune, write
 
 from microtune.data.sources import Row
-from microtune.recipe import parse_short
+from microtune.recipe import build, override, parse_short
 from microtune.run.predict import in_its_field
 from microtune.tasks.classification import Classification
 from microtune.tasks.instruction import Instruction
@@ -125,16 +125,32 @@ def test_rows_of_one_text_are_what_the_task_reads() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--validation", "0.2", "--validation names a file of rows, not a share; write data.split.validation=0.2 to"),
-        ("--test", "10%", "--test names a file of rows, not a share; write data.split.test=0.1 to cut one"),
-        ("--split", ".25", "--split names a field, not a share; write data.split.test=0.25 to cut one"),
+        (
+            "--validation",
+            "0.2",
+            "a file of rows, not a share; to cut from the data, write data.split.validation=0.2 data.split.test=0.1.",
+        ),
+        (
+            "--test",
+            "20%",
+            "a file of rows, not a share; to cut from the data, write data.split.validation=0.1 data.split.test=0.2.",
+        ),
+        (
+            "--split",
+            ".25",
+            "a field, not a share; to cut from the data, write data.split.validation=0.1 data.split.test=0.25.",
+        ),
     ],
 )
 def test_a_share_is_no_file(option: str, value: str, said: str, tmp_path: Path, capsys: Capture) -> None:
     data = write(tmp_path / "d.jsonl", rows(24))
     answer = call(capsys, "tune", data, "--task", "classification", option, value)
     assert answer.code == 2
-    assert answer.sentence.startswith(said)
+    assert answer.sentence == f"{option} names {said}"
+    first, second = said.removesuffix(".").split()[-2:]
+    split = build(override({"task": "classification"}, [first, second])).data.split
+    assert isinstance(split, dict)
+    assert sorted(split) == ["test", "validation"]
 
 
 @pytest.mark.parametrize(

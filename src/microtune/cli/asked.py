@@ -50,7 +50,8 @@ def _no_share(option: str, value: Any) -> None:
     if not isinstance(value, str) or not re.fullmatch(r"0?\.\d{1,6}|\d{1,2}%", value) or Path(value).exists():
         return
     share = float(value[:-1]) / 100 if value.endswith("%") else float(value)
-    part, names = ("test", "a field") if option == "split" else (option, "a file of rows")
+    shares = {"validation": 0.1, "test": 0.1} | {"test" if option == "split" else option: share}
     raise InputError(
-        f"--{option} names {names}, not a share; write data.split.{part}={share:g} to cut one from the data."
+        f"--{option} names {'a field' if option == 'split' else 'a file of rows'}, not a share; to cut from the data, "
+        f"write data.split.validation={shares['validation']:g} data.split.test={shares['test']:g}."
     )

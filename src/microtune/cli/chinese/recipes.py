@@ -42,11 +42,13 @@ RECIPES: dict[str, str] = {
         "“{text}”不是覆盖项：配方最多有 {levels} 层。"
     ),
     '"{text}": {key} holds a value, not keys.': "“{text}”：{key} 是一个值，下面没有键。",
-    "--{option} names a file of rows, not a share; write data.split.{part}={share} to cut one from the data.": (
-        "--{option} 应为数据文件，不是比例；要从数据中划出一部分，请写 data.split.{part}={share}。"
+    "--{option} names a file of rows, not a share; to cut from the data, write data.split.validation={share} "
+    "data.split.test={other}.": (
+        "--{option} 应为数据文件，不是比例；要从数据中划出，请写 data.split.validation={share} data.split.test={other}。"
     ),
-    "--split names a field, not a share; write data.split.test={share} to cut one from the data.": (
-        "--split 应为字段名，不是比例；要从数据中划出一部分，请写 data.split.test={share}。"
+    "--split names a field, not a share; to cut from the data, write data.split.validation={share} "
+    "data.split.test={other}.": (
+        "--split 应为字段名，不是比例；要从数据中划出，请写 data.split.validation={share} data.split.test={other}。"
     ),
     "Say what the data is for, with --task (`microtune lint` guesses it): {tasks}.": (
         "请用 --task 说明数据用于什么任务（microtune lint 可以猜出来）：{tasks}。"
