@@ -44,7 +44,7 @@ RECIPES: dict[str, str] = {
     '"{text}": {key} holds a value, not keys.': "“{text}”：{key} 是一个值，下面没有键。",
     "--{option} names a file of rows, not a share; to cut from the data, write data.split.validation={share} "
     "data.split.test={other}.": (
-        "--{option} 应为数据文件，不是比例；要从数据中划出，请写 data.split.validation={share} data.split.test={other}。"
+        "--{option} 应为数据文件，不是比例；从数据中划出请写 data.split.validation={share} data.split.test={other}。"
     ),
     "--split names a field, not a share; to cut from the data, write data.split.validation={share} "
     "data.split.test={other}.": (
