@@ -51,7 +51,13 @@ def _no_share(option: str, value: Any) -> None:
         return
     share = float(value[:-1]) / 100 if value.endswith("%") else float(value)
     shares = {"validation": 0.1, "test": 0.1} | {"test" if option == "split" else option: share}
+    first, second = f"{shares['validation']:g}", f"{shares['test']:g}"
+    if option == "split":
+        raise InputError(
+            f"--split names a field, not a share; to cut from the data, write data.split.validation={first} "
+            f"data.split.test={second}."
+        )
     raise InputError(
-        f"--{option} names {'a field' if option == 'split' else 'a file of rows'}, not a share; to cut from the data, "
-        f"write data.split.validation={shares['validation']:g} data.split.test={shares['test']:g}."
+        f"--{option} names a file of rows, not a share; to cut from the data, write data.split.validation={first} "
+        f"data.split.test={second}."
     )
