@@ -306,7 +306,7 @@ def to_yaml(recipe: Recipe) -> str:
 
 def parse_short(text: str) -> dict[str, Any]:
     """`lora:8` -> {"name": "lora", "size": 8}; the method turns `size` into its own field."""
-    name, sign, size = text.partition(":")
+    name, sign, size = text.replace("：", ":").partition(":")  # the colon of a Chinese keyboard
     if not sign:
         return {"name": name}
     if not size.isascii() or not size.isdigit() or len(size) > 9:
@@ -377,6 +377,8 @@ def _sentence(kind: type[BaseModel], error: Any) -> str:
     reason = re.sub(" after validation, not [0-9]+$", "", reason).removeprefix("Value error, ")
     if not place:  # a mistake of the whole section, whose values would fill the line
         return f"{reason}."
+    if error["type"] in ("list_type", "tuple_type") and isinstance(error["input"], str) and len(error["input"]) < 40:
+        return f"{place}: the value should be a valid list; write [{error['input']}]."
     if error["type"] == "value_error" and error.get("input") is None:  # what was left out has nothing to show
         return f"{place}: {reason}."
     return f"{place}: {reason}, not {str(error.get('input'))[:80]!r}."

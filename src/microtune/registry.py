@@ -6,7 +6,7 @@ error and fails at import; an unknown name is a user's slip and gets a suggestio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
 from microtune.errors import InputError, suggest
@@ -15,10 +15,14 @@ Record = TypeVar("Record")
 
 
 class Registry(Generic[Record]):
-    """Short name -> record, for one kind of thing (`kind` is the word used in messages)."""
+    """Short name -> record, for one kind of thing (`kind` is the word used in messages).
 
-    def __init__(self, kind: str) -> None:
+    other_names: what people call a record elsewhere, in lower case -> its name here; only for the suggestion.
+    """
+
+    def __init__(self, kind: str, other_names: Mapping[str, str] | None = None) -> None:
         self.kind = kind
+        self.other_names = other_names or {}
         self._records: dict[str, Record] = {}
 
     def add(self, name: str, record: Record) -> Record:
@@ -30,7 +34,8 @@ class Registry(Generic[Record]):
 
     def __getitem__(self, name: str) -> Record:
         if name not in self._records:
-            raise InputError(f'Unknown {self.kind} "{name}". {suggest(name, self._records)}')
+            meant = self.other_names.get(name.strip().casefold(), name)
+            raise InputError(f'Unknown {self.kind} "{name}". {suggest(meant, self._records)}')
         return self._records[name]
 
     def __contains__(self, name: object) -> bool:

@@ -67,7 +67,7 @@ FILES: list[tuple[str, Any, str, str]] = [
         TABLE.encode() + b"caf\xe9,a\n",
         "classification",
         "a.csv，第 32 行：第 514 字节（0xe9）不是有效的 UTF-8；请把文件另存为 UTF-8，或指明编码，"
-        '例如 encoding="gb18030" 或 encoding="latin-1"。',
+        "例如 --encoding gb18030 或 --encoding cp1252。",
     ),
     (
         "a.csv",

@@ -135,7 +135,7 @@ ASKED = [
     (
         "tune c.txt --task language-modelling --model bert data.block_size=16 train.precision=float32 "
         "train.batch_size=8 --epochs 1 --quiet --out out",
-        "只有 40 行，不够分成训练集、验证集、测试集：验证集会是空的。",
+        "40 行里只有 1 种不同的输入，相同的要放在一起，不够分成训练集、验证集、测试集；读的字段对吗（--text-field）？",
     ),
     (
         "tune i.jsonl --task instruction --model m model.max_length=4 train.precision=float32 train.batch_size=8 "

@@ -48,7 +48,7 @@ def test_encodings_refused(tmp_path: Path, raw: bytes, expected: str) -> None:
     text = message(write(tmp_path / "a.csv", raw))
     assert text.startswith("a.csv, " + expected)
     assert text.endswith(
-        'save the file as UTF-8 or name its encoding, such as encoding="gb18030" or encoding="latin-1".'
+        "save the file as UTF-8 or name its encoding, such as --encoding gb18030 or --encoding cp1252."
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from microtune.run.diagnosis import Diagnosis, Point, Spikes, diagnose, points
+from microtune.run.diagnosis import Diagnosis, Point, Spikes, diagnose, no_better, points
 
 STEPS = 10  # between two looks at validation
 
@@ -68,6 +68,15 @@ def test_what_cannot_be_judged() -> None:
     one = verdict((0.4,), (0.42,))
     assert one.verdict == "good fit"
     assert "slope" not in one.evidence
+
+
+def test_no_fit_is_good_where_one_answer_to_everything_is_as_good() -> None:
+    good = verdict((0.5, 0.3, 0.28), (0.4, 0.32, 0.31))
+    found = no_better(good)
+    assert (found.verdict, found.evidence) == ("underfit", good.evidence)
+    assert found.sentence.startswith("Underfit: the answers on validation are not clearly better than always giving")
+    over = verdict((0.5, 0.3, 0.1), (0.5, 0.45, 0.6))
+    assert no_better(over) is over
 
 
 def test_a_record_is_json() -> None:

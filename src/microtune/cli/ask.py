@@ -91,10 +91,19 @@ def _check_asked(
         raise InputError("Give either texts, --input FILE or --source FILE.")
     if output_file and Path(output_file).suffix not in (".jsonl", ".csv"):
         raise InputError(f"{output_file}: --output writes .jsonl or .csv.")
+    if output_file and not Path(output_file).parent.is_dir():  # said now, not after hours of answering
+        raise InputError(f"{output_file}: there is no folder {Path(output_file).parent}; make it first.")
+    if output_file and any(_same(output_file, read) for read in (input_file, source_file) if read):
+        raise InputError(f"{output_file}: --output is the file with the rows to answer; name another one.")
     if not 0 <= min_confidence <= 1:
         raise InputError("--min-confidence is a probability between 0 and 1.")
     if max_new_tokens is not None and max_new_tokens < 1:
         raise InputError("--max-new-tokens is at least 1.")
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether both name one file that is there."""
+    return Path(one).exists() and Path(other).exists() and Path(one).samefile(other)
 
 
 def _show(records: Iterable[dict[str, Any]], output_file: str | None, *, as_lines: bool) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microtune.cli.pairs import data_of, is_recipe
@@ -29,6 +31,8 @@ def recipe_of(
     """
     from microtune import recipe as recipes
 
+    for option in ("validation", "test", "split"):
+        _no_share(option, flags.get(option) or (fields or {}).get(option))
     values, assignments = data_of(data, overrides, files)
     values.pop(leave_out, None)
     values = recipes.override(values | {key: value for key, value in flags.items() if value is not None}, [])
@@ -39,3 +43,21 @@ def recipe_of(
     if "task" not in values:
         raise InputError(NO_TASK)
     return recipes.build(values, where=str(data) if is_recipe(data) else "recipe")
+
+
+def _no_share(option: str, value: Any) -> None:
+    """A number where a file or a field is to be named: it was meant as a share of the rows."""
+    if not isinstance(value, str) or not re.fullmatch(r"0?\.\d{1,6}|\d{1,2}%", value) or Path(value).exists():
+        return
+    share = float(value[:-1]) / 100 if value.endswith("%") else float(value)
+    shares = {"validation": 0.1, "test": 0.1} | {"test" if option == "split" else option: share}
+    first, second = f"{shares['validation']:g}", f"{shares['test']:g}"
+    if option == "split":
+        raise InputError(
+            f"--split names a field, not a share; to cut from the data, write data.split.validation={first} "
+            f"data.split.test={second}."
+        )
+    raise InputError(
+        f"--{option} names a file of rows, not a share; to cut from the data, write data.split.validation={first} "
+        f"data.split.test={second}."
+    )

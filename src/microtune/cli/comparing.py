@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from microtune.cli.asked import recipe_of
 from microtune.cli.console import EventPrinter, again, cell, err, out, plain, show_note, table
 from microtune.cli.language import asked_for, said, word
+from microtune.cli.nexts import asking
 from microtune.cli.reporting import pages_again
 from microtune.cli.words import DataName, Epochs, LabelField, ModelName, TaskName, Test, TextField, Validation
 from microtune.errors import InputError
@@ -69,7 +71,7 @@ def compare(
 def _methods(text: str | None) -> tuple[str, ...]:
     if text is None:
         raise InputError("Say what to compare, for instance --methods head,top:2,lora:8.")
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    return tuple(name.strip() for name in text.replace("，", ",").split(",") if name.strip())
 
 
 def _sizes(text: str | None) -> tuple[int, ...]:
@@ -165,5 +167,5 @@ def show_comparison(found: Any) -> None:
     out.print(said("saved: {path}", path=plain(found.path)), soft_wrap=True)
     usable = [line for line in results.lines if line.method == found.recommended and line.stored]
     if usable:
-        command = f'microtune predict {plain(found.path)}/{plain(usable[-1].runs[0])} "your text"'
-        out.print(said("  next: {command}", command=command), soft_wrap=True)
+        command = asking(Path(found.path) / usable[-1].runs[0])
+        out.print(said("  next: {command}", command=plain(command)), soft_wrap=True)

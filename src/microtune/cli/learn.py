@@ -11,6 +11,7 @@ import typer
 from microtune.cli.asked import recipe_of
 from microtune.cli.console import EventPrinter, out, plain, show_note
 from microtune.cli.language import language, said
+from microtune.cli.nexts import after
 from microtune.cli.pairs import (
     SourceFile,
     TargetFile,
@@ -119,17 +120,5 @@ def _finish(run: Any, *, as_json: bool, base: bool = False) -> None:
         show_note(note)
     page = plain(Path(run.path) / "report.html")
     out.print(said("saved: {path} (report: {report})", path=plain(run.path), report=page), soft_wrap=True)
-    for line in _nexts(Path(run.path), base=base):
+    for line in after(Path(run.path), base=base):
         out.print(said("  next: {command}", command=plain(line)), soft_wrap=True)
-
-
-def _nexts(path: Path, *, base: bool) -> list[str]:
-    """Commands that make sense after a run."""
-    from microtune.run.sources import is_classic
-    from microtune.run.vectors import FILE
-
-    if (path / "model" / FILE).is_file():
-        return [f"microtune vectors {path} WORD"]
-    if base and not is_classic(path):
-        return [f"microtune tune DATA --task classification --model {path / 'model'}"]
-    return [f'microtune predict {path} "your text"', f"microtune evaluate {path} --data FILE"]

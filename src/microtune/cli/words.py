@@ -10,7 +10,7 @@ TASKS = (
     "classification, regression, token-labelling, question-answering, multiple-choice, similarity, instruction, "
     "preference, sequence-to-sequence, language-modelling"
 )
-NO_TASK = f"Say what the data is for, with --task: {TASKS}."
+NO_TASK = f"Say what the data is for, with --task (`microtune lint` guesses it): {TASKS}."
 TaskName = Annotated[str | None, typer.Option("--task", help=TASKS)]
 DataName = Annotated[str | None, typer.Argument(help="data (file, glob, folder, or `tickets`) or a recipe (.yaml)")]
 ModelName = Annotated[

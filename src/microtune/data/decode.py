@@ -296,7 +296,7 @@ def _decode(decoder: codecs.IncrementalDecoder, name: str, chunk: bytes, path: P
         data = pending + chunk
         where = line + data.count(b"\n", 0, start)
         byte = f"byte {offset - len(pending) + start:,} (0x{data[start]:02x})" if start < len(data) else "the end"
-        advice = 'save the file as UTF-8 or name its encoding, such as encoding="gb18030" or encoding="latin-1"'
+        advice = "save the file as UTF-8 or name its encoding, such as --encoding gb18030 or --encoding cp1252"
         raise refuse(path, where, f"{byte} is not valid {name.upper()}; {advice}") from error
 
 

@@ -11,14 +11,16 @@ import math
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from microtune.data.decode import refuse, shown
-from microtune.data.names import NAMES, parts, plain
-from microtune.data.sources import Row
+from microtune.data.names import NAMES, ends_in, parts, plain
+from microtune.data.sources import ENDINGS, Row
 from microtune.errors import InputError, suggest
 
 SAMPLE = 1000
+ENOUGH = 10  # rows from which on a field that never changes is not the text
 _CLEARLY = 1.5  # the longest column must be this much longer than the next one
 
 
@@ -45,10 +47,16 @@ def find_field(
     if wanted is not None:
         return _wanted(rows, fields, wanted, role)
     free = [name for name in fields if name not in exclude]
-    candidates = _by_name(free, role) or _by_structure(sample, free, role)
+    varied = [name for name in free if role != "text" or not _is_constant(sample, name)]
+    candidates = _by_name(varied, role) or _by_name(free, role) or _by_structure(sample, free, role)
     if len(candidates) == 1:
         return candidates[0]
-    raise _unsettled(rows[0], role, candidates, free, flag or f"--{role}-field")
+    if not candidates and len(fields) == 1 and ENDINGS.get(Path(rows[0].path).suffix.lower()) == "text":
+        raise refuse(
+            rows[0].path, None, f"plain text has no field for the {role}; make a table (.csv) or JSON lines with one"
+        )
+    few = _by_values(sample, free) if role == "label" and not candidates else []
+    raise _unsettled(rows[0], role, candidates, free, flag or f"--{role}-field", few)
 
 
 def named(rows: Sequence[Row], role: str, *, exclude: Sequence[str] = ()) -> list[str]:
@@ -66,6 +74,12 @@ def find_pair(rows: Sequence[Row], *, exclude: Sequence[str]) -> str | None:
         if len(found) == 1:
             return found[0]
     return None
+
+
+def _is_constant(sample: Sequence[Row], field: str) -> bool:
+    """Whether a field says the same in every row, as the question does above the answers to it."""
+    values = [row.data.get(field) for row in sample]
+    return len(values) >= ENOUGH and all(value == values[0] for value in values)
 
 
 def _is_text(value: Any) -> bool:
@@ -112,13 +126,13 @@ def _wanted(rows: Sequence[Row], fields: list[str], wanted: str, role: str) -> s
 
 
 def _by_name(fields: list[str], role: str) -> list[str]:
-    """The fields whose names the best tier of the table holds; then those of which one word is such a name."""
+    """The fields whose names the best tier of the table holds; then those of which one word, or the end, is one."""
     for tier in NAMES[role]:
         if found := [name for name in fields if plain(name) in tier]:
             return found
     for tier in NAMES[role]:
         words = {name for name in tier if len(name) > 1}
-        if found := [name for name in fields if words.intersection(parts(name))]:
+        if found := [name for name in fields if words.intersection(parts(name)) or ends_in(name, words)]:
             return found
     return []
 
@@ -162,11 +176,19 @@ def _is_categorical(values: list[Any]) -> bool:
     return 2 <= len(distinct) <= max(2, len(texts) // 2) and sum(map(len, distinct)) <= 60 * len(distinct)
 
 
-def _unsettled(row: Row, role: str, candidates: list[str], fields: list[str], flag: str) -> InputError:
+def _by_values(sample: list[Row], fields: list[str]) -> list[str]:
+    """The fields whose few values come back, as labels do: a hint, for other fields have few values too."""
+    columns = {name: [row.data.get(name) for row in sample] for name in fields}
+    return [name for name, values in columns.items() if len(values) >= ENOUGH and _is_categorical(values)]
+
+
+def _unsettled(row: Row, role: str, candidates: list[str], fields: list[str], flag: str, few: list[str]) -> InputError:
+    """None or several: the error with the fields and the flag; `few`: those that look like labels by their values."""
     names = ", ".join(shown(name) for name in (candidates or fields)[:12])
     what = f"several fields could be the {role} ({names})" if candidates else f"no field looks like the {role}"
     have = "" if candidates else (f"; the fields are {names}" if fields else "; all fields are taken")
-    return refuse(row.path, None, f"{what}{have}; name it with {flag}")
+    hint = f" (perhaps {shown(few[0])}, whose few values come back)" if len(few) == 1 else ""
+    return refuse(row.path, None, f"{what}{have}; name it with {flag}{hint}")
 
 
 def text_of(row: Row, field: str) -> str:

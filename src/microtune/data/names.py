@@ -8,6 +8,7 @@ the same tier are an ambiguity that the user settles. Imports nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 # Role -> tiers of names, in the form that `plain` gives them.
 NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -17,11 +18,26 @@ NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("sentence1", "text1", "text_a", "sentence_a", "premise", "question1", "query", "句子1", "文本1", "前提"),
         ("title", "question", "description", "abstract", "body", "document", "article", "message", "标题", "问题"),
         ("headline", "phrase", "摘要", "文章", "描述", "题目"),
+        (
+            "answer",
+            "response",
+            "reply",
+            "feedback",
+            "complaint",
+            "clause",
+            "答案",
+            "回答",
+            "作答",
+            "反馈",
+            "留言",
+            "条款",
+        ),
     ),
     "label": (
         ("label", "labels", "标签"),
         ("intent", "category", "class", "sentiment", "target", "类别", "分类", "意图", "情感", "类型"),
         ("topic", "tag", "rating", "stars", "polarity", "emotion", "y", "主题", "评分", "星级"),
+        ("grade", "level", "outcome", "等级", "级别", "档次", "结果"),
     ),
     "pair": (
         (
@@ -101,6 +117,12 @@ def plain(name: str) -> str:
 def parts(name: str) -> list[str]:
     """The words of a field name: `labelGold`, `label_gold` and `Label gold` all give label, gold."""
     return plain(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)).strip("_").split("_")
+
+
+def ends_in(name: str, names: Collection[str]) -> bool:
+    """Whether a Chinese field name ends in one of these: its last word says what it is (`学生答案`, `情感标签`)."""
+    name = plain(name)
+    return any(len(end) > 1 and not end.isascii() and name.endswith(end) for end in names)
 
 
 def is_common(name: str) -> bool:

@@ -71,7 +71,12 @@ def split_rows(
             chosen[part].extend(members)
     empty = [part for part in fractions if not chosen[part]]
     if empty:
-        parts = ", ".join(fractions)
+        parts, distinct = ", ".join(fractions), sum(map(len, strata.values()))
+        if distinct < len(rows) and len(rows) >= 3 * len(fractions):
+            raise InputError(
+                f"{len(rows)} rows hold only {distinct} different inputs, too few to part into {parts}, as equal ones "
+                "stay together; is the right field read (--text-field)?"
+            )
         raise InputError(f"{len(rows)} rows are too few to part into {parts}: {empty[0]} would be empty.")
     return {part: [rows[i] for i in sorted(chosen[part])] for part in fractions}
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from microtune.run.checks import Ledger
+from microtune.run.diagnosis import Diagnosis, no_better
 from microtune.run.evaluate import Score, wilson
 from microtune.run.folder import read_metrics
 from microtune.tasks.base import Encoded, Task
@@ -67,6 +68,25 @@ def _no_better_than_the_mean(task: Regression, validation: Encoded, look: Mappin
         f"answering the mean of the training rows, {task.mean:.4g} ({trivial['rmse']:.4g}): look whether the numbers "
         "belong to the texts, or train longer."
     )
+
+
+def tempered(found: Diagnosis, task: Task, scores: Mapping[str, Score]) -> Diagnosis:
+    """The diagnosis of the losses, seen beside the answers: no fit is good that is worth one answer to everything."""
+    return no_better(found) if "validation" in scores and _is_trivial(task, scores["validation"]) else found
+
+
+def _is_trivial(task: Task, score: Score) -> bool:
+    """Whether the answers are not clearly worth more than the same one for every row.
+
+    A classifier's correlation (MCC) must also be unclear: with rare labels, less accuracy can be of use.
+    """
+    if isinstance(task, Regression):
+        return score.values["rmse"] >= task.trivial(score.predictions.columns["target"])["rmse"]
+    if not isinstance(task, Classification) or task.form == "multi":
+        return False
+    most, count = int(max(task.scoring.totals(score.predictions).given)), len(score.predictions)
+    correlation = score.intervals.get("mcc", (score.values["mcc"],))[0]
+    return correlation <= 0.0 and wilson(score.values["accuracy"], count)[0] <= most / count
 
 
 def baseline_notes(task: Task, scores: Mapping[str, Score], ledger: Ledger) -> list[str]:
@@ -131,4 +151,4 @@ def _never_answered(task: Classification, score: Score, split: str) -> str | Non
     )
 
 
-__all__ = ["baseline_notes", "below_chance", "has_chance"]
+__all__ = ["baseline_notes", "below_chance", "has_chance", "tempered"]

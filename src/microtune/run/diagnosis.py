@@ -221,5 +221,16 @@ def _good(evidence: dict[str, float]) -> Diagnosis:
     return Diagnosis("good fit", sentence, None, evidence)
 
 
+def no_better(found: Diagnosis) -> Diagnosis:
+    """The same for a model that is not clearly better than one answer to everything: no fit is good then."""
+    if found.verdict != "good fit":
+        return found
+    sentence = (
+        "Underfit: the answers on validation are not clearly better than always giving the same one, although "
+        f"{_train(found.evidence)}; try a higher train.lr, more epochs, or a method that trains more."
+    )
+    return Diagnosis("underfit", sentence, None, found.evidence)
+
+
 def _train(evidence: Mapping[str, float]) -> str:
     return f"the training loss went from {evidence['first_train_loss']:.4g} to {evidence['train_loss']:.4g}"

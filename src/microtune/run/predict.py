@@ -82,6 +82,26 @@ def text_rows(task: Task, texts: Sequence[str | tuple[str, str]]) -> list[Row]:
     return [Row({name: text}, "<text>", i + 1) for i, text in enumerate(texts)]
 
 
+def in_its_field(task: Task, rows: Sequence[Row]) -> Sequence[Row]:
+    """Rows of one text and nothing else as the one text that the task reads, whatever their field is called.
+
+    A .txt file calls it `text`, a table without a header `column_1`; the training data called it what it liked.
+    """
+    fields = {tuple(row.data) for row in rows}
+    name = next(iter(fields), ())
+    if len(fields) != 1 or len(name) != 1 or (isinstance(task, Mixture) and task.mixture):
+        return rows
+    if not all(isinstance(row.data[name[0]], str) for row in rows):
+        return rows
+    try:
+        own = text_rows(task, [row.data[name[0]] for row in rows])
+    except InputError:  # it reads two texts or more
+        return rows
+    if len(own) != len(rows) or name[0] in own[0].data:
+        return rows
+    return [Row(found.data, row.path, row.line) for found, row in zip(own, rows, strict=True)]
+
+
 def predict(
     model: Model,
     rows: Sequence[Row],
@@ -96,7 +116,7 @@ def predict(
     """
     task = task_of(model, rows)
     options = written_as(task, decoding)
-    rows = task.ready(rows, answers=False)
+    rows = task.ready(in_its_field(task, rows), answers=False)
     if min_confidence and not isinstance(task, Classification):
         raise InputError(f"--min-confidence is for classifiers; the task {task.name} has no confidence.")
     if isinstance(task, SequenceToSequence):

@@ -24,7 +24,7 @@ from microtune.run import added, virtual
 from microtune.run import precision as number_format
 from microtune.run.adjust import Decision, decisions
 from microtune.run.answers import Answers, settled
-from microtune.run.baselines import baseline_notes, below_chance, has_chance
+from microtune.run.baselines import baseline_notes, below_chance, has_chance, tempered
 from microtune.run.beginning import beginning, check_beginning
 from microtune.run.card import Course, write_card
 from microtune.run.checks import Warned
@@ -125,7 +125,7 @@ def tune(
     splits.ledger.passed(*AT_THE_END, *training.movement.made)
     _note_baselines(task, scores, encoded.get("validation"), folder, splits)
     lines = read_metrics(folder.path / "metrics.jsonl")
-    course = Course(diagnose(*points(lines), new_head=task.reads == "hidden"), decisions(lines))
+    course = Course(tempered(diagnose(*points(lines), new_head=task.reads == "hidden"), task, scores), decisions(lines))
     yield course.diagnosis
     facts = write_facts(folder.path, task, model, summary, splits, encoded, scores)
     _finish(recipe, folder, task, summary, scores | apart, splits, course, facts)

@@ -23,6 +23,7 @@ from microtune.errors import InputError
 from microtune.nn.spec import ModelSpec
 from microtune.recipe import Section
 from microtune.registry import Registry
+from microtune.tasks.other_names import OTHER_NAMES
 from microtune.tasks.outcomes import Column, Columns, Outcomes
 from microtune.tasks.outcomes import Prediction as Prediction
 from microtune.tasks.wording import name_of, worded
@@ -293,7 +294,7 @@ class Task(Section):
         raise NotImplementedError
 
 
-tasks: Registry[type[Task]] = Registry("task")
+tasks: Registry[type[Task]] = Registry("task", OTHER_NAMES)
 
 
 def _texts(value: object) -> list[str]:

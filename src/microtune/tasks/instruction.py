@@ -78,11 +78,12 @@ class Instruction(Mixture, WrittenTask):
         rows = list(splits["train"])
         names = {name for row in rows[:100] for name in row.data}
         if self.form == "messages" or (self.form == "auto" and {"messages", "conversations"} & names):
-            field = find_field(rows, "messages", self.messages_field)
+            field = find_field(rows, "messages", self.messages_field, flag="task.messages_field")
             return self.model_copy(update={"form": "messages", "messages_field": field})._scripted(rows)
-        prompt = find_field(rows, "prompt", text_field or self.prompt_field)
+        prompt = find_field(rows, "prompt", text_field or self.prompt_field, flag="--text-field")
         taken = [name for name in (prompt, self.input_field) if name]
-        completion = find_field(rows, "completion", label_field or self.completion_field, exclude=taken)
+        wanted = label_field or self.completion_field
+        completion = find_field(rows, "completion", wanted, exclude=taken, flag="--label-field")
         own = self.prompt is None and not self.mixture  # a template says all that stands in the prompt
         extra = self.input_field or ("input" if own and "input" in names - {prompt, completion} else None)
         update = {"form": "prompt", "prompt_field": prompt, "completion_field": completion, "input_field": extra}

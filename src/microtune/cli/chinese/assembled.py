@@ -22,11 +22,16 @@ ASSEMBLED: dict[str, str] = {
         "缺少张量“{name}”（以及另外 {count} 个）；文件夹不完整。"
     ),
     # the hub
-    '"{name}": HF_HUB_OFFLINE is set, and the cache ({cache}) holds no copy of it; load it once with the network.': (
-        "“{name}”：设置了 HF_HUB_OFFLINE，而缓存（{cache}）中没有副本；请先联网加载一次。"
+    'There is no folder "{name}" here; as a model of the hub: HF_HUB_OFFLINE is set, and the cache ({cache}) holds no '
+    "copy of it; check the name, or load it once with the network.": (
+        "这里没有文件夹“{name}”；当作 hub 上的模型：设置了 HF_HUB_OFFLINE，而缓存（{cache}）中没有副本；"
+        "请检查名称，或先联网加载一次。"
     ),
-    '"{name}": {hub} cannot be reached ({reason}), and the cache ({cache}) holds no copy of it; load it once with the '
-    "network.": ("“{name}”：无法连接 {hub}（{reason}），而缓存（{cache}）中没有副本；请先联网加载一次。"),
+    'There is no folder "{name}" here; as a model of the hub: {hub} cannot be reached ({reason}), and the cache '
+    "({cache}) holds no copy of it; check the name, or load it once with the network.": (
+        "这里没有文件夹“{name}”；当作 hub 上的模型：无法连接 {hub}（{reason}），而缓存（{cache}）中没有副本；"
+        "请检查名称，或先联网加载一次。"
+    ),
     '"{name}": HF_HUB_OFFLINE is set, and the copy in the cache cannot be used: {reason}': (
         "“{name}”：设置了 HF_HUB_OFFLINE，而缓存中的副本不能使用：{reason}"
     ),

@@ -33,9 +33,9 @@ COMPOSED: dict[str, str] = {
         "文件是 {kind}，不是文本；请改成与内容相符的扩展名。"
     ),
     "byte {byte} (0x{value}) is not valid {encoding}; save the file as UTF-8 or name its encoding, such as "
-    'encoding="gb18030" or encoding="latin-1".': (
+    "--encoding gb18030 or --encoding cp1252.": (
         "第 {byte} 字节（0x{value}）不是有效的 {encoding}；请把文件另存为 UTF-8，或指明编码，"
-        '例如 encoding="gb18030" 或 encoding="latin-1"。'
+        "例如 --encoding gb18030 或 --encoding cp1252。"
     ),
     "{cells} fields where {header} has {names}; quote a field that holds the separator, or leave missing fields "
     "empty.": ("这一行有 {cells} 个字段，而{header}有 {names} 个；含分隔符的字段请加引号，缺少的字段请留空。"),
@@ -140,6 +140,13 @@ COMPOSED: dict[str, str] = {
     ),
     "no field looks like the {sought}; the fields are {names}; name it with {flag}.": (
         "没有字段像是{sought}；字段有 {names}；请用 {flag} 指定。"
+    ),
+    'no field looks like the {sought}; the fields are {names}; name it with {flag} (perhaps "{field}", whose few '
+    "values come back).": (
+        "没有字段像是{sought}；字段有 {names}；请用 {flag} 指定（也许是“{field}”，它只有几个反复出现的值）。"
+    ),
+    "plain text has no field for the {sought}; make a table (.csv) or JSON lines with one.": (
+        "纯文本没有可作{sought}的字段；请改用带这一列的表格（.csv）或 JSONL。"
     ),
     "no field looks like the {sought}; all fields are taken; name it with {flag}.": (
         "没有字段像是{sought}，各字段都已用掉；请用 {flag} 指定。"

@@ -51,9 +51,9 @@ COMPOSED_DATA: dict[str, str] = {
         "这一行有 {cells} 个字段，而前面各行只有 {names} 个；请给每一列起名。"
     ),
     "the end is not valid {encoding}; save the file as UTF-8 or name its encoding, such as "
-    'encoding="gb18030" or encoding="latin-1".': (
+    "--encoding gb18030 or --encoding cp1252.": (
         "文件末尾不是有效的 {encoding}；请把文件另存为 UTF-8，或指明编码，"
-        '例如 encoding="gb18030" 或 encoding="latin-1"。'
+        "例如 --encoding gb18030 或 --encoding cp1252。"
     ),
     "there is no pair of files {one} and {other} in this folder (each also with .gz or .xz).": (
         "这个文件夹里没有成对的文件 {one} 和 {other}（也可以带 .gz 或 .xz）。"

@@ -57,6 +57,10 @@ DATA: dict[str, str] = {
     "{rows} rows are too few to part into {split_names}: {split} would be empty.": (
         "只有 {rows} 行，不够分成{split_names}：{split}会是空的。"
     ),
+    "{rows} rows hold only {groups} different inputs, too few to part into {split_names}, as equal ones stay together; "
+    "is the right field read (--text-field)?": (
+        "{rows} 行里只有 {groups} 种不同的输入，相同的要放在一起，不够分成{split_names}；读的字段对吗（--text-field）？"
+    ),
     "split leaves nothing for train: the fractions add up to {sum}.": (
         "split 没有给训练集留下数据：各比例之和为 {sum}。"
     ),

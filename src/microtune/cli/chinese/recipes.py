@@ -22,6 +22,7 @@ RECIPES: dict[str, str] = {
     "{field}: the value should be a valid boolean, not {value}.": "{field}：应为 true 或 false，而不是 {value}。",
     "{field}: the value should be a valid string, not {value}.": "{field}：应为字符串，而不是 {value}。",
     "{field}: the value should be a valid list, not {value}.": "{field}：应为列表，而不是 {value}。",
+    "{field}: the value should be a valid list; write [{value}].": "{field}：应为列表；请写 [{value}]。",
     "{field}: the value should be a valid tuple, not {value}.": "{field}：应为列表，而不是 {value}。",
     "{field}: the value should be a valid dictionary, not {value}.": "{field}：应由“key: value”组成，而不是 {value}。",
     "{field}: the value should be a valid dictionary or instance of {kind}, not {value}.": (
@@ -41,7 +42,17 @@ RECIPES: dict[str, str] = {
         "“{text}”不是覆盖项：配方最多有 {levels} 层。"
     ),
     '"{text}": {key} holds a value, not keys.': "“{text}”：{key} 是一个值，下面没有键。",
-    "Say what the data is for, with --task: {tasks}.": "请用 --task 说明数据用于什么任务：{tasks}。",
+    "--{option} names a file of rows, not a share; to cut from the data, write data.split.validation={share} "
+    "data.split.test={other}.": (
+        "--{option} 应为数据文件，不是比例；从数据中划出请写 data.split.validation={share} data.split.test={other}。"
+    ),
+    "--split names a field, not a share; to cut from the data, write data.split.validation={share} "
+    "data.split.test={other}.": (
+        "--split 应为字段名，不是比例；要从数据中划出，请写 data.split.validation={share} data.split.test={other}。"
+    ),
+    "Say what the data is for, with --task (`microtune lint` guesses it): {tasks}.": (
+        "请用 --task 说明数据用于什么任务（microtune lint 可以猜出来）：{tasks}。"
+    ),
     # splits
     "data.split ({shares}) and data.split_by ({field}) are two ways to part rows; take one.": (
         "data.split（{shares}）和 data.split_by（{field}）是两种划分方法；请只用一种。"

@@ -153,6 +153,10 @@ RUNS: dict[str, str] = {
     "there is no text in it, by which forgetting could be measured.": "里面没有可以衡量遗忘的文本。",
     # asking a model
     "{file}: --output writes .jsonl or .csv.": "{file}：--output 只写 .jsonl 或 .csv。",
+    "{file}: there is no folder {folder}; make it first.": "{file}：没有文件夹 {folder}；请先建立。",
+    "{file}: --output is the file with the rows to answer; name another one.": (
+        "{file}：--output 就是要回答的那个文件；请换一个文件名。"
+    ),
     "--min-confidence is for classifiers; the task {task} has no confidence.": (
         "--min-confidence 只用于分类；任务 {task} 没有置信度。"
     ),

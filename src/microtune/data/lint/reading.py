@@ -15,6 +15,7 @@ from microtune.data.sources import Row
 
 READ = ("text", "pair", "source", "prompt", "input", "context", "question", "options", "anchor", "tokens", "articles")
 LEARNT = ("target", "completion", "answer", "chosen", "positive", "score", "instances")
+SPEAKER = ("role", "from", "speaker", "author")  # keys of a turn that say who speaks
 ANSWERING = frozenset(("assistant", "gpt", "bot", "model"))  # whose turns are learnt
 CLASSES = {"classification", "multiple-choice"}
 MOST_LABEL = 60  # characters of a class that are kept
@@ -63,6 +64,20 @@ def read_only(turn: Any) -> bool:
     return isinstance(turn, dict) and turn.get("weight") == 0
 
 
+def spoken(turn: dict[str, Any]) -> tuple[str, str]:
+    """Who speaks and what is said: `role`, `from` or `speaker` by its name, else a short text beside the longest.
+
+    By length alone, an answer such as "6" would be the speaker, and "assistant" what is said.
+    """
+    texts = {key: value for key, value in turn.items() if isinstance(value, str)}
+    named = next((key for key in SPEAKER if key in texts), None)
+    rest = [value for key, value in texts.items() if key != named]
+    said = max(rest, key=len, default="")
+    if named is not None:
+        return texts[named], said
+    return next((text for text in rest if text is not said and len(text) <= 24), ""), said
+
+
 def turns_of(value: Any) -> tuple[str, str]:
     """What is read and what is learnt of a conversation: turns of the assistant, or else every second one.
 
@@ -73,9 +88,8 @@ def turns_of(value: Any) -> tuple[str, str]:
     read: list[str] = []
     learnt: list[str] = []
     for place, turn in enumerate(value):
-        texts = [v for v in turn.values() if isinstance(v, str)] if isinstance(turn, dict) else [flat(turn)]
-        said = max(texts, key=len, default="")
-        known = any(text.casefold() in ANSWERING for text in texts)
+        speaker, said = spoken(turn) if isinstance(turn, dict) else ("", flat(turn))
+        known = speaker.casefold() in ANSWERING
         plain = not isinstance(turn, dict) and place % 2 == 1
         (learnt if (known and not read_only(turn)) or plain else read).append(said)
     return "\n".join(read), "\n".join(learnt)

@@ -173,7 +173,10 @@ def _cached(name: str, asked: str, problem: Exception) -> Snapshot:
     path = next((Path(one) for one in found if isinstance(one, str)), None)
     if path is None:
         where = f"the cache ({constants.HF_HUB_CACHE}) holds no copy of it"
-        raise InputError(f'"{name}": {reason}, and {where}; load it once with the network.')
+        raise InputError(
+            f'There is no folder "{name}" here; as a model of the hub: {reason}, and {where}; check the name, or load '
+            "it once with the network."
+        )
     folder, commit = path.parent, path.parent.name  # fetched by another program: whether all came, nobody wrote down
     standing = {p.relative_to(folder).as_posix(): published_by_link(p) for p in folder.rglob("*") if p.is_file()}
 

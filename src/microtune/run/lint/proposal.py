@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from microtune import recipe as recipes
-from microtune.data.lint.reading import ANSWERING, LEARNT, read_only
+from microtune.data.lint.reading import ANSWERING, LEARNT, read_only, spoken
 from microtune.data.parallel import is_pair
 from microtune.data.shapes import flat
 from microtune.data.sources import Row
@@ -121,9 +121,7 @@ def _turn(turn: Any, place: int) -> Piece:
     """One turn: the assistant's is learnt; of turns without speakers every second one."""
     if not isinstance(turn, dict):
         return Piece(str(place + 1), _shortened(flat(turn)), place % 2 == 1)
-    texts = [v for v in turn.values() if isinstance(v, str)]
-    said = max(texts, key=len, default="")
-    speaker = next((t for t in texts if t is not said and len(t) <= 24), "")
+    speaker, said = spoken(turn)
     return Piece(speaker or "turn", _shortened(said), speaker.casefold() in ANSWERING and not read_only(turn))
 
 

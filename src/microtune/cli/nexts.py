@@ -1,0 +1,66 @@
+"""Commands that make sense after a run, as they can be pasted: paths quoted, as many texts as the model reads."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+_PLAIN = re.compile(r"[\w./\\:@%+=,~-]+")
+_SPECIAL = '"$`!' if os.name == "nt" else '"$`!\\'  # what double quotes do not protect
+_TEXTS = {
+    "question-answering": '"a question" "its passage"',
+    "similarity": '"a text" "another text"',
+}
+
+
+def after(path: Path, *, base: bool) -> list[str]:
+    """What to type after a run in this folder; base: it was pretraining."""
+    from microtune.run.sources import is_classic
+    from microtune.run.vectors import FILE
+
+    if (path / "model" / FILE).is_file():
+        return [f"microtune vectors {in_shell(path)} WORD"]
+    if base and not is_classic(path):
+        return [f"microtune tune DATA --task classification --model {in_shell(path / 'model')}"]
+    return [asking(path), f"microtune evaluate {in_shell(path)} --data FILE"]
+
+
+def asking(path: Path) -> str:
+    """`microtune predict` with as many texts as the model of the run reads."""
+    return f"microtune predict {in_shell(path)} {_texts(_task(path))}"
+
+
+def in_shell(path: str | Path) -> str:
+    """A path as a shell reads it: in quotes where it holds blanks or signs of the shell's own."""
+    text = str(path)
+    if _PLAIN.fullmatch(text):
+        return text
+    return shlex.quote(text) if set(text) & set(_SPECIAL) else f'"{text}"'
+
+
+def _task(path: Path) -> dict[str, Any]:
+    """The task that the run's model.json holds; {} where there is none to read."""
+    from microtune.data.objects import read_object
+    from microtune.errors import InputError
+
+    try:
+        found = read_object(path / "model" / "model.json").get("task")
+    except InputError:  # an n-gram model has another file
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _texts(task: dict[str, Any]) -> str:
+    name = task.get("name")
+    if task.get("mixture"):
+        return "--input FILE"
+    if name == "multiple-choice":
+        passage = '"a passage" ' if task.get("context_field") else ""
+        apart = task.get("choices_field") or task.get("choice_columns")
+        return passage + ('"a question" "an option" "another option"' if apart else '"a question with its options"')
+    if task.get("pair_field"):
+        return '"the first text" "the second text"'
+    return _TEXTS.get(str(name), '"your text"')
