@@ -46,15 +46,16 @@ def _diagnosed(text: str, folder: Path) -> str:
 def page_in_chinese(text: str) -> str:
     """A page in Markdown, with its code and its YAML header as they are."""
     head, rest = _parted(text)
-    lines, code, columns = [], False, None
+    lines: list[str] = []
+    columns: list[str] | None = None
+    code = False
     for line in rest.split("\n"):
         code ^= line.startswith("```")
         if code or not line.startswith("|"):
             columns = None
             lines.append(line if code else _line(line))
             continue
-        cells = re.split(r"(?<!\\)\|", line)[1:-1]
-        cells = [cell.strip() for cell in cells]
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         if columns is None:
             columns = cells
             cells = [COLUMNS.get(cell, cell) for cell in cells]
