@@ -7,6 +7,7 @@ too, so a page that is Chinese already is not changed, and neither is what someb
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from microtune.forms import SPLITS, Forms
@@ -101,7 +102,7 @@ def _cell(column: str, cell: str) -> str:
     return cell
 
 
-SAID = {
+SAID: dict[str, Callable[[str], str]] = {
     "reason": _said,
     "sentence": _said,
     "rate": lambda value: "由方法决定" if value == "the method's own" else value,
