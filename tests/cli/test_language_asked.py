@@ -114,3 +114,22 @@ def test_behind_every_verb(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
         refused = call(capsys, *asked, "--lang", "fr")
         assert refused.sentence == '--lang: "fr" is not known; reports are written in en and zh.'
         assert refused.code == 2
+
+
+def test_cards_of_runs_and_comparisons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MICROTUNE_LANG", "zh")
+    monkeypatch.chdir(tmp_path)
+    make_model(tmp_path / "m")
+    Path("d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows()))
+    common = ("d.jsonl", "--task", "classification", "--model", "m", "train.precision=float32", "--epochs", "1")
+    assert call(capsys, "compare", *common, "--methods", "head,top:1", "--out", "c").code == 0
+    assert "**推荐：** " in Path("c/compare.md").read_text(encoding="utf-8")
+    for card in Path("c").glob("runs/*/README.md"):
+        text = card.read_text(encoding="utf-8")
+        assert text.startswith(("---\nlicense: ", "---\nlanguage:"))
+        assert "\n训练情况：" in text
+        assert "\n## 使用\n" in text
+        assert "How the training went" not in text
+    assert call(capsys, "predict", "c/runs/head", "a card").code == 0  # nothing of it has become invalid

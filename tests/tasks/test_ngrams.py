@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny_tasks import DECODER_SPEC, make_model, make_tokenizer, make_training, rows_of, steps_of
+from torch.testing import assert_close
 
 import microtune as mt
 from microtune.data.batches import collate
@@ -51,9 +52,14 @@ def test_each_part_learns_from_its_own_loss_and_both_answer() -> None:
     wanted = (F.cross_entropy(deep, batch.targets, reduction="sum") + F.cross_entropy(beside, batch.targets) * 12) / 2
     loss, rows = task.loss(head, hidden, batch)
     assert rows == 12
-    assert loss.item() == pytest.approx(wanted.item(), rel=1e-12)
+    parameters = list(head.parameters())
+    for own, one in zip(*(torch.autograd.grad(x, parameters) for x in (loss, wanted)), strict=True):
+        assert_close(own, one, rtol=1e-12, atol=1e-12)
     with torch.inference_mode():
         answers = task.decode(head, hidden, batch)
+        measured = task.measure(head, hidden, batch)["loss"]
+    assert loss.item() == pytest.approx(measured.sum(), rel=1e-6)  # of the answer, as on validation, kept in float32
+    assert abs(loss.item() - wanted.item()) > 0.01 * wanted.item()
     shares = ((1 - SHARE) * deep + SHARE * beside).softmax(-1)
     for answer, share in zip(answers, shares, strict=True):
         assert [answer.scores[label] for label in LABELS] == pytest.approx(share.tolist(), rel=1e-9)

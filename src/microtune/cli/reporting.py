@@ -27,6 +27,9 @@ def pages_again(folder: str | Path, lang: str | None) -> None:
     if language(lang) == "en":
         return
     from microtune.run.report import write_report
+    from microtune.run.report.pages import pages_in_chinese
 
+    pages_in_chinese(Path(folder))
     for page in sorted(Path(folder).rglob("report.html")):
         write_report(page.parent, lang=language(lang))
+        pages_in_chinese(page.parent)

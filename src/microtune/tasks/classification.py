@@ -244,11 +244,17 @@ class Classification(TextTask):
         """The loss of this form, and how many items it is the sum of.
 
         A network and the n-grams beside it learn apart, each from its own loss: whichever has learnt the rows by heart
-        first would else leave the other nothing to learn.
+        first would else leave the other nothing to learn. The gradient is that of the mean of the two; the number is
+        the loss of the answer, as on validation, since a gap between unlike losses would say nothing.
         """
-        losses = [self.scoring.loss(part, batch.targets) for part in _scores(head, hidden, batch)]
-        loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
-        return loss, len(batch.items)
+        parts = _scores(head, hidden, batch)
+        losses = [self.scoring.loss(part, batch.targets) for part in parts]
+        if len(losses) == 1:
+            return losses[0], len(batch.items)
+        learnt = torch.stack(losses).mean()
+        with torch.no_grad():
+            answered = self.scoring.loss(_together(parts), batch.targets)
+        return learnt - learnt.detach() + answered, len(batch.items)
 
     def decode(self, head: nn.Module, hidden: Tensor, batch: Batch) -> list[Prediction]:
         """Answers with the probabilities of all labels."""
@@ -310,7 +316,10 @@ def _scores(head: nn.Module, hidden: Tensor, batch: Batch) -> list[Tensor]:
 
 def _answered(head: nn.Module, hidden: Tensor, batch: Batch) -> Tensor:
     """The scores by which a text is answered: those of the network, or the weighted mean of both."""
-    parts = _scores(head, hidden, batch)
+    return _together(_scores(head, hidden, batch))
+
+
+def _together(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.lerp(parts[0], parts[1], SHARE)
 
 

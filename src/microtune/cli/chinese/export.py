@@ -68,6 +68,12 @@ EXPORT: dict[str, str] = {
     "tuned with {method}, which has no PEFT form; use --format hf.": (
         "用 {method} 微调，没有 PEFT 形式；请用 --format hf。"
     ),
+    "tuned with {methods}, of which {method} has no PEFT form; use --format hf.": (
+        "用 {methods} 微调，其中 {method} 没有 PEFT 形式；请用 --format hf。"
+    ),
+    "tuned with {methods}; one adapter of peft cannot hold {one} and {other} together; use --format hf.": (
+        "用 {methods} 微调；peft 的一个适配器不能同时容纳 {one} 和 {other}；请用 --format hf。"
+    ),
     "its base has random weights that no file holds; use --format hf.": (
         "它的基座是随机权重，没有存在任何文件中；请用 --format hf。"
     ),

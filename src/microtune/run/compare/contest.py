@@ -20,6 +20,7 @@ from microtune.run.compare.halving import ranked
 from microtune.run.compare.heats import Heat, curve_sizes, fitting_scale, make_heats
 from microtune.run.compare.measure import measure
 from microtune.run.compare.place import Place, Progress, Seat
+from microtune.run.compare.retry import try_again
 from microtune.run.compare.sit import Common, mark_of, sit
 from microtune.run.memory import give_back
 from microtune.run.prepare import label_reader
@@ -154,6 +155,7 @@ class Contest:
         if self.progress.scale is None:
             self.progress.scale = fitting_scale(plan, known, self.budget)
         self.heats = plan(self.progress.scale)
+        try_again(self.place, self.progress, self.budget, self.heats)
         self.remember()
         ahead = sum(seconds for *_, seconds in self._todo()) + self._endings()
         yield Planned(tuple(self.heats), self.progress.scale, self.budget.spent + ahead)

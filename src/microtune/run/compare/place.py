@@ -4,7 +4,8 @@
     runs/<candidate>  run folders        outcomes/       answers row by row, for paired intervals
     compare.json  compare.md  curve.png  the result      states/  states of frozen trunks, deleted at the end
 
-The same command on an unfinished comparison resumes it; a finished or a different one is refused.
+The same command on an unfinished comparison resumes it, and tries runs that failed again (retry.py); a finished or a
+different one is refused.
 """
 
 from __future__ import annotations
@@ -147,6 +148,12 @@ class Place:
     def run(self, name: str) -> Path:
         """The folder of one run."""
         return self.path / "runs" / name
+
+    def forget(self, name: str) -> None:
+        """Delete what a run has left."""
+        remove_folder(self.run(name))
+        for split in ("validation", "test"):
+            remove_folder(self.path / "outcomes" / f"{name}.{split}")
 
     @property
     def states(self) -> Path:

@@ -165,8 +165,7 @@ def _export_peft(model: Model, target: Path) -> Exported:
     from microtune.run.export.peft_folder import base_of, write_adapter
     from microtune.run.export.readers import check_peft
 
-    assert model.place is not None
-    base = base_of(model.place)
+    base = base_of(model)
     rows = stored_rows(model, run_items(model)[0])
     return _finish(
         target,

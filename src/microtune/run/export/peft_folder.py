@@ -13,11 +13,11 @@ from typing import Literal
 from microtune.adapt.base import Method, make_method
 from microtune.adapt.ia3 import IA3
 from microtune.adapt.lora import LoRA
-from microtune.adapt.virtual import VirtualMethod
 from microtune.data.objects import read_object
 from microtune.errors import InputError, RunError
 from microtune.recipe import validated
 from microtune.run.digest import weights_digest
+from microtune.run.export.peft_parts import carrier
 from microtune.run.load import Model
 from microtune.run.peft import adapter_base, write_peft
 from microtune.run.peft.config import AdapterConfig, adapter_config
@@ -41,8 +41,10 @@ class Base:
     weights: tuple[str, ...] = ()
 
 
-def base_of(place: Place) -> Base:
+def base_of(model: Model) -> Base:
     """The base of a run or of an adapter folder; InputError where there is no adapter or no base of its own."""
+    place = model.place
+    assert place is not None
     if place.kind == "adapter":
         values, file = read_object(place.path / CONFIG), place.path / CONFIG
         tokens = virtual_config(values, file) if is_virtual(values) else None
@@ -55,9 +57,7 @@ def base_of(place: Place) -> Base:
         raise InputError(f"{place.name}: a whole model, not an adapter; write it with --format hf.")
     file = place.path / "model" / "model.json"
     record = validated(RunRecord, read_object(file, error=RunError), str(file))
-    method = make_method(record.method)
-    if not isinstance(method, (LoRA, IA3, VirtualMethod)):
-        raise InputError(f"{place.name}: tuned with {method.name}, which has no PEFT form; use --format hf.")
+    method = carrier(make_method(record.method), model.network.head, place.name)
     if record.added is not None:
         raise InputError(
             f"{place.name}: has {record.added.count} added tokens: peft puts an adapter only on an embedding that has "

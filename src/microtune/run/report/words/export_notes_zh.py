@@ -26,6 +26,11 @@ EXPORT_NOTES: dict[str, str] = {
     # facts
     "dtype": "数值格式",
     "tensors": "张量",
+    "rounding used": "用去的舍入余量",
+    "same best token": "最可能的词元相同的比例",
+    "opset": "算子集版本",
+    "inputs": "输入",
+    "outputs": "输出",
     "ids": "词元编号",
     "equal for {count} texts": "{count} 段文本都相同",
     "not checked: install sentence-transformers": "没有核对：请安装 sentence-transformers",

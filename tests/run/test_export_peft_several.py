@@ -1,0 +1,78 @@
+"""Lists of methods as an adapter of peft: parts of one kind and label heads have a form, everything else is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_exports import make, make_run, opened
+from torch import nn
+from torch.testing import assert_close
+
+import microtune as mt
+from microtune.adapt.base import make_method
+from microtune.errors import InputError
+from microtune.nn.heads import LabelHead
+from microtune.recipe import Choice
+from microtune.run.export import parity
+from microtune.run.export.peft_parts import carrier
+
+LORA = {"name": "lora", "rank": 2}
+BELOW, ABOVE = {**LORA, "last_block": 0}, {**LORA, "rank": 3, "alpha": 5.0, "first_block": 1}
+WRITTEN: dict[str, list[Any]] = {
+    "head and lora": [{"name": "head"}, LORA],
+    "lora twice": [BELOW, {**ABOVE, "variant": "rslora"}],
+    "dora twice": [{**BELOW, "variant": "dora"}, {**ABOVE, "variant": "dora"}],
+    "head and ia3": ["head", "ia3"],
+    "prefix and head": [{"name": "prefix", "tokens": 3}, "head"],
+}
+PAIRS = [("gpt2", "head and lora"), ("bert", "head and lora"), *(("llama", name) for name in list(WRITTEN)[1:])]
+
+
+@pytest.mark.parity
+@pytest.mark.usefixtures("quick")
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft 0.21 with transformers 5
+@pytest.mark.parametrize(("kind", "parts"), PAIRS)
+def test_peft_reads_several_as_one_adapter(kind: str, parts: str, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    run = make_run(tmp_path / "run", make(tmp_path / kind, kind), method=WRITTEN[parts])  # type: ignore[arg-type]
+    done = mt.export(run, format="peft", out=tmp_path / "out")
+    assert done.parity.reader.startswith(f"peft {peft.__version__}")
+    assert (done.parity.compared, done.parity.rows) == ("label scores", 14)
+    assert 0 <= done.parity.gap < 1e-5
+    model, again = opened(run), opened(done.path)
+    rows = parity.stored_rows(model)
+    assert_close(parity.outputs(again, rows), parity.outputs(model, rows), rtol=1e-5, atol=1e-5)
+    config = json.loads((done.path / "adapter_config.json").read_text())
+    if "head" in parts and kind != "bert":
+        assert config["modules_to_save"] == ["score"]
+    if parts == "lora twice":
+        assert {config["r"], *config["rank_pattern"].values()} == {2, 3}
+
+
+def several(*parts: Any) -> Any:
+    return make_method(Choice.model_validate({"name": "several", "parts": list(parts)}))
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        (["lora", "bitfit"], r"^r: tuned with lora\+bitfit, of which bitfit has no PEFT form; use --format hf\.$"),
+        (["head", "norms"], r"^r: tuned with head\+norms, of which norms has no PEFT form"),
+        (["prefix", "lora"], r"^r: tuned with prefix\+lora; one adapter of peft cannot hold prefix and lora together"),
+        ([BELOW, {**ABOVE, "variant": "dora"}], "cannot hold lora and dora together"),
+    ],
+)
+def test_the_part_without_a_form_is_named(parts: list[Any], sentence: str) -> None:
+    labels = LabelHead.__new__(LabelHead)
+    with pytest.raises(InputError, match=sentence):
+        carrier(several(*parts), labels, "r")
+
+
+def test_a_vocabulary_head_that_was_trained_has_no_form() -> None:
+    with pytest.raises(InputError, match=r"tuned with head\+lora, of which head has no PEFT form"):
+        carrier(several("head", "lora"), nn.Linear(1, 1), "r")
+    with pytest.raises(InputError, match="r: tuned with top, which has no PEFT form"):
+        carrier(make_method(Choice(name="top")), nn.Linear(1, 1), "r")
