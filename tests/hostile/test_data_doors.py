@@ -320,23 +320,18 @@ def check(path: Path, raw: bytes, limits: Limits, options: dict[str, Any]) -> st
     """Write, read and judge one file; returns the kind of outcome."""
     path.write_bytes(raw)
     with within(SECONDS):
-        return judged(path, limits, options)
-
-
-def judged(path: Path, limits: Limits, options: dict[str, Any]) -> str:
-    """The same for a file that is there."""
-    try:
-        rows = list(islice(iter_rows(path, limits=limits, **options), 20_000))
-        assert rows
-        assert all(isinstance(row, Row) and isinstance(row.data, dict) and row.line >= 1 for row in rows)
-        assert all(isinstance(name, str) for row in rows for name in row.data)
-        field = find_field(rows, "text")
-        texts = [text_of(row, field) for row in rows]
-        assert all(text.encode() for text in texts)
-        split_rows(rows, split={"test": 0.5}, seed=0)
-    except MicrotuneError as error:
-        one_line(error)
-        return "refused"
+        try:
+            rows = list(islice(iter_rows(path, limits=limits, **options), 20_000))
+            assert rows
+            assert all(isinstance(row, Row) and isinstance(row.data, dict) and row.line >= 1 for row in rows)
+            assert all(isinstance(name, str) for row in rows for name in row.data)
+            field = find_field(rows, "text")
+            texts = [text_of(row, field) for row in rows]
+            assert all(text.encode() for text in texts)
+            split_rows(rows, split={"test": 0.5}, seed=0)
+        except MicrotuneError as error:
+            one_line(error)
+            return "refused"
     return "rows"
 
 
