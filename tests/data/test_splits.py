@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from typing import Any
 
@@ -19,6 +18,7 @@ from microtune.data.splits import (
     split_rows,
 )
 from microtune.errors import InputError
+from patience import within
 
 SPLIT = {"validation": 0.1, "test": 0.1}
 
@@ -171,14 +171,12 @@ def test_near_duplicates_are_fast(count: int) -> None:
     words = [f"{rng.choice('bcdfgh')}{rng.choice('aeiou')}{rng.choice('lmnprst')}{i}" for i in range(3000)]
     texts = [" ".join(rng.choices(words, k=10)) for _ in range(2 * count)]
     texts[count + 500] = texts[3] + " x"
-    began = time.perf_counter()
-    found = near_duplicates(of(*texts[:count]), of(*texts[count:]), text)
+    with within(20):
+        found = near_duplicates(of(*texts[:count]), of(*texts[count:]), text)
     assert [(a.line, b.line) for a, b, _ in found] == [(4, 501)]
-    assert time.perf_counter() - began < 20
 
 
 def test_near_duplicates_of_one_template_stay_fast() -> None:
     texts = [f"please cancel my order number {i:05d} as soon as you possibly can" for i in range(4000)]
-    began = time.perf_counter()
-    near_duplicates(of(*texts[:2000]), of(*texts[2000:]), text)
-    assert time.perf_counter() - began < 20
+    with within(20):
+        near_duplicates(of(*texts[:2000]), of(*texts[2000:]), text)

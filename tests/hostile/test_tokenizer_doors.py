@@ -87,6 +87,10 @@ NAMED_TOKENIZERS: dict[str, tuple[dict[str, Any], str]] = {
         "ids up to 999, but the model's embedding ends at 339",
     ),
     "a token without an id": ({"post_processor": TEMPLATE | {"special_tokens": {}}}, 'names the token "<|bos|>"'),
+    "a token that is a list": (
+        {"post_processor": TEMPLATE | {"single": [{"SpecialToken": {"id": ["<|bos|>"], "type_id": 0}}]}},
+        "not a usable tokenizer file",
+    ),
     "doubling normalizers": (
         {
             "normalizer": {

@@ -146,7 +146,7 @@ def _check_template(part: dict[str, Any], path: Path) -> None:
         for piece in pieces if isinstance(pieces, list) else ():
             token = piece.get("SpecialToken") if isinstance(piece, dict) else None
             name = token.get("id") if isinstance(token, dict) else None
-            if name is not None and not (isinstance(known, dict) and name in known):
+            if isinstance(name, str) and not (isinstance(known, dict) and name in known):
                 raise InputError(f'{path}: the post-processor names the token "{name}" and does not say its id.')
 
 
