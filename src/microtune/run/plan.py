@@ -184,7 +184,7 @@ def libraries(training: Training, parts: Sequence[Part]) -> int:
     return max(held - sum(part.bytes for part in parts[:3]), 0)
 
 
-def kernels(training: Training, trunks: Mapping[str, TrunkCache], judged: Sequence[Items]) -> int:
+def kernels(training: Training, trunks: Mapping[str, TrunkCache], judged: Sequence[Items], micro_tokens: int) -> int:
     """Bytes of what oneDNN prepares for bfloat16 products: code for every new shape, and ragged batches bring many."""
     if training.device.type != "cpu" or compute_type(training.precision, training.device) != torch.bfloat16:
         return 0
@@ -193,11 +193,12 @@ def kernels(training: Training, trunks: Mapping[str, TrunkCache], judged: Sequen
     width, products = model.spec.hidden_size, _products(model)
     first = training.items[0]
     some = len(first.readout) not in (1, len(first.ids))  # positions read, of which every batch has as many as it has
+    inside = 6 if len(first.readout) == len(first.ids) else 12  # the last block asks from other positions
     found: set[tuple[int, ...]] = set()
     if "train" not in trunks or cut < len(model.output_stack.blocks):  # else no block is computed in a step
         for epoch in range(min(math.ceil(training.total_steps / training.steps_per_epoch), 4)):
-            for number, piece in enumerate(piece for batch in training.plan(epoch) for piece in batch):
-                found |= _shapes([training.sizes[i] for i in piece], width, products, 6)
+            for number, piece in enumerate(piece for batch in training.plan(epoch, micro_tokens) for piece in batch):
+                found |= _shapes([training.sizes[i] for i in piece], width, products, inside)
                 found |= {(kind, -epoch - 1, number) for kind in range(products * some)}
     for items in (*judged, *(trunk.items for trunk in trunks.values())):
         sizes = item_sizes(items)
@@ -208,9 +209,10 @@ def kernels(training: Training, trunks: Mapping[str, TrunkCache], judged: Sequen
 
 
 def _products(network: Transformer) -> int:
-    """Products over all tokens of one block, there and back: its own, and those of low-rank updates beside them."""
+    """Products over all tokens of one block, there and back: for its weights, and for low-rank updates beside them."""
     roles = {} if not network.output_stack.blocks else role_parts(network.output_stack.blocks[-1])  # type: ignore[arg-type]
-    return 8 + 24 * any(parts.updates for parts in (roles or {}).values())
+    found = (roles or {}).values()
+    return 8 + 4 * any(parts.weight.requires_grad for parts in found) + 24 * any(parts.updates for parts in found)
 
 
 def _shapes(lengths: Sequence[int], width: int, products: int, inside: int) -> set[tuple[int, ...]]:
@@ -230,11 +232,12 @@ def plan_memory(
     trunk, sizes = trunks.get("train"), training.sizes
     activations(training, [min(range(len(sizes)), key=lambda i: sizes[i])], trunk)  # loads kernels, which stay
     parts = counted(training, trunks)
-    prepared = Part("prepared bfloat16 products", kernels(training, trunks, judged))
-    fixed = (Part("libraries and data", libraries(training, parts)), prepared, *parts)
+    held = Part("libraries and data", libraries(training, parts))
     others = _others(training, [*judged, *(t.items for t in trunks.values())])
     micro_tokens = training.micro_tokens
     for _ in range(ATTEMPTS):
+        prepared = Part("prepared bfloat16 products", kernels(training, trunks, judged, micro_tokens))
+        fixed = (held, prepared, *parts)
         piece = largest(training, micro_tokens)
         tokens = sum(sizes[i] for i in piece)
         size = round(_measured(training, piece, trunk, limit) * OVERHEAD)
