@@ -16,6 +16,7 @@ from microtune.nn import padded as module
 from microtune.nn.layout import Layout, make_layout
 from microtune.ragged import Ragged
 
+HALF = torch.bfloat16
 LONE = torch.tensor([4, 7])  # tokens of two of the five rows: nobody asks in the others
 
 
@@ -105,10 +106,11 @@ def test_short_groups_are_as_long_as_a_number_that_comes_back() -> None:
 def test_tokens_of_narrow_blocks_are_as_many_as_a_number_that_comes_back() -> None:
     ragged, even = _layout([5, 6]), _layout([6, 6])
     counts = [1, 7, 15, 16, 100, 470, 480, 481, 1500, 4090]
-    found = [count + module.more_tokens(count, module.NARROW, ragged) for count in counts]
+    found = [count + module.more_tokens(count, module.NARROW, ragged, HALF) for count in counts]
     assert found == [1, 7, 15, 16, 104, 480, 480, 512, 1536, 4096]
-    assert all(module.more_tokens(count, module.NARROW + 1, ragged) == 0 for count in counts)
-    assert all(module.more_tokens(count, module.NARROW, even) == 0 for count in counts)
+    assert all(module.more_tokens(count, module.NARROW + 1, ragged, HALF) == 0 for count in counts)
+    assert all(module.more_tokens(count, module.NARROW, even, HALF) == 0 for count in counts)
+    assert all(module.more_tokens(count, module.NARROW, ragged, torch.float32) == 0 for count in counts)
 
 
 def test_places_come_into_groups_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +141,6 @@ def test_places_come_into_groups_and_back(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_computed_is_foreseen(lengths: list[int]) -> None:
     layout = _layout(lengths)
     tokens, groups = module.computed(lengths, module.NARROW)
-    assert tokens == sum(lengths) + module.more_tokens(sum(lengths), module.NARROW, layout)
+    assert tokens == sum(lengths) + module.more_tokens(sum(lengths), module.NARROW, layout, HALF)
     laid = module.padded(layout) or layout
     assert groups == [(group.key_positions.shape[1], group.size) for group in laid.groups]

@@ -134,7 +134,7 @@ class BlockPass:
         attention, mlp = AttentionPass(block.attention, flow, roles, dtype), MLPPass(block.mlp, roles, dtype)
         self.attention = ResidualPass(block.attention_residual, attention, dtype, left)
         self.mlp = ResidualPass(block.mlp_residual, mlp, dtype, left)
-        self.more = more_tokens(self.tokens, len(roles["o"].weight), flow.layout)  # see padded.py
+        self.more = more_tokens(self.tokens, len(roles["o"].weight), flow.layout, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, D] -> [N or R, D]."""

@@ -104,9 +104,12 @@ def pad(lying: Rows, causal: bool) -> Padded | None:
     )
 
 
-def more_tokens(tokens: int, width: int, layout: Layout) -> int:
-    """How many rows of nothing a narrow block of that width computes beside its tokens, so that shapes recur."""
-    if width > NARROW or layout.packed is not None or padded(layout) is None:
+def more_tokens(tokens: int, width: int, layout: Layout, dtype: torch.dtype) -> int:
+    """How many rows of nothing a narrow block of that width computes beside its tokens, so that shapes recur.
+
+    None where products are not in bfloat16: those in float32 (MKL) need no code of their own for a shape.
+    """
+    if dtype != torch.bfloat16 or width > NARROW or layout.packed is not None or padded(layout) is None:
         return 0
     return _up(tokens) - tokens
 
