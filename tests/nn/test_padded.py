@@ -26,7 +26,7 @@ def _layout(lengths: list[int], *, causal: bool = True, **other: int) -> Layout:
 
 
 def _shapes(layout: Layout) -> list[tuple[int, int]]:
-    found = module.padded(layout)
+    found = module.padded(layout, HALF)
     assert found is not None
     return [(group.size, group.key_positions.shape[1]) for group in found.groups]
 
@@ -86,19 +86,22 @@ def test_a_group_is_as_wide_as_a_group_costs(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_is_of_one_shape_or_shares_a_beginning_stays_as_it_is() -> None:
-    assert module.padded(_layout([7, 7, 7])) is None
-    assert module.padded(_layout([])) is None
-    assert module.padded(_layout([7, 3, 2], shared=2)) is None
-    assert module.padded(_layout([7, 3, 2], ahead=2)) is None
+    assert module.padded(_layout([7, 7, 7]), HALF) is None
+    assert module.padded(_layout([]), HALF) is None
+    assert module.padded(_layout([7, 3, 2], shared=2), HALF) is None
+    assert module.padded(_layout([7, 3, 2], ahead=2), HALF) is None
 
 
 def test_short_groups_are_as_long_as_a_number_that_comes_back() -> None:
     assert _shapes(_layout([28, 31, 29])) == [(3, 32)]
+    plain = module.padded(_layout([28, 31, 29]), torch.float32)
+    assert plain is not None
+    assert [group.key_positions.shape[1] for group in plain.groups] == [31]
     assert _shapes(_layout([33, 40, 1])) == [(3, 48)]
     assert _shapes(_layout([127, 128, 300, 301])) == [(2, 128), (2, 301)]
     layout = _layout([9, 8])
     asked = make_layout(torch.tensor([1, 1]), torch.tensor([8, 7]), layout.rows.key_lengths, causal=True, aligned=False)  # type: ignore[union-attr]
-    found = module.padded(asked)
+    found = module.padded(asked, HALF)
     assert found is not None
     assert [group.query_positions.shape[1] for group in found.groups] == [1]  # one query each stays one
 
@@ -116,9 +119,9 @@ def test_tokens_of_narrow_blocks_are_as_many_as_a_number_that_comes_back() -> No
 def test_places_come_into_groups_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STEP", 1)
     layout = _layout([3, 1, 2])
-    found = module.padded(layout)
+    found = module.padded(layout, HALF)
     assert found is not None
-    assert found is module.padded(layout)
+    assert found is module.padded(layout, HALF)
     assert found.query_order.view(3, 3).tolist() == [[3, 3, 3], [4, 5, 5], [0, 1, 2]]
     assert found.query_order[found.query_back].tolist() == list(range(6))
     assert found.query_pads.tolist() == [1, 2, 5]
@@ -130,7 +133,7 @@ def test_places_come_into_groups_and_back(monkeypatch: pytest.MonkeyPatch) -> No
     two = found.mask(0, 2, torch.float32)
     assert two is not None
     assert (two == 0)[2].tolist() == [[True, False, False], [True, True, False], [False, True, True]]
-    both = module.padded(_layout([3, 1, 2], causal=False))
+    both = module.padded(_layout([3, 1, 2], causal=False), HALF)
     assert both is not None
     open_mask = both.mask(0, None, torch.float32)
     assert open_mask is not None
@@ -142,5 +145,5 @@ def test_what_is_computed_is_foreseen(lengths: list[int]) -> None:
     layout = _layout(lengths)
     tokens, groups = module.computed(lengths, module.NARROW)
     assert tokens == sum(lengths) + module.more_tokens(sum(lengths), module.NARROW, layout, HALF)
-    laid = module.padded(layout) or layout
+    laid = module.padded(layout, HALF) or layout
     assert groups == [(group.key_positions.shape[1], group.size) for group in laid.groups]

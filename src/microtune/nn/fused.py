@@ -44,7 +44,7 @@ def fusible(block: Block, flow: Flow, x: Tensor) -> dict[str, Parts] | None:
         return None
     if packed is None and any(
         group.query_positions.shape[1] * group.key_positions.shape[1] > FUSED_FROM
-        for group in (padded(flow.layout) or flow.layout).groups
+        for group in (padded(flow.layout, compute_type(x)) or flow.layout).groups
     ):
         return None
     if block.training and any(update.dropout for parts in roles.values() for update in parts.updates):

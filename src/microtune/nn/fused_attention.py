@@ -42,7 +42,7 @@ class AttentionPass:
         self.angles = self._angles(flow.positions, dtype)
         packed = attention.packed(flow.layout, dtype)
         self.whole = None if packed is None else PackedPass(packed, attention.scale, attention.window, self.readout)
-        self.laid: Padded | Layout = padded(flow.layout) or flow.layout if packed is None else flow.layout
+        self.laid: Padded | Layout = padded(flow.layout, dtype) or flow.layout if packed is None else flow.layout
         self.groups: list[GroupPass] = []
         self.out = torch.empty(0)
 

@@ -62,7 +62,7 @@ class Layout:
     repeats: bool = False  # whether a key stands in the sorted order more than once
     packed: Packed | None = None  # on a GPU: sequences end to end
     rows: Rows | None = None  # where no key stands in the sorted order more than once
-    made: dict[str, Any] = field(default_factory=dict)  # what others made of it, once
+    made: dict[Any, Any] = field(default_factory=dict)  # what others made of it, once
     totals: Tensor | None = None  # [N]: how long the row of each token will be; only where rotary angles follow it
     masks: dict[tuple[int, int | None], Tensor | None] = field(default_factory=dict)
     rotary: dict[tuple[float, RopeScaling | None], tuple[Tensor, Tensor]] = field(default_factory=dict)

@@ -66,24 +66,28 @@ class Padded:
         )
 
 
-def padded(layout: Layout) -> Padded | None:
-    """The sequences of a layout in groups of nearly one shape; None where all have one."""
-    if "padded" not in layout.made:
-        layout.made["padded"] = None if layout.rows is None else pad(layout.rows, layout.causal)
-    found: Padded | None = layout.made["padded"]
+def padded(layout: Layout, dtype: torch.dtype) -> Padded | None:
+    """The sequences of a layout in groups of nearly one shape; None where all have one. dtype: that of products, of
+    which those in float32 (MKL) need no code of their own for a shape."""
+    step = STEP if dtype == torch.bfloat16 else 1
+    if step not in layout.made:
+        layout.made[step] = None if layout.rows is None else pad(layout.rows, layout.causal, step)
+    found: Padded | None = layout.made[step]
     return found
 
 
-def pad(lying: Rows, causal: bool) -> Padded | None:
-    """`padded`, without a layout to keep it."""
+def pad(lying: Rows, causal: bool, step: int) -> Padded | None:
+    """`padded`, without a layout to keep it; step: short groups are as long as a multiple of it."""
     query_lengths, query_positions, key_lengths, key_starts, first = lying
     shapes = list(zip(query_lengths.tolist(), key_lengths.tolist(), strict=True))
     if len({shape for shape in shapes if shape[0]}) < 2:
         return None
     buckets = _buckets(shapes)
     query_starts = query_lengths.cumsum(0) - query_lengths
-    asked = [_places(query_starts, query_lengths, rows, _longest(shapes[r][0] for r in rows)) for rows in buckets]
-    read = [_places(key_starts, key_lengths, rows, _longest(shapes[r][1] for r in rows)) for rows in buckets]
+    asked = [
+        _places(query_starts, query_lengths, rows, _longest((shapes[r][0] for r in rows), step)) for rows in buckets
+    ]
+    read = [_places(key_starts, key_lengths, rows, _longest((shapes[r][1] for r in rows), step)) for rows in buckets]
     query_order, key_order = (torch.cat([order.flatten() for order, _ in parts]) for parts in (asked, read))
     query_real, key_real = (torch.cat([real.flatten() for _, real in parts]) for parts in (asked, read))
     back = torch.empty(len(query_positions), dtype=torch.int64)
@@ -105,11 +109,8 @@ def pad(lying: Rows, causal: bool) -> Padded | None:
 
 
 def more_tokens(tokens: int, width: int, layout: Layout, dtype: torch.dtype) -> int:
-    """How many rows of nothing a narrow block of that width computes beside its tokens, so that shapes recur.
-
-    None where products are not in bfloat16: those in float32 (MKL) need no code of their own for a shape.
-    """
-    if dtype != torch.bfloat16 or width > NARROW or layout.packed is not None or padded(layout) is None:
+    """How many rows of nothing a narrow block of that width computes beside its tokens, so that shapes recur."""
+    if dtype != torch.bfloat16 or width > NARROW or layout.packed is not None or padded(layout, dtype) is None:
         return 0
     return _up(tokens) - tokens
 
@@ -120,7 +121,7 @@ def computed(lengths: Sequence[int], width: int) -> tuple[int, list[tuple[int, i
     if len(set(lengths)) < 2:
         return tokens, [(length, len(lengths)) for length in set(lengths)]
     buckets = _buckets([(length, length) for length in lengths])
-    groups = [(_longest(lengths[row] for row in rows), len(rows)) for rows in buckets]
+    groups = [(_longest((lengths[row] for row in rows), STEP), len(rows)) for rows in buckets]
     return tokens if width > NARROW else _up(tokens), groups
 
 
@@ -134,9 +135,9 @@ def longer(t: Tensor, rows: int) -> Tensor:
     return F.pad(t, (*(0, 0) * (t.dim() - 1), 0, rows)) if rows else t
 
 
-def _longest(sizes: Iterable[int]) -> int:
+def _longest(sizes: Iterable[int], step: int) -> int:
     longest = max(sizes)
-    return longest if longest == 1 or longest > SHORT else -(-longest // STEP) * STEP
+    return longest if longest == 1 or longest > SHORT else -(-longest // step) * step
 
 
 def _buckets(shapes: list[tuple[int, int]]) -> list[list[int]]:
