@@ -158,10 +158,10 @@ def evaluate(
         if written := written_answers(score):
             err.print(written)
     else:
-        named, task = data or str(source), task_of(model, rows)
+        named, task = Path(data or str(source)).name, task_of(model, rows)  # a heading is one line, cut where it ends
         show_score(named, score, task)
         for name, part in score.parts.items():
-            show_score(f"{Path(named).name}: {name}", part, task)
+            show_score(f"{named}: {name}", part, task)
 
 
 def chat(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microtune.cli.language import asked_for, said, word
@@ -227,8 +226,7 @@ def show_score(split: str, score: Any, task: Any) -> None:
     from microtune.tasks.classification import Classification
     from microtune.tasks.token_labelling import TokenLabelling
 
-    name = Path(split).name  # of a file its own name: a title is one line, and cut where it is too long
-    title = said("{split} split, {rows} rows", split=word(name), rows=score.rows)
+    title = said("{split} split, {rows} rows", split=word(split), rows=score.rows)
     shown = table(title, {"metric": "left", "value": "right", "95 % interval": "right"})
     for name, value in score.values.items():
         low, high = score.intervals.get(name, (float("nan"), float("nan")))

@@ -33,6 +33,19 @@ class Group:
     key_positions: Tensor  # [1, S]
 
 
+def seen(group: Group, causal: bool, window: int | None) -> Tensor:
+    """[G or 1, T, S]: which keys each query sees by the positions of both."""
+    gap = group.query_positions[:, :, None] - group.key_positions[:, None, :]
+    keep = gap >= 0 if causal else torch.ones_like(gap, dtype=torch.bool)
+    return keep if window is None else keep & (gap.abs() < window)
+
+
+def blocked(keep: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """0 where a key is seen and -inf elsewhere, to be added to scores; None where all are."""
+    mask = torch.zeros(keep.shape, dtype=dtype, device=keep.device).masked_fill_(~keep, float("-inf"))
+    return None if bool(keep.all()) else mask
+
+
 @dataclass(frozen=True)
 class Sorted:
     """The groups of a batch, and how its tokens come into their order and back."""
@@ -62,7 +75,7 @@ class Layout:
     repeats: bool = False  # whether a key stands in the sorted order more than once
     packed: Packed | None = None  # on a GPU: sequences end to end
     rows: Rows | None = None  # where no key stands in the sorted order more than once
-    made: dict[Any, Any] = field(default_factory=dict)  # what others made of it, once
+    made: dict[int, Any] = field(default_factory=dict)  # groups of nearly one shape, by their step (padded.py)
     totals: Tensor | None = None  # [N]: how long the row of each token will be; only where rotary angles follow it
     masks: dict[tuple[int, int | None], Tensor | None] = field(default_factory=dict)
     rotary: dict[tuple[float, RopeScaling | None], tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -97,13 +110,7 @@ class Layout:
         if not self.causal and window is None:
             return None
         if (index, window) not in self.masks:
-            group = self.groups[index]
-            gap = group.query_positions[:, :, None] - group.key_positions[:, None, :]
-            keep = gap >= 0 if self.causal else torch.ones_like(gap, dtype=torch.bool)
-            if window is not None:
-                keep &= gap.abs() < window
-            mask = torch.zeros(keep.shape, dtype=dtype, device=gap.device).masked_fill_(~keep, float("-inf"))
-            self.masks[index, window] = None if bool(keep.all()) else mask
+            self.masks[index, window] = blocked(seen(self.groups[index], self.causal, window), dtype)
         return self.masks[index, window]
 
 

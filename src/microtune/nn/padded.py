@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from microtune.nn.layout import Group, Layout, Rows
+from microtune.nn.layout import Group, Layout, Rows, blocked, seen
 
 WORTH = 8_000  # scores a head that a group costs beside those it computes
 STEP, SHORT = 16, 128  # groups of at most SHORT places are as long as a multiple of STEP
@@ -48,14 +48,10 @@ class Padded:
         """[G, T or 1, S] of 0 and -inf for group `index`, or None where every query sees every place."""
         if (index, window) not in self.masks:
             group = self.groups[index]
-            keys = torch.arange(group.key_positions.shape[1])
-            keep = (keys < self.ends[index])[:, None]
+            keep = (torch.arange(group.key_positions.shape[1]) < self.ends[index])[:, None]
             if self.causal or window is not None:
-                gap = group.query_positions[:, :, None] - group.key_positions[:, None, :]
-                keep = keep & (gap >= 0) if self.causal else keep
-                keep = keep if window is None else keep & (gap.abs() < window)
-            mask = torch.zeros(keep.shape, dtype=dtype).masked_fill_(~keep, float("-inf"))
-            self.masks[index, window] = None if bool(keep.all()) else mask
+                keep = keep & seen(group, self.causal, window)
+            self.masks[index, window] = blocked(keep, dtype)
         return self.masks[index, window]
 
     def keys_back(self, t: Tensor, tokens: int) -> Tensor:
@@ -146,13 +142,13 @@ def _buckets(shapes: list[tuple[int, int]]) -> list[list[int]]:
     T = S = 0
     for row in sorted((r for r, (asking, _) in enumerate(shapes) if asking), key=lambda r: shapes[r][::-1]):
         queries, keys = shapes[row]
-        wider, longer = max(T, queries), max(S, keys)
+        most = max(T, queries), max(S, keys)
         if buckets:
             many = len(buckets[-1])
-            extra = (many + 1) * wider * longer - many * T * S - queries * keys
+            extra = (many + 1) * most[0] * most[1] - many * T * S - queries * keys
             if extra <= WORTH:
                 buckets[-1].append(row)
-                T, S = wider, longer
+                T, S = most
                 continue
         buckets.append([row])
         T, S = queries, keys

@@ -86,7 +86,7 @@ def _plan_pretraining(recipe: Recipe) -> Forecast:
     note = "The number of tokens is estimated from the beginning of every source."
     if recipe.data.documents == "separate":
         note += " Time is that of whole blocks, although documents are separate; short ones take a little longer."
-    notes = (note, COMPILED) if recipe.train.compile else (note,)
+    notes = (note, COMPILED) if recipe.train.compile and training.limit is None else (note,)
     return _forecast(training, memory, plan_pace(training, {}, None), notes)
 
 
