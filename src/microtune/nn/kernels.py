@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from microtune.nn.frozen import Parts, int8_backward, int8_forward, stacked
 from microtune.nn.layers import ACTIVATIONS, LayerNorm, RMSNorm, dropout_factors
 from microtune.nn.padded import longer
+from microtune.nn.products import product
 from microtune.nn.spec import Activation
 
 KEPT_BYTES = 2_000_000  # of what an activation gives: of a few hundred tokens it is kept, not computed twice
@@ -218,7 +219,7 @@ class LinearPass:
         """[N, I] -> [N, sum of O]."""
         bias, x = self._bias(), self._scaled(x)
         if self.scale is None:
-            y = F.linear(x, self.weight, bias if self.factor is None else None)
+            y = product(x, self.weight, bias if self.factor is None else None)
         else:
             y = int8_forward(x, self.weight, self.scale)
             y = y if bias is None or self.factor is not None else y.add_(bias)
@@ -263,7 +264,7 @@ class LinearPass:
         self._weight_grads(dy, read, grads)
         if not wanted and self.inputs is None:
             return None
-        dx = dy @ self.weight if self.scale is None else int8_backward(dy, self.weight, self.scale)
+        dx = product(dy, self.weight.t()) if self.scale is None else int8_backward(dy, self.weight, self.scale)
         if d_inner is not None and self.A is not None:
             dx.addmm_(d_inner, self.A)
         return dx if self.inputs is None or x is None else self._input_grads(dx, x, grads)
