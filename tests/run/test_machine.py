@@ -64,6 +64,13 @@ def test_a_close_race_is_run_again(cache: Path, races: list[float]) -> None:
     assert not cache.exists()
 
 
+def test_a_race_lost_beside_other_work_is_not_the_last_word(cache: Path, races: list[float]) -> None:
+    """Seen: 1.23 while packages were being installed, 2.2 ever after."""
+    races += [1.23, 2.2]
+    assert [resolved(), resolved(), resolved()] == ["float32", "bfloat16", "bfloat16"]
+    assert list(json.loads((cache / machine.FILE).read_text()).values()) == [2.2]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a": "b"}', '{"a": 1e999}', '{"a": -1.0}', "\xff" * 9])
 def test_a_damaged_file_is_measured_over(cache: Path, races: list[float], text: str) -> None:
     cache.mkdir()

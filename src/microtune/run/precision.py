@@ -28,7 +28,7 @@ TABLES = tuple(f"{owner}.weight" for owner in ("tokens", "head.out")) + tuple(
     f"{owner}.{part}" for owner in ("tokens", "head.out.rows") for part in ("below", "above")
 )
 CLEAR_WIN = 1.5
-CLOSE = 1.2  # within this factor of it, a race says too little to be kept for other runs
+CERTAIN = 1.0, 1.8  # between these a race says too little to be kept for other runs: one beside other work may lose
 ROUNDS, MOST_ROWS, STEP_ROWS = 5, 512, 64  # from 512 on the rate of products does not depend on their rows
 
 
@@ -48,26 +48,28 @@ def resolve(asked: str, device: torch.device, *, width: int, rows: int, ragged: 
 
 
 def _clear(ratio: float) -> bool:
-    return not CLEAR_WIN / CLOSE < ratio < CLEAR_WIN * CLOSE
+    return not CERTAIN[0] < ratio < CERTAIN[1]
 
 
 @cache
 def speed_ratio(width: int, rows: int, ragged: bool) -> float:
-    """How much faster bfloat16 products are than float32 ones on this CPU; with `ragged`, each has a new shape."""
-    seconds: dict[torch.dtype, float] = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        weight = torch.ones(4 * width, width, dtype=dtype)
-        times = []
-        for number in range(ROUNDS + 1):
+    """How much faster bfloat16 products are than float32 ones on this CPU; with `ragged`, each has a new shape.
+
+    The two take turns and the best time of each counts, so that other work on the machine does not decide.
+    """
+    dtypes = torch.float32, torch.bfloat16
+    weights = {dtype: torch.ones(4 * width, width, dtype=dtype) for dtype in dtypes}
+    times: dict[torch.dtype, list[float]] = {dtype: [] for dtype in dtypes}
+    for number in range(ROUNDS + 1):
+        for dtype in dtypes:
+            if sum(times[dtype]) > 0.2:  # emulated: one look is enough
+                continue
             x = torch.ones(rows + number * ragged, width, dtype=dtype)
             start = time.perf_counter()
-            F.linear(x, weight)
-            times.append(time.perf_counter() - start)
-            if sum(times) > 0.2:  # emulated: one look is enough
-                break
-        later = sorted(times[1:] or times)  # the first one pays for loading the library
-        seconds[dtype] = later[len(later) // 2]
-    return seconds[torch.float32] / seconds[torch.bfloat16]
+            F.linear(x, weights[dtype])
+            times[dtype].append(time.perf_counter() - start)
+    best = {dtype: min(taken[1:] or taken) for dtype, taken in times.items()}  # the first one pays for the library
+    return best[torch.float32] / best[torch.bfloat16]
 
 
 def compute_type(precision: Precision, device: torch.device) -> torch.dtype:
