@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,15 @@ BANDS, BAND = 16, 4  # a pair of 80 % overlap shares a band with probability 0.9
 ALIKE = 0.8
 LEADERS = 8  # texts of one bucket that others are compared with: a cap against data that is all alike
 
-_random = np.random.default_rng(20_240_613)
-_FACTORS = _random.integers(1, 2**63, BANDS * BAND, dtype=np.uint64) | np.uint64(1)
-_OFFSETS = _random.integers(0, 2**63, BANDS * BAND, dtype=np.uint64)
 _POWERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5, 1], dtype=np.uint64)
+
+
+@cache
+def _functions() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Factors and offsets of the random functions; drawn when first asked for: `numpy.random` takes 2 MB."""
+    random = np.random.default_rng(20_240_613)
+    factors = random.integers(1, 2**63, BANDS * BAND, dtype=np.uint64) | np.uint64(1)
+    return factors, random.integers(0, 2**63, BANDS * BAND, dtype=np.uint64)
 
 
 def grams(text: str) -> Grams:
@@ -39,8 +45,9 @@ def grams(text: str) -> Grams:
 
 def signature(found: Grams) -> list[int]:
     """BANDS numbers, each from BAND of the smallest hashes under 64 random functions."""
-    mixed = _FACTORS[:, None] * found
-    mixed += _OFFSETS[:, None]
+    factors, offsets = _functions()
+    mixed = factors[:, None] * found
+    mixed += offsets[:, None]
     least = (mixed.min(axis=1) >> np.uint64(11)).reshape(BANDS, BAND)
     numbers: list[int] = (least * _POWERS[:BAND]).sum(axis=1, dtype=np.uint64).tolist()
     return numbers

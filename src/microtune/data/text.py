@@ -86,13 +86,14 @@ class Tokenizer:
         self.templates = dict(templates or {})
         self.target = target or self
         self.known = known
+        self._largest: dict[int, int] = {}  # see largest_id: to lay a whole vocabulary down takes a while, and memory
         self.limits = Limits()  # of the chat template; a recipe may raise them
         self.stops = tuple(token for token in stops if backend.token_to_id(token) is not None)
 
     def __len__(self) -> int:
         """Number of ids that it can give, added ones included."""
         with sound("The tokenizer fails"):
-            size = largest_id(self.backend) + 1
+            size = largest_id(self.backend, self._largest) + 1
         return size if self.known is None else min(size, self.known)
 
     def id(self, name: str) -> int | None:

@@ -62,11 +62,16 @@ def without_prefix(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     return tokenizers.Tokenizer.from_str(json.dumps(values)) if changed else backend
 
 
-def largest_id(backend: tokenizers.Tokenizer) -> int:
-    """The largest id that it can give: of its vocabulary, or of what it puts around a text."""
-    known = max(backend.get_vocab(with_added_tokens=True).values(), default=-1)
+def largest_id(backend: tokenizers.Tokenizer, known: dict[int, int]) -> int:
+    """The largest id that it can give: of its vocabulary, or of what it puts around a text.
+
+    known: filled with the largest id of a vocabulary of so many tokens; a vocabulary only grows.
+    """
+    size = backend.get_vocab_size(with_added_tokens=True)
+    if size not in known:
+        known[size] = max(backend.get_vocab(with_added_tokens=True).values(), default=-1)
     around = (backend.encode("").ids, backend.encode("a").ids, backend.encode("a", "b").ids)
-    return max(known, *(max(ids, default=-1) for ids in around))
+    return max(known[size], *(max(ids, default=-1) for ids in around))
 
 
 @contextmanager

@@ -294,7 +294,11 @@ def load_base(place: Place, dtype: str | None) -> Model:
     """A folder in Hugging Face form."""
     if is_recurrent(place.path):
         return _recurrent(place, dtype)
-    tokenizer = Tokenizer.load(place.path)  # first: what reading it takes is free again before the weights come
+    tokenizer = Tokenizer.load(
+        place.path
+    )  # first: what reading and counting takes is free again before the weights come
+    if tokenizer is not None:
+        len(tokenizer)
     single = place.weights[0] if len(place.weights) == 1 else None
     loaded = load_folder(place.path, DTYPES[dtype or "float32"], weights=single)
     pooling = sentence_pooling(place.path)
