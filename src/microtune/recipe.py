@@ -191,7 +191,7 @@ class Train(Section):
         default=None, gt=0, description="end after so many minutes of steps; the schedule then follows the clock"
     )
     max_steps: int = Field(default=0, ge=0, description="stop early, for trying things out; 0: no")
-    threads: int = Field(default=0, ge=0, description="CPU threads; 0: as torch decides")
+    threads: int = Field(default=0, ge=0, description="CPU threads; 0: torch's number, within a container's share")
 
     @field_validator("memory")
     @classmethod

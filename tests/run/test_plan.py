@@ -13,6 +13,7 @@ from tiny_runs import make_base, make_rows, pretrain_recipe, run, tune_recipe
 from microtune.errors import InputError
 from microtune.recipe import build, parse_size
 from microtune.run import foresee, memory, plan, train
+from microtune.run import groups as control_groups
 from microtune.run.memory import in_words
 from microtune.run.meter import Meter
 from microtune.run.train import Training
@@ -257,6 +258,7 @@ def test_the_containers_limit_counts(version: int | str, tmp_path: Path, monkeyp
         (place / names[0]).write_text("max\n" if version == 2 else f"{2**63 - 4096}\n")
         (place / names[1]).write_text("1000\n")
     monkeypatch.setattr(memory, "PROC", proc)
-    monkeypatch.setattr(memory, "GROUPS", groups)
+    monkeypatch.setattr(control_groups, "PROC", proc)
+    monkeypatch.setattr(control_groups, "GROUPS", groups)
     wanted = 8_000_000 * 1024 if version == "none" else 3300
     assert memory.available(torch.device("cpu")) == wanted

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import microtune as mt
 from microtune.data.corpus import Blocks, documents
@@ -126,3 +127,12 @@ def test_held_out_text_is_spread_over_its_documents_and_read_as_training_reads_i
     marks = [tokenizer.encode(CORE_TOKENS[role], special=False, parse=True) for role in ("user", "assistant")]
     assert [len(ids) for ids in marks] == [1, 1]
     assert {ids[0] for ids in marks} <= set(encoded[1].items[0].ids)
+
+
+def test_threads_asked_for_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were only in plans."""
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    recipe = _recipe(tmp_path)
+    mt.pretrain(recipe | {"train": recipe["train"] | {"threads": 3, "max_steps": 1}}, out=tmp_path / "run")
+    assert asked[-1] == 3

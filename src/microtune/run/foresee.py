@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from microtune.data.corpus import Blocks, documents
 from microtune.data.text import Tokenizer
@@ -24,6 +23,7 @@ from microtune.recipe import Recipe
 from microtune.run import pretrain as pretraining
 from microtune.run import tune as tuning
 from microtune.run.continued import base_of, goes_on
+from microtune.run.cores import use_threads
 from microtune.run.objective import fitting, make_items, pretraining_task
 from microtune.run.pace import Pace, plan_pace
 from microtune.run.plan import MemoryPlan, limit_of, plan_memory
@@ -71,8 +71,7 @@ def _plan_tuning(recipe: Recipe) -> Forecast:
 
 
 def _plan_pretraining(recipe: Recipe) -> Forecast:
-    if recipe.train.threads:
-        torch.set_num_threads(recipe.train.threads)
+    use_threads(recipe.train.threads)
     samples = [_sample(recipe, number) for number in range(len(recipe.data.sources))]
     task, base = pretraining_task(recipe), base_of(recipe)
     ready, wanted = (base.text, Vocabulary()) if base is not None else named_tokenizer(recipe)

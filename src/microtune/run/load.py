@@ -30,6 +30,7 @@ from microtune.ragged import Ragged
 from microtune.recipe import validated
 from microtune.run.batched import Question
 from microtune.run.beams import search_many
+from microtune.run.cores import keep_to_share
 from microtune.run.decoding import Decoding, read_generation, strange_ids
 from microtune.run.generate import generate_ids
 from microtune.run.networks import is_recurrent, network_of, random_network, read_recurrent
@@ -269,6 +270,7 @@ def load(
     """
     if dtype is not None and dtype not in DTYPES:
         raise InputError(f'dtype: unknown value "{dtype}"; known are {", ".join(DTYPES)}.')
+    keep_to_share()
     place = locate(str(source))
     if place.kind == "run":
         if is_classic(place.path):
@@ -294,10 +296,8 @@ def load_base(place: Place, dtype: str | None) -> Model:
     """A folder in Hugging Face form."""
     if is_recurrent(place.path):
         return _recurrent(place, dtype)
-    tokenizer = Tokenizer.load(
-        place.path
-    )  # first: what reading and counting takes is free again before the weights come
-    if tokenizer is not None:
+    tokenizer = Tokenizer.load(place.path)
+    if tokenizer is not None:  # first: what reading and counting takes is free again before the weights come
         len(tokenizer)
     single = place.weights[0] if len(place.weights) == 1 else None
     loaded = load_folder(place.path, DTYPES[dtype or "float32"], weights=single)

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import torch
 
-PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+from microtune.run.groups import group_folders, number
+
+PROC = Path("/proc")
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # numbers of `mallopt` in glibc's malloc.h
 KEPT_BYTES = 1 << 30
 NEAR = 0.7  # of a limit
@@ -67,36 +69,12 @@ def _container_room() -> int | None:
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     )
-    for folder in _group_folders():
+    for folder in group_folders("memory"):
         for limit_name, used_name, cached in pairs:
-            limit, used = _number(folder / limit_name), _number(folder / used_name)
+            limit, used = number(folder / limit_name), number(folder / used_name)
             if limit is not None and used is not None and limit < UNLIMITED:
                 rooms.append(limit - used + (_field(folder / "memory.stat", cached, 1) or 0))
     return min(rooms) if rooms else None
-
-
-def _group_folders() -> list[Path]:
-    """The folders of this process's control groups and of those above them."""
-    try:
-        lines = (PROC / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return []
-    found = {GROUPS, GROUPS / "memory"}
-    for line in lines:
-        _, controllers, path = ([*line.split(":", 2), "", ""])[:3]
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        root = GROUPS / "memory" if controllers else GROUPS
-        place = root / path.lstrip("/")
-        found |= {place, *(p for p in place.parents if p.is_relative_to(root))}
-    return sorted(found)
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there, or "max"
-        return None
 
 
 def _field(path: Path, name: str, factor: int = 1024) -> int | None:

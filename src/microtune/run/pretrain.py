@@ -30,6 +30,7 @@ from microtune.run import precision as number_format
 from microtune.run.adjust import Decision
 from microtune.run.averaging import Snapshots, put, rounded
 from microtune.run.continued import as_written, base_of, goes_on
+from microtune.run.cores import use_threads
 from microtune.run.disk import explained
 from microtune.run.diverged import good_checkpoints
 from microtune.run.folder import RunFolder
@@ -55,6 +56,7 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
     """Run a pretraining recipe in `folder` (already open); yields what happens."""
     if not recipe.data.sources:
         raise InputError("recipe: data.sources is missing: the files that the model shall learn from.")
+    use_threads(recipe.train.threads)
     cache = folder.cache(recipe.data.cache)
     task, base = pretraining_task(recipe), base_of(recipe)
     yield Stage("tokenizer")

@@ -28,6 +28,7 @@ from microtune.run.baselines import baseline_notes, below_chance, has_chance, te
 from microtune.run.beginning import beginning, check_beginning
 from microtune.run.card import Course, write_card
 from microtune.run.checks import Warned
+from microtune.run.cores import use_threads
 from microtune.run.diagnosis import Diagnosis, diagnose, points
 from microtune.run.diverged import good_checkpoints
 from microtune.run.evaluate import Score, evaluate_items
@@ -158,8 +159,7 @@ def get_ready(
     remembered: (name, decide) -> what the run decided about this machine before, or `decide()` where it has not yet.
     cache: folder in which the run keeps a tokenizer of its own.
     """
-    if recipe.train.threads:
-        torch.set_num_threads(recipe.train.threads)
+    use_threads(recipe.train.threads)
     method = make_method(recipe.method)
     model, (task, splits, encoded) = yield from get_rows(recipe, data, sharing, method.virtual_tokens, cache)
     attachment = _attach(recipe, method, model, task)
