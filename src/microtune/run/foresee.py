@@ -29,6 +29,7 @@ from microtune.run.pace import Pace, plan_pace
 from microtune.run.plan import MemoryPlan, limit_of, plan_memory
 from microtune.run.scratch import build_network, named_tokenizer
 from microtune.run.train import Training
+from microtune.run.unused import check_pretraining, check_tuning
 
 Result = TypeVar("Result")
 GRADUAL = "method.unfreeze: time and memory are those of an epoch in which everything trains; earlier ones take less."
@@ -52,7 +53,11 @@ class Forecast:
 
 def plan(recipe: Recipe) -> Forecast:
     """Predict a tuning or (with `data.sources`) a pretraining run; InputError where it cannot fit into memory."""
-    return _plan_pretraining(recipe) if recipe.data.sources else _plan_tuning(recipe)
+    if recipe.data.sources:
+        check_pretraining(recipe)
+        return _plan_pretraining(recipe)
+    check_tuning(recipe)
+    return _plan_tuning(recipe)
 
 
 def _plan_tuning(recipe: Recipe) -> Forecast:

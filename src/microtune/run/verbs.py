@@ -37,6 +37,7 @@ from microtune.run.session import stoppable
 from microtune.run.sharing import Sharing
 from microtune.run.sources import locate
 from microtune.run.track import Trackers
+from microtune.run.unused import check_pretraining, check_tuning
 from microtune.run.vectors import vectors_hash
 from microtune.tasks.base import Prediction
 
@@ -168,6 +169,7 @@ def tune_recipe(
     sharing: Sharing | None = None,
 ) -> Run:
     """`tune` with a ready recipe. sharing: states of frozen trunks that other runs have left, or will find."""
+    check_tuning(recipe)
     recipe, data = tuning.without_memory(recipe)
     if sharing is not None:
         sharing.forget_rows()
@@ -255,6 +257,7 @@ def pretrain(
     checked = recipes.build(values, where=str(recipe) if not isinstance(recipe, dict) else "recipe")
     name = "recipe" if isinstance(recipe, dict) else Path(recipe).stem
     name = name if checked.model.classic is None else f"{name}-{checked.model.classic.name}"
+    check_pretraining(checked)
     check_classic(checked)
     folder = RunFolder(checked.out or Path("runs") / default_name(checked, name))
     pinned = checked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 PRETRAINING: dict[str, str] = {
     # the recipe
+    "{option} does nothing in {kind}: {reason}. Leave it out.": "{option} 在{kind}中不起作用：{reason}。请去掉。",
     "data.sources is missing: the files that the model shall learn from.": "缺少 data.sources：供模型学习的文件。",
     "model.spec is missing: the shape of the new model.": "缺少 model.spec：新模型的结构。",
     "model.spec is missing: the shape of the model to pretrain; or name a model to go on from as model.source.": (

@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 REASONS: dict[str, str] = {
+    # options that a run does not read
+    "a corpus stands in data.sources": "语料写在 data.sources 中",
+    "held-out text stands in data.sources.held_out": "留出的文本写在 data.sources.held_out 中",
+    "fields stand in data.sources.fields": "字段写在 data.sources.fields 中",
+    "train.max_steps ends a run early": "要提前结束，请用 train.max_steps",
+    "tables of a corpus have a header": "语料中的表格都有表头",
+    "texts of a corpus are prepared before": "语料的文本应事先处理好",
+    "held-out text is scored and chooses nothing": "留出的文本只用于评分，不用来选择",
+    "nothing is frozen there": "那里没有冻结的部分",
+    "data.block_size is the length of a row": "一行的长度由 data.block_size 决定",
+    "it is for pretraining": "它用于预训练",
+    "it is for pretraining, and validation rows are scored after every epoch": "它用于预训练；验证数据在每轮之后评分",
+    "rows stand in data.train": "数据行写在 data.train 中",
+    "it is for data.sources": "它用于 data.sources",
+    "it is for language modelling; model.max_length cuts rows": "它用于语言建模；截断由 model.max_length 决定",
     # values in a config.json
     "quantised weights cannot be read; export the model in 16 or 32 bits": (
         "无法读取量化的权重；请以 16 位或 32 位导出模型"

@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 VALUES: dict[str, str] = {
+    # kinds of runs
+    "pretraining": "预训练",
+    "tuning": "微调",
     # kinds of values
     "an object": "对象",
     "a list": "列表",

@@ -36,6 +36,7 @@ from microtune.run.session import stoppable
 from microtune.run.sharing import Sharing
 from microtune.run.sources import locate
 from microtune.run.tune import without_memory
+from microtune.run.unused import check_tuning
 
 MOST_SEEDS = 100
 
@@ -88,6 +89,7 @@ def compare_recipe(
     """Compare methods on everything else that the recipe says; its own method does not matter."""
     began = clock() if question.began is None else question.began
     seconds = parse_time(question.budget)
+    check_tuning(recipe)
     recipe, data = without_memory(recipe)
     asked = _checked(recipe, question)
     texts = general_texts(question.general)

@@ -1,0 +1,65 @@
+"""Options that do nothing in a run of a kind are refused: whoever sets one believes that it does something.
+
+A corpus whose `data.steps` should have masked personal data, and did not, would be the worst of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from microtune.errors import InputError
+from microtune.recipe import Recipe
+
+SOURCES = "a corpus stands in data.sources"
+HELD_OUT = "held-out text stands in data.sources.held_out"
+FIELDS = "fields stand in data.sources.fields"
+PRETRAINING = {
+    "data.train": SOURCES,
+    "data.examples": "train.max_steps ends a run early",
+    **dict.fromkeys(("data.validation", "data.test", "data.split"), HELD_OUT),
+    **dict.fromkeys(("data.split_by", "data.split_seed", "data.overlap"), HELD_OUT),
+    **dict.fromkeys(("data.text_field", "data.label_field"), FIELDS),
+    "data.header": "tables of a corpus have a header",
+    "data.steps": "texts of a corpus are prepared before",
+    "train.patience": "held-out text is scored and chooses nothing",
+}
+NETWORKS = {"train.cache": "nothing is frozen there"}  # a model without a network says so in a note
+TUNING = {
+    "train.average": "it is for pretraining",
+    "train.compile": "it is for pretraining",
+    "train.evaluate_tokens": "it is for pretraining, and validation rows are scored after every epoch",
+    "data.sources": "rows stand in data.train",
+    "data.folder": "it is for data.sources",
+    "data.cache": "it is for data.sources",
+    "data.documents": "it is for data.sources",
+}
+BLOCKS = {"data.block_size": "it is for language modelling; model.max_length cuts rows"}
+
+
+def check_pretraining(recipe: Recipe) -> None:
+    """Refuse what pretraining does not read."""
+    if recipe.model.spec is not None and recipe.model.max_length is not None:
+        _refuse("model.max_length", "pretraining", "data.block_size is the length of a row")
+    _check(recipe, PRETRAINING if recipe.model.classic is not None else PRETRAINING | NETWORKS, "pretraining")
+
+
+def check_tuning(recipe: Recipe) -> None:
+    """Refuse what tuning does not read."""
+    _check(recipe, TUNING if recipe.task.name == "language-modelling" else TUNING | BLOCKS, "tuning")
+
+
+def _check(recipe: Recipe, options: Mapping[str, str], kind: str) -> None:
+    for option, instead in options.items():
+        name, _, field = option.partition(".")
+        section = getattr(recipe, name)
+        if _differs(getattr(section, field), getattr(type(section)(), field)):
+            _refuse(option, kind, instead)
+
+
+def _differs(value: Any, default: Any) -> bool:
+    return type(value) is not type(default) or (value is not None and bool(value != default))
+
+
+def _refuse(option: str, kind: str, instead: str) -> None:
+    raise InputError(f"recipe: {option} does nothing in {kind}: {instead}. Leave it out.")
