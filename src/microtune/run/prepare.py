@@ -38,6 +38,7 @@ from microtune.run.invariants import (
 from microtune.run.load import Model
 from microtune.run.mixture import PARTS, check_parts, mixed, named, sources_of, task_values
 from microtune.run.quick_lint import quick_lint
+from microtune.run.unread import unread_note
 from microtune.tasks.base import Encoded, Task, length_limit, tasks
 from microtune.tasks.classification import Classification
 from microtune.tasks.instruction import Instruction
@@ -249,9 +250,9 @@ def text_key(task: Task) -> Any:
         or getattr(task, "prompt_field", None)
         or getattr(task, "messages_field", None)
     )
-    pair = getattr(task, "pair_field", None)
+    pair = getattr(task, "pair_field", None) or getattr(task, "input_field", None)
     if pair:
-        return lambda row: f"{row.data.get(name or '', '')}\n{row.data.get(pair, '')}"
+        return lambda row: f"{row.data.get(name or '', '')}\n{row.data.get(pair) or ''}"
     return lambda row: str(row.data.get(name or "", ""))
 
 
@@ -324,7 +325,7 @@ def encode_splits(
         splits.ledger.passed("all-target", "stop-token")
     if isinstance(task, Classification):
         splits.notes += check_classes(task, splits.rows, splits.ledger)
-    splits.notes += task.remarks(splits.rows)
+    splits.notes += [*task.remarks(splits.rows), *unread_note(task, rows)]
     splits.notes += quick_lint(task, rows, splits.ledger)
     if not len(encoded["train"].items):
         raise InputError("No row of the training split is left to learn from.")

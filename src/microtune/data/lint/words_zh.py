@@ -154,6 +154,7 @@ PAGE: dict[str, str] = {
     "rendered": "按任务读出的三行（标出的是要学的部分）",
     "recipe": "配方",
     "no_recipe": "没有现成的配方：需要先改写数据，或者此任务尚无配方。",
+    "unread": "此任务不读取的文本在 {names} 中。",
     "sampled": "近似重复、标签错误、标签线索、语言和词元只在 {of:,} 行中抽样的 {count:,} 行里查找；--full 检查全部。",
     "skipped_sklearn": "没有查找标签错误：请先 pip install 'microtune[metrics]'。",
     "skipped_weak": "没有查找标签错误：词袋分类器在这里几乎不比猜测好。",

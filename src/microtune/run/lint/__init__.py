@@ -29,7 +29,7 @@ from microtune.data.parallel import is_pair
 from microtune.data.shapes import flat, sample_of
 from microtune.data.sources import MEMORY, Row, files_of, iter_rows
 from microtune.errors import InputError
-from microtune.run.lint.proposal import propose, recipe_for, rendered
+from microtune.run.lint.proposal import propose, recipe_for, rendered, unread_in
 from microtune.run.lint.report import Language, LintReport, tell, words
 from microtune.run.load import load
 from microtune.run.prepare import DATASETS, embedded_data, split_files
@@ -86,7 +86,7 @@ def lint(  # noqa: PLR0913 - one keyword per thing a user may say
         figures=measured.figures,
         rendered=rendered(found, seen_first),
         recipe=recipe,
-        remarks=_remarks(measured, lang),
+        remarks=_remarks(measured, lang, unread_in(found, seen_first)),
         lang=lang,
     )
 
@@ -227,9 +227,9 @@ def _are_lines(rows: Sequence[Seen]) -> bool:
     return sum(len(seen.text) for seen in rows) < 200 * len(rows)
 
 
-def _remarks(measured: _Measured, lang: Language) -> list[str]:
+def _remarks(measured: _Measured, lang: Language, unread: Sequence[str]) -> list[str]:
     table = words(lang, "PAGE")
-    said = []
+    said = [str(table["unread"]).format(names=", ".join(f'"{name}"' for name in unread))] if unread else []
     if not measured.sample.whole:
         said.append(str(table["sampled"]).format(count=len(measured.sample.rows), of=measured.rows))
     if measured.skipped in ("sklearn", "weak"):

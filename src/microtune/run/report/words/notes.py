@@ -99,6 +99,12 @@ def _unused(value: str) -> str:
     return value.replace("）, ", "）、")
 
 
+def _unread(value: str) -> str:
+    """`"title", "notes" and 2 more`."""
+    value = re.sub(r" and ([0-9]+) more$", r"，另有 \1 个字段", value)
+    return re.sub(r'"(.*?)"(?:, )?', r"“\1”、", value).replace("、，", "，").removesuffix("、")
+
+
 def _cost(value: str) -> str:
     """`bert-base-uncased read 3,000 tokens in 2.1 s`."""
     return re.sub(r" read ([0-9,]+) tokens in ([0-9.]+) s$", r" 读了 \1 个词元，用时 \2 秒", value)
@@ -128,6 +134,7 @@ SAID: dict[str, Callable[[str], str]] = {
     "done": _done,
     "unused": _unused,
     "cost": _cost,
+    "unread": _unread,
     "damage": _damage,
     "names": lambda value: value.replace(" and ", "、"),
     "share": lambda value: WORDS.get(value, value),
