@@ -62,12 +62,13 @@ def predict(
     from microtune.run.load import load
     from microtune.run.predict import predict as run_predict
     from microtune.run.predict import task_of, text_rows
+    from microtune.run.prepare import rows_for
 
     model = load(run)
     task = task_of(model)
     if source_file:
         texts = [str(row.data["text"]) for row in read_rows(source_file, format="text")]
-    rows = read_rows(input_file) if input_file else text_rows(task, texts or [])
+    rows = rows_for(task, input_file) if input_file else text_rows(task, texts or [])
     answers = run_predict(model, rows, min_confidence=min_confidence, max_new_tokens=max_new_tokens, decoding=options)
     records = (
         {**(row.data if input_file or len(row.data) > 1 else {"text": text}), **_record(p)}
@@ -144,12 +145,13 @@ def evaluate(
                 between = said("{low} to {high}", low=f"{low:.4f}", high=f"{high:.4f}")
                 out.print(f"{plain(split):12} {plain(name):16} {value:.4f}  ({between})")
         return
-    from microtune.data.sources import read_rows
     from microtune.run.load import load
     from microtune.run.predict import evaluate as run_evaluate
     from microtune.run.predict import task_of
+    from microtune.run.prepare import rows_for
 
-    model, rows = load(run), read_rows(files or data)
+    model = load(run)
+    rows = rows_for(model.task, files or data)
     score = run_evaluate(model, rows)
     if as_json:
         parts = {name: {"scores": p.values, "intervals": p.intervals} for name, p in score.parts.items()}

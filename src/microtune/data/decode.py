@@ -335,3 +335,14 @@ def lines(path: Path, chunks: Iterator[str], limits: Limits, *, record: int = RE
             raise over(path, number + 1, "the line is too long for one record", limits, "field_characters")
     if size:
         yield number + 1, "".join(held).removesuffix("\r")
+
+
+def whole_text(path: Path, chunks: Iterator[str], limits: Limits) -> str:
+    """All of a file as one text, which has to fit into one field."""
+    held, size = [], 0
+    for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size > limits.field_characters:
+            raise over(path, None, "the file is too long for one row", limits, "field_characters")
+    return "".join(held)

@@ -52,9 +52,9 @@ def find_field(
     if len(candidates) == 1:
         return candidates[0]
     if not candidates and len(fields) == 1 and ENDINGS.get(Path(rows[0].path).suffix.lower()) == "text":
-        raise refuse(
-            rows[0].path, None, f"plain text has no field for the {role}; make a table (.csv) or JSON lines with one"
-        )
+        folders = ", or put the texts of each class into a folder of its own" if role == "label" else ""
+        what = f"plain text has no field for the {role}; make a table (.csv) or JSON lines with one{folders}"
+        raise refuse(rows[0].path, None, what)
     few = _by_values(sample, free) if role == "label" and not candidates else []
     raise _unsettled(rows[0], role, candidates, free, flag or f"--{role}-field", few)
 

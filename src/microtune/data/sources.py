@@ -30,6 +30,7 @@ from microtune.data.decode import (
     shown,
     texts,
     unpacked,
+    whole_text,
 )
 from microtune.data.jsonrows import Numbered, read_json, read_jsonl
 from microtune.data.parallel import is_pair, pair_rows
@@ -53,7 +54,7 @@ ENDINGS = {
     **dict.fromkeys(CONLL, "conll"),
 }
 FORMATS = tuple(dict.fromkeys(ENDINGS.values()))
-_PACKINGS: dict[str, Packing] = {".gz": "gz", ".xz": "xz"}
+PACKINGS: dict[str, Packing] = {".gz": "gz", ".xz": "xz"}
 # Beside data in a folder these are about the data, not rows of it.
 _ABOUT = {"readme", "license", "licence", "notice", "changelog", "citation", "dataset_infos", "dataset_info"}
 
@@ -136,7 +137,7 @@ def files_of(source: str | Path, *, format: str | None = None) -> list[Path]:
 
 def format_of(path: Path) -> tuple[str, Packing]:
     """The format and the compression that the name of a file stands for."""
-    packing = _PACKINGS.get(path.suffix.lower(), "")
+    packing = PACKINGS.get(path.suffix.lower(), "")
     inner = Path(path.stem).suffix.lower() if packing else path.suffix.lower()
     if inner in ENDINGS:
         return ENDINGS[inner], packing
@@ -154,9 +155,14 @@ def _is_data(path: Path) -> bool:
     if any(part.startswith((".", "~$")) for part in path.parts):
         return False
     suffixes = [s.lower() for s in path.suffixes[-2:]]
-    packed = bool(suffixes) and suffixes[-1] in _PACKINGS
+    packed = bool(suffixes) and suffixes[-1] in PACKINGS
     ending = (suffixes[-2] if len(suffixes) > 1 else "") if packed else (suffixes[-1] if suffixes else "")
-    return ending in ENDINGS and path.name.split(".")[0].casefold() not in _ABOUT
+    return ending in ENDINGS and not is_about(path)
+
+
+def is_about(path: Path) -> bool:
+    """Whether a file says something about the data, as README does, by its name."""
+    return path.name.split(".")[0].casefold() in _ABOUT
 
 
 def _missing(path: Path) -> InputError:
@@ -186,7 +192,7 @@ def _open(path: Path, how: Reading, budget: Budget) -> Numbered:
     if how.format is None:
         format, packing = format_of(path)
     else:
-        format, packing = how.format, _PACKINGS.get(path.suffix.lower(), "")
+        format, packing = how.format, PACKINGS.get(path.suffix.lower(), "")
     if format in {"xlsx", "parquet"}:
         return _read_binary(path, format, packing, how, budget)
     open_text = partial(texts, path, packing, budget, how.encoding)
@@ -241,13 +247,7 @@ def _read_text(path: Path, chunks: Iterator[str], limits: Limits, *, whole: bool
             if text and not text.isspace():
                 yield line, {"text": text}
         return
-    held, size = [], 0
-    for chunk in chunks:
-        held.append(chunk)
-        size += len(chunk)
-        if size > limits.field_characters:
-            raise over(path, None, "the file is too long for one row", limits, "field_characters")
-    text = "".join(held)
+    text = whole_text(path, chunks, limits)
     if text.strip():
         yield 1, {"text": text}
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from microtune.data.class_folders import class_rows, classes_in, document_rows, is_classes, left_out, parts_in
 from microtune.data.ordered_split import check_order, order_note, split_in_order
 from microtune.data.pair_folders import pair_parts
 from microtune.data.parallel import is_pair
@@ -72,7 +73,20 @@ def read(source: Any, recipe: Recipe) -> list[Row]:
     """Rows of a file, a folder, rows in memory or an embedded data set."""
     if isinstance(source, str) and source in DATASETS and not Path(source).exists():
         source = embedded_data(source)
+    if recipe.task.name == "classification" and is_classes(source):
+        return list(class_rows(source, encoding=recipe.data.encoding, limits=recipe.limits))
     return read_rows(source, encoding=recipe.data.encoding, header=recipe.data.header, limits=recipe.limits)
+
+
+def rows_for(task: Task | None, source: Any) -> list[Row]:
+    """Rows that a tuned model is asked about, or scored on: a folder of classes, or texts as it has learnt them."""
+    if isinstance(task, Classification) and isinstance(source, (str, Path)) and not task.pair_field:
+        text, label = task.text_field or "text", task.label_field or "label"
+        if is_classes(source):
+            return list(class_rows(source, names=(text, label)))
+        rows = document_rows(source, name=text) if task.whole else None
+        return list(rows) if rows is not None else read_rows(source, whole=task.whole)
+    return read_rows(source)
 
 
 def hashes(data: Mapping[str, Any]) -> dict[str, str]:
@@ -106,6 +120,10 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
             "There is no training data; name a file, for instance: microtune tune data.csv --task classification."
         )
     fields = {"text_field": recipe.data.text_field, "label_field": recipe.data.label_field}
+    folders = [source for source in data.values() if isinstance(task, Classification) and is_classes(source)]
+    if isinstance(task, Classification) and data.get("train") in folders:
+        form = "single" if task.form == "auto" else task.form
+        task = task.model_copy(update={"whole": True, "form": form})
     parts: dict[str, list[Row]] = {} if apart else _read_parts(recipe, task, data, fields)
     for source in apart:
         own = {part: getattr(source, part) for part in PARTS}
@@ -114,6 +132,7 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
     if several:
         check_parts(parts, [source.name for source in several])
     prepared, splits = task.prepare(parts, **fields), Splits(parts)
+    splits.notes += _of_folders(folders)
     prepared = _with_steps(recipe, prepared, splits)
     parts = splits.rows
     if recipe.data.split_by is not None:
@@ -130,6 +149,12 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
     return prepared, splits
 
 
+def _of_folders(folders: Sequence[str | Path]) -> list[str]:
+    """That folders are classes, and what stands in them and is no row."""
+    said = ["Each file is a row, and the name of its folder its label."] if folders else []
+    return said + [sentence for folder in folders for sentence in left_out(folder)]
+
+
 def _read_parts(
     recipe: Recipe, task: Task, data: Mapping[str, Any], fields: dict[str, str | None], name: str = ""
 ) -> dict[str, list[Row]]:
@@ -139,7 +164,7 @@ def _read_parts(
         rows = read(source, recipe)
         return task.ready(named(rows, name) if name else rows)
 
-    data = {**data, **split_files(data)}
+    data = {**data, **split_files(data, classes=isinstance(task, Classification))}
     rows = ready(data["train"])
     given = {part: ready(data[part]) for part in ("validation", "test") if data.get(part) is not None}
     return _parts(recipe, task, rows, given, data, fields)
@@ -179,16 +204,19 @@ def label_reader(task: Task) -> Any:
     return None if name is None else lambda row: row.data.get(name)
 
 
-def split_files(data: Mapping[str, Any]) -> dict[str, Any]:
-    """`train`, `validation` and `test` files of a folder, by their names; {} where the folder is not laid out so."""
+def split_files(data: Mapping[str, Any], *, classes: bool = False) -> dict[str, Any]:
+    """`train`, `validation` and `test` files of a folder, by their names; {} where the folder is not laid out so.
+
+    classes: they may be folders with a folder for each class.
+    """
     source = data.get("train")
     if is_pair(source) and "folder" in source:
         parts = pair_parts(source)
         return {part: pair for part, pair in parts.items() if part == "train" or data.get(part) is None}
     if not isinstance(source, (str, Path)) or not Path(source).is_dir():
         return {}
-    found: dict[str, str] = {}
-    for path in files_of(source):
+    found: dict[str, str] = parts_in(source) if classes else {}
+    for path in [] if found or (classes and classes_in(source)) else files_of(source):
         part = part_name(path.name.partition(".")[0])
         if part is None or part in found:
             return {}

@@ -17,6 +17,13 @@ DATA_NOTES: dict[str, str] = {
     'Each prompt is "{first}" with "{second}" behind it where a row has one (task.input_field="" leaves it out).': (
         '提示是“{first}”，该行有“{second}”时接在后面（task.input_field="" 不读它）。'
     ),
+    "Each file is a row, and the name of its folder its label.": "每个文件是一行，所在文件夹的名字是它的标签。",
+    'The folder "{folder}" holds texts without a class, which are not read.': (
+        "文件夹“{folder}”里的文本没有类别，不读取。"
+    ),
+    'Files beside the folders of the classes are not read: {count} (first: "{first}").': (
+        "各类别文件夹旁边的 {count} 个文件不读取（首先是“{first}”）。"
+    ),
     "Text that is not read stands in {unread}.": "没有读取的文本在{unread}中。",
     "Text that is not read stands in {unread}; {option} reads it too.": (
         "没有读取的文本在{unread}中；{option} 会一并读取。"
