@@ -170,6 +170,7 @@ PAGE: dict[str, str] = {
     "warning": "warning",
     "note": "note",
     "line": "line {line}",
+    "row": "row {line}",
     "saved": "saved",
     "rendered": "Three rows as the task reads them (marked: what is learnt)",
     "recipe": "Recipe",

@@ -58,12 +58,14 @@ def in_chinese(note: str) -> str:
 def _faults(value: str) -> str:
     """`exact-copies in 9 (first: a.csv, line 11); email in 2 (first: a.csv, line 3)`."""
     value = re.sub(r"(^|; )([a-z-]+) in ([0-9,]+)", lambda m: f"{m[1]}{FAULTS.get(m[2], m[2])} {m[3]} 行", value)
-    return re.sub(r" \(first: (.+?), line ([0-9,]+)\)(?=;|$)", r"（首先是 \1，第 \2 行）", value).replace("; ", "；")
+    return re.sub(r" \(first: (.+?), (?:line|row) ([0-9,]+)\)(?=;|$)", r"（首先是 \1，第 \2 行）", value).replace(
+        "; ", "；"
+    )
 
 
 def _asked(value: str) -> str:
     """`a.jsonl, line 3, the question "who?": "wolf"; a.jsonl, line 5, the question "when?": "never"`."""
-    value = re.sub(r', line ([0-9,]+), the question "(.*?)": ', r"，第 \1 行，问题“\2”：", value)
+    value = re.sub(r', (?:line|row) ([0-9,]+), the question "(.*?)": ', r"，第 \1 行，问题“\2”：", value)
     return value.replace('"; ', '"；')
 
 
