@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from microtune.data.decode import Budget, check_encoding, refuse, texts, whole_text
+from microtune.data.decode import Bad, Budget, check_encoding, pass_over, refuse, texts, whole_text
 from microtune.data.sources import ENDINGS, PACKINGS, Row, is_about
 from microtune.data.splits import part_name
 from microtune.errors import InputError
@@ -67,18 +67,24 @@ def class_rows(
     encoding: str | None = None,
     limits: Limits | None = None,
     names: tuple[str, str] = FIELDS[:2],
+    bad: Bad | None = None,
 ) -> Iterator[Row]:
     """The rows of such a folder, class by class. names: of the fields with the text and with the label."""
     found = [(label, path) for one in _roots(source) for label, files in classes_in(one).items() for path in files]
     empty = [one / label for one in _roots(source) for label, files in classes_in(one).items() if not files]
     if empty:
         raise refuse(empty[0], None, "no file in the folder of this class; put its texts there, or remove the folder")
-    for path, text in _texts([path for _, path in found], encoding, limits):
+    for path, text in _texts([path for _, path in found], encoding, limits, bad):
         yield Row({names[0]: text, names[1]: path.parent.name, FIELDS[2]: _inside(path, source)}, str(path), 1)
 
 
 def document_rows(
-    source: str | Path, *, encoding: str | None = None, limits: Limits | None = None, name: str = FIELDS[0]
+    source: str | Path,
+    *,
+    encoding: str | None = None,
+    limits: Limits | None = None,
+    name: str = FIELDS[0],
+    bad: Bad | None = None,
 ) -> Iterator[Row] | None:
     """A row for each plain text file of a folder, or for the one file that it is; None where there are tables."""
     path = Path(source)
@@ -86,7 +92,7 @@ def document_rows(
     files = [one for one in files if not is_about(one) or one == path]
     if not files or folders or any(map(_is_table, files)) or not files[0].is_file():
         return None
-    rows = _texts(files, encoding, limits)
+    rows = _texts(files, encoding, limits, bad)
     return (Row({name: text, FIELDS[2]: _inside(file, source)}, str(file), 1) for file, text in rows)
 
 
@@ -111,20 +117,32 @@ def _roots(source: str | Path) -> list[Path]:
     return [Path(source)] if classes_in(source) else [Path(part) for part in parts_in(source).values()]
 
 
-def _texts(files: list[Path], encoding: str | None, limits: Limits | None) -> Iterator[tuple[Path, str]]:
-    """Each file with its text, without the blanks around it; one without any text is refused."""
+def _texts(
+    files: list[Path], encoding: str | None, limits: Limits | None, bad: Bad | None
+) -> Iterator[tuple[Path, str]]:
+    """Each file with its text; one without any is refused, or passed over."""
     budget = Budget(limits or Limits())
     if encoding is not None:
         check_encoding(encoding)
     for path in files:
-        packing = PACKINGS.get(path.suffix.lower(), "")
-        if not packing and encoding is None:
-            _check_is_text(path)
         budget.row(path, 1)
-        text = whole_text(path, texts(path, packing, budget, encoding), budget.limits).strip()
-        if not text:
-            raise refuse(path, None, "the file holds only blanks; fill it in, or remove it")
-        yield path, text
+        try:
+            text = _text(path, encoding, budget)
+        except InputError as error:
+            pass_over(error, bad)
+        else:
+            yield path, text
+
+
+def _text(path: Path, encoding: str | None, budget: Budget) -> str:
+    """The text of a file without the blanks around it."""
+    packing = PACKINGS.get(path.suffix.lower(), "")
+    if not packing and encoding is None:
+        _check_is_text(path)
+    text = whole_text(path, texts(path, packing, budget, encoding), budget.limits).strip()
+    if not text:
+        raise refuse(path, None, "the file holds only blanks; fill it in, or remove it")
+    return text
 
 
 def _check_is_text(path: Path) -> None:

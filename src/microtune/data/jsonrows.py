@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from microtune.data.decode import RECORD, lines, over, refuse, shown
+from microtune.data.decode import RECORD, Bad, lines, over, pass_over, refuse, shown
 from microtune.data.unfold import as_object
 from microtune.errors import InputError, RowNumber
 from microtune.recipe import Limits
@@ -125,14 +125,20 @@ def _row(text: str, path: Path, line: int, limits: Limits, column: int | None = 
     return value
 
 
-def read_jsonl(path: Path, chunks: Iterator[str], limits: Limits) -> Numbered:
+def read_jsonl(path: Path, chunks: Iterator[str], limits: Limits, bad: Bad | None = None) -> Numbered:
     """One object per line; blank lines are skipped."""
     for line, text in lines(path, chunks, limits):
-        if text and not text.isspace():
-            yield line, _row(text, path, line, limits)
+        if not text or text.isspace():
+            continue
+        try:
+            row = _row(text, path, line, limits)
+        except InputError as error:
+            pass_over(error, bad)
+        else:
+            yield line, row
 
 
-def read_json(path: Path, open_text: Callable[[], Iterator[str]], limits: Limits) -> Numbered:
+def read_json(path: Path, open_text: Callable[[], Iterator[str]], limits: Limits, bad: Bad | None = None) -> Numbered:
     """A list of objects; an object that holds one (under `data`, or as its only list); an object of objects.
 
     In an object of objects each inner object is a row and its key becomes the field `id` (`key`, if there is an `id`).
@@ -141,15 +147,15 @@ def read_json(path: Path, open_text: Callable[[], Iterator[str]], limits: Limits
     scan = _Scan(path, open_text(), limits)
     first = scan.peek()
     if first == "[":
-        yield from _elements(scan)
+        yield from _elements(scan, bad)
         scan.finish()
     elif first == "{":
         kinds = _survey(scan)
         if scan.peek() == "{":
-            yield from read_jsonl(path, open_text(), limits)
+            yield from read_jsonl(path, open_text(), limits, bad)
             return
         scan.finish()
-        yield from _members(_Scan(path, open_text(), limits), _choose(path, kinds))
+        yield from _members(_Scan(path, open_text(), limits), _choose(path, kinds), bad)
     elif not first:
         raise refuse(path, None, "the file holds only blanks")
     else:
@@ -182,16 +188,14 @@ def _choose(path: Path, kinds: dict[str, str]) -> str | None:
     return None
 
 
-def _members(scan: _Scan, wanted: str | None) -> Numbered:
+def _members(scan: _Scan, wanted: str | None, bad: Bad | None) -> Numbered:
     """The rows of an outer object, once it is known where they stand."""
     for key in _keys(scan):
         if wanted is None:
-            scan.peek()
-            line, column = scan.place(), scan.column
-            row = _row(scan.value(), scan.path, line, scan.limits, column)
-            yield line, {"key" if "id" in row else "id": key, **row}
+            for line, row in _next(scan, bad):
+                yield line, {"key" if "id" in row else "id": key, **row}
         elif key == wanted:
-            yield from _elements(scan)
+            yield from _elements(scan, bad)
         else:
             scan.value(keep=False)
 
@@ -213,18 +217,29 @@ def _keys(scan: _Scan) -> Iterator[str]:
             return
 
 
-def _elements(scan: _Scan) -> Numbered:
+def _elements(scan: _Scan, bad: Bad | None) -> Numbered:
     """The objects of a list."""
     scan.take("[")
     if scan.peek() == "]":
         scan.take("]")
         return
     while True:
-        scan.peek()
-        line, column = scan.place(), scan.column
-        yield line, _row(scan.value(), scan.path, line, scan.limits, column)
+        yield from _next(scan, bad)
         if not scan.more("]"):
             return
+
+
+def _next(scan: _Scan, bad: Bad | None) -> Numbered:
+    """The row that comes next; none where it is bad and passed over, the scan then stands behind it."""
+    scan.peek()
+    line, column = scan.place(), scan.column
+    text = scan.value()
+    try:
+        row = _row(text, scan.path, line, scan.limits, column)
+    except InputError as error:
+        pass_over(error, bad)
+    else:
+        yield line, row
 
 
 class _Scan:

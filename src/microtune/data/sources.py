@@ -20,12 +20,14 @@ from microtune.data.columnar import characters, plain_value, read_parquet, read_
 from microtune.data.conll import ENDINGS as CONLL
 from microtune.data.conll import read_conll
 from microtune.data.decode import (
+    Bad,
     Budget,
     Packing,
     check_encoding,
     check_size,
     lines,
     over,
+    pass_over,
     refuse,
     shown,
     texts,
@@ -76,6 +78,7 @@ class Reading:
     header: bool | None = None
     format: str | None = None
     whole: bool = False
+    bad: Bad | None = None
 
 
 def iter_rows(
@@ -86,13 +89,14 @@ def iter_rows(
     limits: Limits | None = None,
     format: str | None = None,
     whole: bool = False,
+    bad: Bad | None = None,
 ) -> Iterator[Row]:
     """The rows of `source`, one after the other.
 
     source: a file, a glob, a folder (its readable files, sorted; hidden files and README, LICENSE and the like are left
     out), {source: FILE, target: FILE} (parallel.py), a list of dicts, or a pandas DataFrame. encoding, header and
     format override what is recognised; whole=True makes one row of each plain text file. Raises InputError and, beyond
-    `limits`, LimitError; each names file and line.
+    `limits`, LimitError; each names file and line. bad: takes the error of a single row, which is then passed over.
     """
     budget = Budget(limits or Limits())
     if encoding is not None:
@@ -100,7 +104,7 @@ def iter_rows(
     if format is not None and format not in FORMATS:
         raise InputError(f"Unknown format {shown(format)}. {suggest(format, FORMATS)}")
     if isinstance(source, (str, Path)):
-        how = Reading(encoding, header, format, whole)
+        how = Reading(encoding, header, format, whole, bad)
         return _file_rows(files_of(source, format=format), how, budget)
     if is_pair(source):
         return (_checked_pair(*found, budget.limits) for found in pair_rows(source, budget, encoding))
@@ -181,9 +185,13 @@ def _file_rows(files: list[Path], how: Reading, budget: Budget) -> Iterator[Row]
             for data in unfolded(element, path, line):
                 budget.row(path, line)
                 count += 1
-                _check_row(name, line, data, budget.limits)
-                yield Row(data, name, line)
-        if not count:
+                try:
+                    _check_row(name, line, data, budget.limits)
+                except InputError as error:
+                    pass_over(error, how.bad)
+                else:
+                    yield Row(data, name, line)
+        if not count and how.bad is None:
             raise refuse(path, None, "the file holds no rows")
 
 
@@ -197,15 +205,16 @@ def _open(path: Path, how: Reading, budget: Budget) -> Numbered:
         return _read_binary(path, format, packing, how, budget)
     open_text = partial(texts, path, packing, budget, how.encoding)
     if format == "jsonl":
-        return read_jsonl(path, open_text(), budget.limits)
+        return read_jsonl(path, open_text(), budget.limits, how.bad)
     if format == "json":
-        return read_json(path, open_text, budget.limits)
+        return read_json(path, open_text, budget.limits, how.bad)
     if format == "text":
         return _read_text(path, open_text(), budget.limits, whole=how.whole)
     numbered = lines(path, open_text(), budget.limits)
     if format == "conll":
         return read_conll(path, numbered)
-    return read_table(path, numbered, budget.limits, tabs=format == "tsv", header=how.header)
+    tabs = format == "tsv"
+    return read_table(path, numbered, budget.limits, tabs=tabs, header=how.header, bad=how.bad)
 
 
 def _read_binary(path: Path, format: str, packing: Packing, how: Reading, budget: Budget) -> Numbered:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from microtune.data.class_folders import class_rows, classes_in, document_rows, is_classes, left_out, parts_in
+from microtune.data.decode import Bad
 from microtune.data.ordered_split import check_order, order_note, split_in_order
 from microtune.data.pair_folders import pair_parts
 from microtune.data.parallel import is_pair
@@ -78,15 +79,18 @@ def read(source: Any, recipe: Recipe) -> list[Row]:
     return read_rows(source, encoding=recipe.data.encoding, header=recipe.data.header, limits=recipe.limits)
 
 
-def rows_for(task: Task | None, source: Any) -> list[Row]:
-    """Rows that a tuned model is asked about, or scored on: a folder of classes, or texts as it has learnt them."""
+def rows_for(task: Task | None, source: Any, bad: Bad | None = None) -> list[Row]:
+    """Rows that a tuned model is asked about, or scored on: a folder of classes, or texts as it has learnt them.
+
+    bad: takes the error of a row that cannot be read, which is then passed over.
+    """
     if isinstance(task, Classification) and isinstance(source, (str, Path)) and not task.pair_field:
         text, label = task.text_field or "text", task.label_field or "label"
         if is_classes(source):
-            return list(class_rows(source, names=(text, label)))
-        rows = document_rows(source, name=text) if task.whole else None
-        return list(rows) if rows is not None else read_rows(source, whole=task.whole)
-    return read_rows(source)
+            return list(class_rows(source, names=(text, label), bad=bad))
+        rows = document_rows(source, name=text, bad=bad) if task.whole else None
+        return list(rows) if rows is not None else read_rows(source, whole=task.whole, bad=bad)
+    return read_rows(source, bad=bad)
 
 
 def hashes(data: Mapping[str, Any]) -> dict[str, str]:
