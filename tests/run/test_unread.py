@@ -66,6 +66,11 @@ def test_an_instruction_counts_however_often_it_comes_back() -> None:
     assert note(found, "sequence-to-sequence") == ""
     turns = [{"role": "user", "content": "say a"}, {"role": "assistant", "content": "a"}]
     talked = [Row({"messages": turns, "system": "Be brief."}, "x", 1)] * 3
+    asked = [Row({"prompt": f"say {i}", "completion": "a", "system": "Be brief."}, "x", i) for i in range(1, 4)]
+    said = 'Text that is not read stands in "system"; task.prompt="{system} {prompt}" reads it too.'
+    assert note(asked, "instruction") == said
+    older = [Row({**row.data, "history": [["a", "b"]]}, "x", row.line) for row in asked]
+    assert note(older, "instruction") == 'Text that is not read stands in "system", "history".'
     assert note(talked, "instruction") == 'Text that is not read stands in "system".'
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,6 +65,25 @@ def predict(
         pairs = mixed(run, adapter, input_file, adapter_field, options, min_confidence, max_new_tokens or 128)
         _show([{**row.data, **_record(p)} for row, p in pairs], output_file, as_lines=True)
         return
+    how = {"min_confidence": min_confidence, "max_new_tokens": max_new_tokens, "decoding": options}
+    bad: list[InputError] = []
+    take = bad.append if skip_bad else None
+    records = _some(_records(run, texts, input_file, source_file, take, how), bad)
+    _show(records, output_file, as_lines=bool(input_file or source_file or as_json))
+    if bad:
+        _name(bad)
+        raise typer.Exit(1)
+
+
+def _records(
+    run: str,
+    texts: list[str] | None,
+    input_file: str | None,
+    source_file: str | None,
+    bad: Callable[[InputError], None] | None,
+    how: dict[str, Any],
+) -> Iterator[dict[str, Any]]:
+    """Each row with its answer; bad: takes the errors of rows that are left out."""
     from microtune.data.sources import read_rows
     from microtune.run.load import load
     from microtune.run.predict import predict as run_predict
@@ -75,22 +94,12 @@ def predict(
     task = task_of(model)
     if source_file:
         texts = [str(row.data["text"]) for row in read_rows(source_file, format="text")]
-    bad: list[InputError] = []
-    take = bad.append if skip_bad else None
-    rows = rows_for(task, input_file, take) if input_file else text_rows(task, texts or [])
-    answers = run_predict(
-        model, rows, min_confidence=min_confidence, max_new_tokens=max_new_tokens, decoding=options, bad=take
-    )
+    rows = rows_for(task, input_file, bad) if input_file else text_rows(task, texts or [])
     typed = texts if texts and len(texts) == len(rows) else [""] * len(rows)
-    records = (
-        {**(row.data if input_file or len(row.data) > 1 else {"text": typed[p.row]}), **_record(p)}
-        for p in answers
-        for row in [rows[p.row]]
-    )
-    _show(_some(records, bad), output_file, as_lines=bool(input_file or source_file or as_json))
-    if bad:
-        _name(bad)
-        raise typer.Exit(1)
+    for found in run_predict(model, rows, bad=bad, **how):
+        row = rows[found.row]
+        given = row.data if input_file or len(row.data) > 1 else {"text": typed[found.row]}
+        yield {**given, **_record(found)}
 
 
 def _some(records: Iterator[dict[str, Any]], bad: list[InputError]) -> Iterator[dict[str, Any]]:

@@ -15,8 +15,8 @@ FILLED = 0.1  # share of rows that say something
 SHOWN = 5
 _TEXTS = {name for role in ("text", "source", "context", "positive") for tier in NAMES[role] for name in tier}
 # What is asked and what stands before it is meant to be read, however short it is and however often it comes back.
-_ASKED = {name for tier in (*NAMES["prompt"][:2], *NAMES["input"]) for name in tier} | {"system", "history"}
-_ASKED |= {"系统", "系统提示", "历史"}
+_FIRST = {"system", "system_prompt", "系统", "系统提示"}
+_ASKED = {name for tier in (*NAMES["prompt"][:2], *NAMES["input"]) for name in tier} | _FIRST | {"history", "历史"}
 
 
 def unread(rows: Sequence[Row], used: Collection[str]) -> list[str]:
@@ -72,6 +72,9 @@ def _template(task: Task, rows: Sequence[Row], found: Sequence[str]) -> str:
         return ""
     wanted = {field, getattr(task, "input_field", None), *found}
     names = [name for name in dict.fromkeys(name for row in rows[:100] for name in row.data) if name in wanted]
-    if any(set(name) & set("{}!:'\"$`\\") for name in names):
+    values = [row.data.get(name) for row in sample_of(rows) for name in names]
+    plain_text = all(value is None or isinstance(value, (str, int, float)) for value in values)
+    if not plain_text or any(set(name) & set("{}!:'\"$`\\") for name in names):
         return ""
+    names.sort(key=lambda name: plain(name) not in _FIRST)
     return f'task.{option}="{" ".join(f"{{{name}}}" for name in names)}"'
