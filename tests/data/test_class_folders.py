@@ -46,7 +46,7 @@ def test_a_row_a_file_with_the_name_of_its_folder(tmp_path: Path) -> None:
 def test_files_without_a_known_ending_packed_ones_and_other_encodings(tmp_path: Path) -> None:
     """As the newsgroups come: names that are numbers, Latin 1."""
     packed = gzip.compress("二".encode("gb18030") * 3 + "的评论很好看".encode("gb18030"))
-    files = {"alt.atheism/49960": "one", "sci.med/58.a9": "two", "sci.med/x.txt.gz": packed}
+    files = {"alt.atheism/49960": "one", "sci.med/58.a9": "two", "sci.med/x.txt.gz": packed, "wide/2.gz": packed}
     folder = lay(tmp_path, {**files, "wide/1": "三的".encode("utf-16")})
     found = {row.data["file"]: row.data["text"] for row in class_rows(folder)}
     assert found == {
@@ -54,6 +54,7 @@ def test_files_without_a_known_ending_packed_ones_and_other_encodings(tmp_path: 
         "sci.med/58.a9": "two",
         "sci.med/x.txt.gz": "二二二的评论很好看",
         "wide/1": "三的",
+        "wide/2.gz": "二二二的评论很好看",
     }
     (tmp_path / "sci.med" / "y").write_bytes("caf\xe9".encode("latin-1"))
     assert "sci.med/y, line 1: " in refused(folder)

@@ -70,11 +70,11 @@ def class_rows(
     bad: Bad | None = None,
 ) -> Iterator[Row]:
     """The rows of such a folder, class by class. names: of the fields with the text and with the label."""
-    found = [(label, path) for one in _roots(source) for label, files in classes_in(one).items() for path in files]
-    empty = [one / label for one in _roots(source) for label, files in classes_in(one).items() if not files]
+    classes = [(one / label, files) for one in _roots(source) for label, files in classes_in(one).items()]
+    empty = [folder for folder, files in classes if not files]
     if empty:
         raise refuse(empty[0], None, "no file in the folder of this class; put its texts there, or remove the folder")
-    for path, text in _texts([path for _, path in found], encoding, limits, bad):
+    for path, text in _texts([path for _, files in classes for path in files], encoding, limits, bad):
         yield Row({names[0]: text, names[1]: path.parent.name, FIELDS[2]: _inside(path, source)}, str(path), 1)
 
 
@@ -137,7 +137,7 @@ def _texts(
 def _text(path: Path, encoding: str | None, budget: Budget) -> str:
     """The text of a file without the blanks around it."""
     packing = PACKINGS.get(path.suffix.lower(), "")
-    if not packing and encoding is None:
+    if not packing and encoding is None and _inner_ending(path) not in ENDINGS:
         _check_is_text(path)
     text = whole_text(path, texts(path, packing, budget, encoding), budget.limits).strip()
     if not text:
@@ -152,7 +152,7 @@ def _check_is_text(path: Path) -> None:
             head = file.read(1024)
     except OSError as error:
         raise refuse(path, None, f"cannot be opened ({error.strerror})") from error
-    if b"\0" in head and not head.startswith(_WIDE) and _inner_ending(path) not in ENDINGS:
+    if b"\0" in head and not head.startswith(_WIDE):
         raise refuse(path, None, "not a text file; each file in the folder of a class is a text, so move it elsewhere")
 
 
@@ -176,9 +176,9 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     except OSError as error:
         raise InputError(f"{folder}: cannot be looked into ({error.strerror}).") from error
     kinds: tuple[list[Path], list[Path]] = ([], [])
-    for one in found:
+    for one in sorted(found, key=lambda one: one.name):
         kinds[not one.is_dir()].append(folder / one.name)
-    return sorted(kinds[0]), sorted(kinds[1])
+    return kinds
 
 
 def _is_table(path: Path) -> bool:
@@ -187,4 +187,5 @@ def _is_table(path: Path) -> bool:
 
 
 def _inner_ending(path: Path) -> str:
-    return (Path(path.stem) if path.suffix.lower() in PACKINGS else path).suffix.lower()
+    stem, ending = os.path.splitext(path.name.lower())
+    return os.path.splitext(stem)[1] if ending in PACKINGS else ending
