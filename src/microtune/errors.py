@@ -72,9 +72,30 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+class RowNumber(int):
+    """The number of a row where lines tell nothing, because several rows stand on one; `line` is that line."""
+
+    line: int
+
+    def __new__(cls, number: int, line: int) -> RowNumber:
+        """Row `number`, which begins on `line`."""
+        made = super().__new__(cls, number)
+        made.line = line
+        return made
+
+    def __reduce__(self) -> tuple[type[RowNumber], tuple[int, int]]:
+        """What a copy is made of."""
+        return RowNumber, (int(self), self.line)
+
+
+def counted(line: int) -> str:
+    """`line 12`, or `row 12`."""
+    return f"{'row' if isinstance(line, RowNumber) else 'line'} {line}"
+
+
 def at(path: str | Path, line: int | None = None) -> str:
-    """The place of a problem, as `path` or `path, line 12`, for the beginning of a message."""
-    return f"{path}, line {line}" if line is not None else str(path)
+    """The place of a problem, as `path`, `path, line 12` or `path, row 12`, for the beginning of a message."""
+    return f"{path}, {counted(line)}" if line is not None else str(path)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

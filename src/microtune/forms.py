@@ -68,7 +68,7 @@ def _pattern(english: str) -> re.Pattern[str]:
 
 def places(value: str) -> str:
     """`a.csv, line 3; b.csv, line 8 and 2 more`, in Chinese."""
-    value = re.sub(r", line ([0-9,]+)(?=;|$|\)|, | and )", r"，第 \1 行", value)
+    value = re.sub(r", (?:line|row) ([0-9,]+)(?=;|$|\)|, | and )", r"，第 \1 行", value)
     value = re.sub(" and ([0-9,]+) more$", r"，另有 \1 处", value)
     return value.replace(" 行; ", " 行；").replace(" 行, ", " 行，")
 

@@ -117,7 +117,8 @@ def test_many_values_in_one_row(tmp_path: Path) -> None:
     for name, content in {"a.jsonl": '{"a": [%s1]}', "b.json": '[{"a": [%s1]}]'}.items():
         for values in ("[],", "1,"):
             path = write(tmp_path / name, content % (values * 20_000))
-            assert "line 1: the row holds " in limited(path, "fields", 10)
+            place = "row 1" if name == "b.json" else "line 1"  # all that the document holds stands on one line
+            assert f"{place}: the row holds " in limited(path, "fields", 10)
     text = write(tmp_path / "c.jsonl", json.dumps({"a": ",[" * 20_000}))
     assert len(read_rows(text, limits=Limits(fields=10))) == 1
 

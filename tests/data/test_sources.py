@@ -156,7 +156,7 @@ def test_broken_jsonl(tmp_path: Path, content: str, expected: str) -> None:
         ('[{"a": 1},]', "x.json, line 1: column 11: broken JSON (expecting a value)."),
         ('[{"a": 1}] x', "x.json, line 1: column 12: broken JSON (there is more after the end of the list or object)."),
         ('[{"a": 1}', "x.json, line 1: column 10: broken JSON (the file ends before ])."),
-        ('["a"]', 'x.json, line 1: a row is a string, not an object such as {"text": "...", "label": "..."}.'),
+        ('["a"]', 'x.json, row 1: a row is a string, not an object such as {"text": "...", "label": "..."}.'),
         (
             '{"a": [{}], "b": [{}]}',
             'x.json: the object holds several lists ("a", "b"); keep one, or call the one with rows data.',

@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from microtune.cli.console import err, out, plain, show_score, written_answers
+from microtune.cli.console import err, out, plain, show_note, show_score, written_answers
 from microtune.cli.language import said
 from microtune.cli.mixing import mixed
 from microtune.cli.pairs import SourceFile, TargetFile, pair
@@ -26,6 +27,7 @@ DecodingOptions = Annotated[
         help="how answers are written, such as beams=5, top_p=0.9, regex=[0-9]+, json_schema=@file.json; repeatable",
     ),
 ]
+NAMED = 20  # rows that are left out and named each by itself
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
@@ -49,33 +51,72 @@ def predict(
         typer.Option(metavar="NAME=RUN", help="an adapter on the base; each row of --input names its own; repeatable"),
     ] = None,
     adapter_field: Annotated[str, typer.Option(help="field of a row with the name of its adapter")] = "adapter",
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="name rows that cannot be answered, answer all others, exit with 1")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout")] = False,
 ) -> None:
     """Answer texts, or every row of a file in its order."""
     _check_asked(texts, input_file, source_file, output_file, min_confidence, max_new_tokens)
+    if skip_bad and (adapter or not input_file):
+        raise InputError("--skip-bad is for the rows of --input FILE, answered by one run; leave it out.")
     options = decoding_of(decoding)
     if adapter:
         pairs = mixed(run, adapter, input_file, adapter_field, options, min_confidence, max_new_tokens or 128)
         _show([{**row.data, **_record(p)} for row, p in pairs], output_file, as_lines=True)
         return
+    how = {"min_confidence": min_confidence, "max_new_tokens": max_new_tokens, "decoding": options}
+    bad: list[InputError] = []
+    take = bad.append if skip_bad else None
+    records = _some(_records(run, texts, input_file, source_file, take, how), bad)
+    _show(records, output_file, as_lines=bool(input_file or source_file or as_json))
+    if bad:
+        _name(bad)
+        raise typer.Exit(1)
+
+
+def _records(
+    run: str,
+    texts: list[str] | None,
+    input_file: str | None,
+    source_file: str | None,
+    bad: Callable[[InputError], None] | None,
+    how: dict[str, Any],
+) -> Iterator[dict[str, Any]]:
+    """Each row with its answer; bad: takes the errors of rows that are left out."""
     from microtune.data.sources import read_rows
     from microtune.run.load import load
     from microtune.run.predict import predict as run_predict
     from microtune.run.predict import task_of, text_rows
+    from microtune.run.prepare import rows_for
 
     model = load(run)
     task = task_of(model)
     if source_file:
         texts = [str(row.data["text"]) for row in read_rows(source_file, format="text")]
-    rows = read_rows(input_file) if input_file else text_rows(task, texts or [])
-    answers = run_predict(model, rows, min_confidence=min_confidence, max_new_tokens=max_new_tokens, decoding=options)
-    records = (
-        {**(row.data if input_file or len(row.data) > 1 else {"text": text}), **_record(p)}
-        for row, text, p in zip(
-            rows, texts if texts and len(texts) == len(rows) else [""] * len(rows), answers, strict=True
-        )
-    )
-    _show(records, output_file, as_lines=bool(input_file or source_file or as_json))
+    rows = rows_for(task, input_file, bad) if input_file else text_rows(task, texts or [])
+    typed = texts if texts and len(texts) == len(rows) else [""] * len(rows)
+    for found in run_predict(model, rows, bad=bad, **how):
+        row = rows[found.row]
+        given = row.data if input_file or len(row.data) > 1 else {"text": typed[found.row]}
+        yield {**given, **_record(found)}
+
+
+def _some(records: Iterator[dict[str, Any]], bad: list[InputError]) -> Iterator[dict[str, Any]]:
+    """The records; where none is left, the error of the first row that could not be answered."""
+    first = next(records, None)
+    if first is not None:
+        return chain([first], records)
+    if bad:
+        raise bad[0]
+    return records
+
+
+def _name(bad: list[InputError]) -> None:
+    """The rows that were left out, each with its reason."""
+    for error in bad[:NAMED]:
+        show_note(str(error), "left out: ", "略去：")
+    err.print(said("rows left out: {count}", count=f"{len(bad):,}"))
 
 
 def _check_asked(
@@ -144,12 +185,13 @@ def evaluate(
                 between = said("{low} to {high}", low=f"{low:.4f}", high=f"{high:.4f}")
                 out.print(f"{plain(split):12} {plain(name):16} {value:.4f}  ({between})")
         return
-    from microtune.data.sources import read_rows
     from microtune.run.load import load
     from microtune.run.predict import evaluate as run_evaluate
     from microtune.run.predict import task_of
+    from microtune.run.prepare import rows_for
 
-    model, rows = load(run), read_rows(files or data)
+    model = load(run)
+    rows = rows_for(model.task, files or data)
     score = run_evaluate(model, rows)
     if as_json:
         parts = {name: {"scores": p.values, "intervals": p.intervals} for name, p in score.parts.items()}

@@ -112,7 +112,7 @@ def _line(text: str, style: str = "") -> None:
 def _show(report: Any) -> None:
     """The summary: task, findings, three rows, the recipe."""
     from microtune.run.lint.proposal import recipe_text
-    from microtune.run.lint.report import words
+    from microtune.run.lint.report import where, words
 
     w = words(report.lang, "PAGE")
     others = f" ({w['others']} {', '.join(report.others)})" if report.others else ""
@@ -127,7 +127,7 @@ def _show(report: Any) -> None:
         _line("")
         _line(f"{w[told.severity]} [{told.kind}] {told.message}", styles[told.severity])
         for place in told.places[:3]:
-            _line(f"  {Path(place.path).name}, {w['line'].format(line=place.line)}: {place.text}", "dim")
+            _line(f"  {where(report, place)}: {place.text}", "dim")
         _line(f"  -> {told.advice}")
     if not report.findings:
         _line(w["none"])

@@ -12,7 +12,7 @@ import codecs
 import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -70,6 +70,16 @@ def over(path: str | Path, line: int | None, what: str, limits: Limits, name: st
     return LimitError(
         f"{at(path, line)}: {what}, and limits.{name} is {allowed}; if the data is right, raise limits.{name}=."
     )
+
+
+Bad = Callable[[InputError], None]  # takes the error of a row that is passed over
+
+
+def pass_over(error: InputError, bad: Bad | None) -> None:
+    """Hand the error of one row to `bad`, so that reading goes on; raise it without one, and limits always."""
+    if bad is None or isinstance(error, LimitError):
+        raise error
+    bad(error)
 
 
 class Budget:
@@ -335,3 +345,14 @@ def lines(path: Path, chunks: Iterator[str], limits: Limits, *, record: int = RE
             raise over(path, number + 1, "the line is too long for one record", limits, "field_characters")
     if size:
         yield number + 1, "".join(held).removesuffix("\r")
+
+
+def whole_text(path: Path, chunks: Iterator[str], limits: Limits) -> str:
+    """All of a file as one text, which has to fit into one field."""
+    held, size = [], 0
+    for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size > limits.field_characters:
+            raise over(path, None, "the file is too long for one row", limits, "field_characters")
+    return "".join(held)

@@ -52,9 +52,9 @@ def find_field(
     if len(candidates) == 1:
         return candidates[0]
     if not candidates and len(fields) == 1 and ENDINGS.get(Path(rows[0].path).suffix.lower()) == "text":
-        raise refuse(
-            rows[0].path, None, f"plain text has no field for the {role}; make a table (.csv) or JSON lines with one"
-        )
+        folders = ", or put the texts of each class into a folder of its own" if role == "label" else ""
+        what = f"plain text has no field for the {role}; make a table (.csv) or JSON lines with one{folders}"
+        raise refuse(rows[0].path, None, what)
     few = _by_values(sample, free) if role == "label" and not candidates else []
     raise _unsettled(rows[0], role, candidates, free, flag or f"--{role}-field", few)
 
@@ -73,6 +73,24 @@ def find_pair(rows: Sequence[Row], *, exclude: Sequence[str]) -> str | None:
         found = [name for name in fields if plain(name) in tier and all(_is_text(row.data.get(name)) for row in rows)]
         if len(found) == 1:
             return found[0]
+    return None
+
+
+def instruction_field(rows: Sequence[Row], *, exclude: Sequence[str]) -> str | None:
+    """The field that says what is to be done with another text, as Alpaca's `instruction`; None without one."""
+    asking = {name for tier in NAMES["prompt"][:2] for name in tier}
+    found = [name for name in named(rows, "prompt", exclude=exclude) if plain(name) in asking]
+    return next((name for name in found if any(_is_text(row.data.get(name)) for row in rows)), None)
+
+
+def second_part(rows: Sequence[Row], *, exclude: Sequence[str]) -> str | None:
+    """The field with the second part of a prompt, as `input` or `context` beside an instruction; None without one.
+
+    A row may leave it empty; a field of lists or objects is none.
+    """
+    for name in named(rows, "input", exclude=exclude):
+        if not any(isinstance(row.data.get(name), (bool, dict, list)) for row in rows):
+            return name
     return None
 
 
@@ -205,3 +223,11 @@ def text_of(row: Row, field: str) -> str:
         kind = {dict: "an object", list: "a list", bool: "true or false"}.get(type(value), type(value).__name__)
         raise refuse(row.path, row.line, f"the field {shown(field)} is {kind}, not text")
     return value
+
+
+def text_of_parts(row: Row, first: str, second: str | None, separator: str) -> str:
+    """The text of a field and, behind it, that of a second one where the row fills it."""
+    text = text_of(row, first)
+    value = row.data.get(second) if second else None
+    empty = value is None or (isinstance(value, str) and not value.strip())
+    return text if empty or not second else f"{text}{separator}{text_of(row, second)}"

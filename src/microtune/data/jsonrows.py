@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from microtune.data.decode import RECORD, lines, over, refuse, shown
+from microtune.data.decode import RECORD, Bad, lines, over, pass_over, refuse, shown
 from microtune.data.unfold import as_object
-from microtune.errors import InputError
+from microtune.errors import InputError, RowNumber
 from microtune.recipe import Limits
 
 Numbered = Iterator[tuple[int, dict[str, Any]]]
@@ -80,6 +80,7 @@ def parse(text: str, path: Path, line: int, limits: Limits, column: int = 0, *, 
         what = "an escape such as \\ud83d is half of a surrogate pair, which is not a character; remove it"
         raise refuse(path, line, what) from error
     except json.JSONDecodeError as error:
+        line = line.line if isinstance(line, RowNumber) else line
         where = error.colno + (column if error.lineno == 1 else 0)
         reason = error.msg[0].lower() + error.msg[1:].removesuffix(" at").removesuffix(" starting at")
         raise refuse(path, line + error.lineno - 1, f"column {where:,}: broken JSON ({reason})") from error
@@ -104,6 +105,7 @@ def _check_values(text: str, path: Path, line: int, limits: Limits) -> None:
 
 def _check_depth(text: str, path: Path, line: int, limits: Limits) -> None:
     depth = 0
+    line = line.line if isinstance(line, RowNumber) else line
     for match in _TOKEN.finditer(text):
         token = match.group()
         depth += (token in "[{") - (token in "]}")
@@ -123,14 +125,20 @@ def _row(text: str, path: Path, line: int, limits: Limits, column: int | None = 
     return value
 
 
-def read_jsonl(path: Path, chunks: Iterator[str], limits: Limits) -> Numbered:
+def read_jsonl(path: Path, chunks: Iterator[str], limits: Limits, bad: Bad | None = None) -> Numbered:
     """One object per line; blank lines are skipped."""
     for line, text in lines(path, chunks, limits):
-        if text and not text.isspace():
-            yield line, _row(text, path, line, limits)
+        if not text or text.isspace():
+            continue
+        try:
+            row = _row(text, path, line, limits)
+        except InputError as error:
+            pass_over(error, bad)
+        else:
+            yield line, row
 
 
-def read_json(path: Path, open_text: Callable[[], Iterator[str]], limits: Limits) -> Numbered:
+def read_json(path: Path, open_text: Callable[[], Iterator[str]], limits: Limits, bad: Bad | None = None) -> Numbered:
     """A list of objects; an object that holds one (under `data`, or as its only list); an object of objects.
 
     In an object of objects each inner object is a row and its key becomes the field `id` (`key`, if there is an `id`).
@@ -139,15 +147,15 @@ def read_json(path: Path, open_text: Callable[[], Iterator[str]], limits: Limits
     scan = _Scan(path, open_text(), limits)
     first = scan.peek()
     if first == "[":
-        yield from _elements(scan)
+        yield from _elements(scan, bad)
         scan.finish()
     elif first == "{":
         kinds = _survey(scan)
         if scan.peek() == "{":
-            yield from read_jsonl(path, open_text(), limits)
+            yield from read_jsonl(path, open_text(), limits, bad)
             return
         scan.finish()
-        yield from _members(_Scan(path, open_text(), limits), _choose(path, kinds))
+        yield from _members(_Scan(path, open_text(), limits), _choose(path, kinds), bad)
     elif not first:
         raise refuse(path, None, "the file holds only blanks")
     else:
@@ -180,16 +188,14 @@ def _choose(path: Path, kinds: dict[str, str]) -> str | None:
     return None
 
 
-def _members(scan: _Scan, wanted: str | None) -> Numbered:
+def _members(scan: _Scan, wanted: str | None, bad: Bad | None) -> Numbered:
     """The rows of an outer object, once it is known where they stand."""
     for key in _keys(scan):
         if wanted is None:
-            scan.peek()
-            line, column = scan.line, scan.column
-            row = _row(scan.value(), scan.path, line, scan.limits, column)
-            yield line, {"key" if "id" in row else "id": key, **row}
+            for line, row in _next(scan, bad):
+                yield line, {"key" if "id" in row else "id": key, **row}
         elif key == wanted:
-            yield from _elements(scan)
+            yield from _elements(scan, bad)
         else:
             scan.value(keep=False)
 
@@ -211,18 +217,29 @@ def _keys(scan: _Scan) -> Iterator[str]:
             return
 
 
-def _elements(scan: _Scan) -> Numbered:
+def _elements(scan: _Scan, bad: Bad | None) -> Numbered:
     """The objects of a list."""
     scan.take("[")
     if scan.peek() == "]":
         scan.take("]")
         return
     while True:
-        scan.peek()
-        line, column = scan.line, scan.column
-        yield line, _row(scan.value(), scan.path, line, scan.limits, column)
+        yield from _next(scan, bad)
         if not scan.more("]"):
             return
+
+
+def _next(scan: _Scan, bad: Bad | None) -> Numbered:
+    """The row that comes next; none where it is bad and passed over, the scan then stands behind it."""
+    scan.peek()
+    line, column = scan.place(), scan.column
+    text = scan.value()
+    try:
+        row = _row(text, scan.path, line, scan.limits, column)
+    except InputError as error:
+        pass_over(error, bad)
+    else:
+        yield line, row
 
 
 class _Scan:
@@ -231,10 +248,22 @@ class _Scan:
     def __init__(self, path: Path, chunks: Iterator[str], limits: Limits) -> None:
         self.path, self.limits, self.line, self.column = path, limits, 1, 0
         self._chunks, self._text, self._at = chunks, "", 0
+        self._number, self._before, self._place = 0, 0, 1  # the row asked about last, where it began and is said to
 
     def broken(self, reason: str) -> InputError:
         """The error for the present position."""
         return refuse(self.path, self.line, f"column {self.column + 1:,}: broken JSON ({reason})")
+
+    def place(self) -> int:
+        """The line of the row that begins here, or its number where another one begins on the same line.
+
+        Of the first row that is known where all that has been read so far is one line.
+        """
+        self._number += 1
+        one_line = self._number == 1 and "\n" not in self._text.strip()
+        shared, self._before = one_line or self.line == self._before, self.line
+        self._place = RowNumber(self._number, self.line) if shared else self.line
+        return self._place
 
     def peek(self) -> str:
         """The next character that is not blank; empty at the end."""
@@ -280,7 +309,7 @@ class _Scan:
             depth += (match.group() in "[{") - (match.group() in "]}")
             opened += match.group() in "[{"
             if opened > self.limits.fields * VALUES and keep:
-                raise over(self.path, self.line, f"the row holds {opened:,} lists", self.limits, "fields")
+                raise over(self.path, self._place, f"the row holds {opened:,} lists", self.limits, "fields")
             if depth > self.limits.depth:
                 self._advance(match.start())
                 what = f"the row is nested deeper than {self.limits.depth} levels"

@@ -20,16 +20,19 @@ from microtune.data.columnar import characters, plain_value, read_parquet, read_
 from microtune.data.conll import ENDINGS as CONLL
 from microtune.data.conll import read_conll
 from microtune.data.decode import (
+    Bad,
     Budget,
     Packing,
     check_encoding,
     check_size,
     lines,
     over,
+    pass_over,
     refuse,
     shown,
     texts,
     unpacked,
+    whole_text,
 )
 from microtune.data.jsonrows import Numbered, read_json, read_jsonl
 from microtune.data.parallel import is_pair, pair_rows
@@ -53,7 +56,7 @@ ENDINGS = {
     **dict.fromkeys(CONLL, "conll"),
 }
 FORMATS = tuple(dict.fromkeys(ENDINGS.values()))
-_PACKINGS: dict[str, Packing] = {".gz": "gz", ".xz": "xz"}
+PACKINGS: dict[str, Packing] = {".gz": "gz", ".xz": "xz"}
 # Beside data in a folder these are about the data, not rows of it.
 _ABOUT = {"readme", "license", "licence", "notice", "changelog", "citation", "dataset_infos", "dataset_info"}
 
@@ -75,6 +78,7 @@ class Reading:
     header: bool | None = None
     format: str | None = None
     whole: bool = False
+    bad: Bad | None = None
 
 
 def iter_rows(
@@ -85,13 +89,14 @@ def iter_rows(
     limits: Limits | None = None,
     format: str | None = None,
     whole: bool = False,
+    bad: Bad | None = None,
 ) -> Iterator[Row]:
     """The rows of `source`, one after the other.
 
     source: a file, a glob, a folder (its readable files, sorted; hidden files and README, LICENSE and the like are left
     out), {source: FILE, target: FILE} (parallel.py), a list of dicts, or a pandas DataFrame. encoding, header and
     format override what is recognised; whole=True makes one row of each plain text file. Raises InputError and, beyond
-    `limits`, LimitError; each names file and line.
+    `limits`, LimitError; each names file and line. bad: takes the error of a single row, which is then passed over.
     """
     budget = Budget(limits or Limits())
     if encoding is not None:
@@ -99,7 +104,7 @@ def iter_rows(
     if format is not None and format not in FORMATS:
         raise InputError(f"Unknown format {shown(format)}. {suggest(format, FORMATS)}")
     if isinstance(source, (str, Path)):
-        how = Reading(encoding, header, format, whole)
+        how = Reading(encoding, header, format, whole, bad)
         return _file_rows(files_of(source, format=format), how, budget)
     if is_pair(source):
         return (_checked_pair(*found, budget.limits) for found in pair_rows(source, budget, encoding))
@@ -136,7 +141,7 @@ def files_of(source: str | Path, *, format: str | None = None) -> list[Path]:
 
 def format_of(path: Path) -> tuple[str, Packing]:
     """The format and the compression that the name of a file stands for."""
-    packing = _PACKINGS.get(path.suffix.lower(), "")
+    packing = PACKINGS.get(path.suffix.lower(), "")
     inner = Path(path.stem).suffix.lower() if packing else path.suffix.lower()
     if inner in ENDINGS:
         return ENDINGS[inner], packing
@@ -154,9 +159,14 @@ def _is_data(path: Path) -> bool:
     if any(part.startswith((".", "~$")) for part in path.parts):
         return False
     suffixes = [s.lower() for s in path.suffixes[-2:]]
-    packed = bool(suffixes) and suffixes[-1] in _PACKINGS
+    packed = bool(suffixes) and suffixes[-1] in PACKINGS
     ending = (suffixes[-2] if len(suffixes) > 1 else "") if packed else (suffixes[-1] if suffixes else "")
-    return ending in ENDINGS and path.name.split(".")[0].casefold() not in _ABOUT
+    return ending in ENDINGS and not is_about(path)
+
+
+def is_about(path: Path) -> bool:
+    """Whether a file says something about the data, as README does, by its name."""
+    return path.name.split(".")[0].casefold() in _ABOUT
 
 
 def _missing(path: Path) -> InputError:
@@ -175,9 +185,13 @@ def _file_rows(files: list[Path], how: Reading, budget: Budget) -> Iterator[Row]
             for data in unfolded(element, path, line):
                 budget.row(path, line)
                 count += 1
-                _check_row(name, line, data, budget.limits)
-                yield Row(data, name, line)
-        if not count:
+                try:
+                    _check_row(name, line, data, budget.limits)
+                except InputError as error:
+                    pass_over(error, how.bad)
+                else:
+                    yield Row(data, name, line)
+        if not count and how.bad is None:
             raise refuse(path, None, "the file holds no rows")
 
 
@@ -186,20 +200,21 @@ def _open(path: Path, how: Reading, budget: Budget) -> Numbered:
     if how.format is None:
         format, packing = format_of(path)
     else:
-        format, packing = how.format, _PACKINGS.get(path.suffix.lower(), "")
+        format, packing = how.format, PACKINGS.get(path.suffix.lower(), "")
     if format in {"xlsx", "parquet"}:
         return _read_binary(path, format, packing, how, budget)
     open_text = partial(texts, path, packing, budget, how.encoding)
     if format == "jsonl":
-        return read_jsonl(path, open_text(), budget.limits)
+        return read_jsonl(path, open_text(), budget.limits, how.bad)
     if format == "json":
-        return read_json(path, open_text, budget.limits)
+        return read_json(path, open_text, budget.limits, how.bad)
     if format == "text":
         return _read_text(path, open_text(), budget.limits, whole=how.whole)
     numbered = lines(path, open_text(), budget.limits)
     if format == "conll":
         return read_conll(path, numbered)
-    return read_table(path, numbered, budget.limits, tabs=format == "tsv", header=how.header)
+    tabs = format == "tsv"
+    return read_table(path, numbered, budget.limits, tabs=tabs, header=how.header, bad=how.bad)
 
 
 def _read_binary(path: Path, format: str, packing: Packing, how: Reading, budget: Budget) -> Numbered:
@@ -241,13 +256,7 @@ def _read_text(path: Path, chunks: Iterator[str], limits: Limits, *, whole: bool
             if text and not text.isspace():
                 yield line, {"text": text}
         return
-    held, size = [], 0
-    for chunk in chunks:
-        held.append(chunk)
-        size += len(chunk)
-        if size > limits.field_characters:
-            raise over(path, None, "the file is too long for one row", limits, "field_characters")
-    text = "".join(held)
+    text = whole_text(path, chunks, limits)
     if text.strip():
         yield 1, {"text": text}
 

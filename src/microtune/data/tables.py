@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from statistics import median
 
-from microtune.data.decode import RECORD, over, refuse, shown
+from microtune.data.decode import RECORD, Bad, over, pass_over, refuse, shown
 from microtune.data.jsonrows import Numbered
 from microtune.data.names import holds_common, is_common
 from microtune.recipe import Limits
@@ -101,7 +101,13 @@ def header_names(path: Path, line: int, cells: list[str]) -> list[str]:
 
 
 def read_table(
-    path: Path, numbered: Iterator[tuple[int, str]], limits: Limits, *, tabs: bool, header: bool | None
+    path: Path,
+    numbered: Iterator[tuple[int, str]],
+    limits: Limits,
+    *,
+    tabs: bool,
+    header: bool | None,
+    bad: Bad | None = None,
 ) -> Numbered:
     """CSV (or TSV with `tabs`) -> rows; the line of a row is the first of its record."""
     sample = _sample(numbered)
@@ -117,23 +123,26 @@ def read_table(
     if not first:
         raise refuse(path, None, "the file holds no rows")
     if not header:
-        yield from _named(
-            path, chain([(first_line, first)], records), [f"column_{i + 1}" for i in range(len(first))], ""
-        )
+        names = [f"column_{i + 1}" for i in range(len(first))]
+        yield from _named(path, chain([(first_line, first)], records), names, "", bad)
         return
     names = header_names(path, first_line, first)
     known = f"the header on line {first_line}"
-    yield from _named(path, records, names, known)
+    yield from _named(path, records, names, known, bad)
 
 
-def _named(path: Path, records: Iterator[tuple[int, list[str]]], names: list[str], header: str) -> Numbered:
+def _named(
+    path: Path, records: Iterator[tuple[int, list[str]]], names: list[str], header: str, bad: Bad | None
+) -> Numbered:
     empty = True
     for line, cells in records:
         empty = False
         if len(cells) != len(names):
             known = header or "the first line"
             advice = "quote a field that holds the separator, or leave missing fields empty"
-            raise refuse(path, line, f"{len(cells)} fields where {known} has {len(names)}; {advice}")
+            what = f"{len(cells)} fields where {known} has {len(names)}; {advice}"
+            pass_over(refuse(path, line, what), bad)
+            continue
         yield line, dict(zip(names, cells, strict=True))
     if empty:
         raise refuse(path, None, "the file has a header and no rows below it")

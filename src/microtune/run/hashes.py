@@ -11,7 +11,10 @@ from typing import Any
 
 
 def file_hash(path: str | Path) -> str:
-    """SHA-256 over the names and bytes of a file, a glob or a folder; empty where nothing is there."""
+    """SHA-256 over the names and bytes of a file, a glob or a folder; empty where nothing is there.
+
+    In folders of a folder the names are paths: where a file stands may say its class.
+    """
     path = Path(path)
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
@@ -21,7 +24,8 @@ def file_hash(path: str | Path) -> str:
         files = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.name.encode("utf-8", "surrogateescape"))
+        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        digest.update(name.encode("utf-8", "surrogateescape"))
         with open(file, "rb") as source:
             while block := source.read(1 << 20):
                 digest.update(block)

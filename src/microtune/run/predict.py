@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from microtune.data.decode import Bad, pass_over
+from microtune.data.fields import text_of
 from microtune.data.sources import Row
 from microtune.errors import InputError, at, suggest
 from microtune.nn.heads import VocabularyHead
@@ -24,7 +26,7 @@ from microtune.run.mixture import parts_of
 from microtune.run.pieces import DAMAGED
 from microtune.run.prepare import items_limit
 from microtune.run.reference import scored_against_base
-from microtune.tasks.base import Prediction, Task
+from microtune.tasks.base import EncodingReport, Prediction, Task
 from microtune.tasks.classification import Classification
 from microtune.tasks.conversation import chat_prompt, messages_of, tools_of
 from microtune.tasks.instruction import Instruction
@@ -35,6 +37,7 @@ from microtune.tasks.sequence_to_sequence import SequenceToSequence
 from microtune.tasks.writing import GREEDY, Writing
 
 UNSURE = "unsure"
+TYPED = "<text>"  # where bare texts stand
 ROWS_AT_ONCE = 1024
 LONGEST_ANSWER = 128  # tokens, where nobody says how many
 LONGEST_BLOCK = 1024  # tokens of a text that a plain decoder is scored on at once
@@ -76,10 +79,10 @@ def text_rows(task: Task, texts: Sequence[str | tuple[str, str]]) -> list[Row]:
         raise InputError("This model reads one text at a time, not pairs.")
     if isinstance(task, Instruction) and task.form == "messages":
         name = task.messages_field or "messages"
-        return [Row({name: [{"role": "user", "content": t}]}, "<text>", i + 1) for i, t in enumerate(texts)]
+        return [Row({name: [{"role": "user", "content": t}]}, TYPED, i + 1) for i, t in enumerate(texts)]
     fields = ("prompt_field",) if isinstance(task, Instruction) else ("source_field", "text_field")
     name = next((found for field in fields if (found := getattr(task, field, None))), "text")
-    return [Row({name: text}, "<text>", i + 1) for i, text in enumerate(texts)]
+    return [Row({name: text}, TYPED, i + 1) for i, text in enumerate(texts)]
 
 
 def in_its_field(task: Task, rows: Sequence[Row]) -> Sequence[Row]:
@@ -109,16 +112,60 @@ def predict(
     min_confidence: float = 0.0,
     max_new_tokens: int | None = None,
     decoding: Mapping[str, Any] | None = None,
+    bad: Bad | None = None,
 ) -> Iterator[Prediction]:
     """One Prediction per row, in the order of the rows; `row` is the row's index.
 
-    decoding: options of `tasks.writing.Writing` that replace those of the task.
+    decoding: options of `tasks.writing.Writing` that replace those of the task. bad: takes the error of a row that
+    cannot be answered, which is then passed over; default: such a row is refused before any row is answered.
     """
     task = task_of(model, rows)
     options = written_as(task, decoding)
-    rows = task.ready(in_its_field(task, rows), answers=False)
     if min_confidence and not isinstance(task, Classification):
         raise InputError(f"--min-confidence is for classifiers; the task {task.name} has no confidence.")
+    rows = in_its_field(task, rows)
+    if bad is None and len(rows) <= ROWS_AT_ONCE:  # all of them are read before the first is answered
+        places: Sequence[int] = range(len(rows))
+    else:
+        places = readable(model, task, rows, bad)
+    rows = task.ready([rows[place] for place in places], answers=False)
+    for found in _answered(model, task, rows, min_confidence, max_new_tokens, options):
+        yield replace(found, row=places[found.row])
+
+
+def readable(model: Model, task: Task, rows: Sequence[Row], bad: Bad | None) -> list[int]:
+    """The places of the rows that the model can be asked about; the error of each other one goes to `bad`, if any."""
+    places = []
+    for place, row in enumerate(rows):
+        try:
+            _read(model, task, task.ready([row], answers=False)[0])
+        except InputError as error:
+            pass_over(error, bad)
+        else:
+            places.append(place)
+    return places
+
+
+def _read(model: Model, task: Task, row: Row) -> None:
+    """Read a row as answering it will, or raise the InputError that says why that cannot be done."""
+    if isinstance(task, SequenceToSequence):
+        task.question(row, model.text, items_limit(model, None, model.network.virtual_tokens))
+    elif isinstance(task, (Instruction, LanguageModelling)):
+        question_ids(model, task, row)
+    else:
+        limit = items_limit(model, None, model.network.virtual_tokens)
+        task.unlabelled().encode(row, 0, model.text, limit, EncodingReport())
+
+
+def _answered(
+    model: Model,
+    task: Task,
+    rows: Sequence[Row],
+    min_confidence: float,
+    max_new_tokens: int | None,
+    options: Writing,
+) -> Iterator[Prediction]:
+    """A Prediction for each of the rows, which are ready, in their order."""
     if isinstance(task, SequenceToSequence):
         yield from _written(model, task, rows, max_new_tokens or task.max_new_tokens, options)
         return
@@ -157,10 +204,7 @@ def _generated(
     if model.is_encoder_decoder:
         start = Decoding.of(model.config, model.generation, model.spec.vocab_size).start
     for first in range(0, len(rows), ROWS_AT_ONCE):
-        asked = model.checked([asked_ids(model, task, row) for row in rows[first : first + ROWS_AT_ONCE]])
-        full = next((ids for ids in asked if start is None and model.room is not None and len(ids) >= model.room), None)
-        if full is not None:
-            raise InputError(f"The prompt has {len(full)} tokens, but the model has {model.positions}.")
+        asked = model.checked([question_ids(model, task, row) for row in rows[first : first + ROWS_AT_ONCE]])
         questions = [Question(ids) if start is None else Question([start], ids) for ids in asked]
         for prediction in _in_order(model, questions, max_new_tokens, options, first):
             yield replace(prediction, answer=prediction.answer.rstrip(DAMAGED))  # as a stream gives whole characters
@@ -176,11 +220,24 @@ def _in_order(
         yield Prediction(answers[0][0], 1.0, row=first + index, answers=several)
 
 
+def question_ids(model: Model, task: Task, row: Row) -> list[int]:
+    """The same, where the model can read them and write behind them; else an InputError with the row's place."""
+    ids = asked_ids(model, task, row)
+    where = "" if row.path == TYPED else f"{at(row.path, row.line)}: "
+    if not ids:
+        raise InputError(f"{where}there is no token in this text.")
+    room = None if isinstance(model, ClassicModel) or model.is_encoder_decoder else model.room
+    if room is not None and len(ids) >= room:
+        raise InputError(f"{where}The prompt has {len(ids)} tokens, but the model has {model.positions}.")
+    return ids
+
+
 def asked_ids(model: Model, task: Task, row: Row) -> list[int]:
     """The ids that a model tuned on text goes on from, to answer such a row."""
     if isinstance(task, Instruction):
         return prompt_ids(model, task, row)
-    return model.prompt_ids(str(row.data.get(getattr(task, "text_field", None) or "text", "")))
+    field = getattr(task, "text_field", None) or "text"
+    return model.prompt_ids(str(row.data.get(field, "")) if row.path == TYPED else text_of(row, field))
 
 
 def _written(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from microtune.data.class_folders import class_rows, classes_in, document_rows, is_classes, left_out, parts_in
+from microtune.data.decode import Bad
 from microtune.data.ordered_split import check_order, order_note, split_in_order
 from microtune.data.pair_folders import pair_parts
 from microtune.data.parallel import is_pair
@@ -38,6 +40,7 @@ from microtune.run.invariants import (
 from microtune.run.load import Model
 from microtune.run.mixture import PARTS, check_parts, mixed, named, sources_of, task_values
 from microtune.run.quick_lint import quick_lint
+from microtune.run.unread import unread_note
 from microtune.tasks.base import Encoded, Task, length_limit, tasks
 from microtune.tasks.classification import Classification
 from microtune.tasks.instruction import Instruction
@@ -71,7 +74,23 @@ def read(source: Any, recipe: Recipe) -> list[Row]:
     """Rows of a file, a folder, rows in memory or an embedded data set."""
     if isinstance(source, str) and source in DATASETS and not Path(source).exists():
         source = embedded_data(source)
+    if recipe.task.name == "classification" and is_classes(source):
+        return list(class_rows(source, encoding=recipe.data.encoding, limits=recipe.limits))
     return read_rows(source, encoding=recipe.data.encoding, header=recipe.data.header, limits=recipe.limits)
+
+
+def rows_for(task: Task | None, source: Any, bad: Bad | None = None) -> list[Row]:
+    """Rows that a tuned model is asked about, or scored on: a folder of classes, or texts as it has learnt them.
+
+    bad: takes the error of a row that cannot be read, which is then passed over.
+    """
+    if isinstance(task, Classification) and isinstance(source, (str, Path)) and not task.pair_field:
+        text, label = task.text_field or "text", task.label_field or "label"
+        if is_classes(source):
+            return list(class_rows(source, names=(text, label), bad=bad))
+        rows = document_rows(source, name=text, bad=bad) if task.whole else None
+        return list(rows) if rows is not None else read_rows(source, whole=task.whole, bad=bad)
+    return read_rows(source, bad=bad)
 
 
 def hashes(data: Mapping[str, Any]) -> dict[str, str]:
@@ -105,6 +124,10 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
             "There is no training data; name a file, for instance: microtune tune data.csv --task classification."
         )
     fields = {"text_field": recipe.data.text_field, "label_field": recipe.data.label_field}
+    folders = [source for source in data.values() if isinstance(task, Classification) and is_classes(source)]
+    if isinstance(task, Classification) and data.get("train") in folders:
+        form = "single" if task.form == "auto" else task.form
+        task = task.model_copy(update={"whole": True, "form": form})
     parts: dict[str, list[Row]] = {} if apart else _read_parts(recipe, task, data, fields)
     for source in apart:
         own = {part: getattr(source, part) for part in PARTS}
@@ -113,6 +136,7 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
     if several:
         check_parts(parts, [source.name for source in several])
     prepared, splits = task.prepare(parts, **fields), Splits(parts)
+    splits.notes += _of_folders(folders)
     prepared = _with_steps(recipe, prepared, splits)
     parts = splits.rows
     if recipe.data.split_by is not None:
@@ -129,6 +153,12 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
     return prepared, splits
 
 
+def _of_folders(folders: Sequence[str | Path]) -> list[str]:
+    """That folders are classes, and what stands in them and is no row."""
+    said = ["Each file is a row, and the name of its folder its label."] if folders else []
+    return said + [sentence for folder in folders for sentence in left_out(folder)]
+
+
 def _read_parts(
     recipe: Recipe, task: Task, data: Mapping[str, Any], fields: dict[str, str | None], name: str = ""
 ) -> dict[str, list[Row]]:
@@ -138,7 +168,7 @@ def _read_parts(
         rows = read(source, recipe)
         return task.ready(named(rows, name) if name else rows)
 
-    data = {**data, **split_files(data)}
+    data = {**data, **split_files(data, classes=isinstance(task, Classification))}
     rows = ready(data["train"])
     given = {part: ready(data[part]) for part in ("validation", "test") if data.get(part) is not None}
     return _parts(recipe, task, rows, given, data, fields)
@@ -178,16 +208,19 @@ def label_reader(task: Task) -> Any:
     return None if name is None else lambda row: row.data.get(name)
 
 
-def split_files(data: Mapping[str, Any]) -> dict[str, Any]:
-    """`train`, `validation` and `test` files of a folder, by their names; {} where the folder is not laid out so."""
+def split_files(data: Mapping[str, Any], *, classes: bool = False) -> dict[str, Any]:
+    """`train`, `validation` and `test` files of a folder, by their names; {} where the folder is not laid out so.
+
+    classes: they may be folders with a folder for each class.
+    """
     source = data.get("train")
     if is_pair(source) and "folder" in source:
         parts = pair_parts(source)
         return {part: pair for part, pair in parts.items() if part == "train" or data.get(part) is None}
     if not isinstance(source, (str, Path)) or not Path(source).is_dir():
         return {}
-    found: dict[str, str] = {}
-    for path in files_of(source):
+    found: dict[str, str] = parts_in(source) if classes else {}
+    for path in [] if found or (classes and classes_in(source)) else files_of(source):
         part = part_name(path.name.partition(".")[0])
         if part is None or part in found:
             return {}
@@ -249,9 +282,9 @@ def text_key(task: Task) -> Any:
         or getattr(task, "prompt_field", None)
         or getattr(task, "messages_field", None)
     )
-    pair = getattr(task, "pair_field", None)
+    pair = getattr(task, "pair_field", None) or getattr(task, "input_field", None)
     if pair:
-        return lambda row: f"{row.data.get(name or '', '')}\n{row.data.get(pair, '')}"
+        return lambda row: f"{row.data.get(name or '', '')}\n{row.data.get(pair) or ''}"
     return lambda row: str(row.data.get(name or "", ""))
 
 
@@ -324,7 +357,7 @@ def encode_splits(
         splits.ledger.passed("all-target", "stop-token")
     if isinstance(task, Classification):
         splits.notes += check_classes(task, splits.rows, splits.ledger)
-    splits.notes += task.remarks(splits.rows)
+    splits.notes += [*task.remarks(splits.rows), *unread_note(task, rows)]
     splits.notes += quick_lint(task, rows, splits.ledger)
     if not len(encoded["train"].items):
         raise InputError("No row of the training split is left to learn from.")

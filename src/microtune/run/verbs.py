@@ -15,7 +15,6 @@ from pydantic import BaseModel
 from microtune import recipe as recipes
 from microtune.data.objects import read_object
 from microtune.data.parallel import is_pair
-from microtune.data.sources import read_rows
 from microtune.errors import MicrotuneError, RunError
 from microtune.recipe import Recipe, validated
 from microtune.run import auto
@@ -31,7 +30,7 @@ from microtune.run.guesses import step_hashes
 from microtune.run.hub.revisions import pin
 from microtune.run.load import Model, load
 from microtune.run.mixture import data_title
-from microtune.run.prepare import hashes
+from microtune.run.prepare import hashes, rows_for
 from microtune.run.report import write_report
 from microtune.run.session import stoppable
 from microtune.run.sharing import Sharing
@@ -112,7 +111,7 @@ class Run:
 
     def evaluate(self, data: Any) -> Score:
         """Score the model on a file, a folder or rows in memory."""
-        return prediction.evaluate(self.model, read_rows(data))
+        return prediction.evaluate(self.model, rows_for(self.model.task, data))
 
     def report(self, lang: str = "en") -> Path:
         """Write report.html again, in English ("en") or Chinese ("zh"); the path of the page."""

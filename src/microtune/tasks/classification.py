@@ -57,6 +57,9 @@ class Classification(TextTask):
         default="auto", description="one label a row, several, or a step of a scale; default: single or multi, as found"
     )
     sign: str = Field(default="", max_length=8, description="joins several labels in one text; default: found")
+    whole: bool = Field(
+        default=False, description="a file of plain text is one text, as in folders of classes; set by the data"
+    )
     balance: Literal["none", "weights"] = Field(
         default="none", description="weights: a rare label counts for more in the loss, by its inverse frequency"
     )

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from microtune.data.batches import Item
-from microtune.data.fields import find_field, text_of
+from microtune.data.fields import find_field, second_part, text_of, text_of_parts
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
@@ -29,7 +29,7 @@ from microtune.tasks.final_numbers import same_number
 from microtune.tasks.mixture import Mixture, named_task
 from microtune.tasks.outcomes import Column
 from microtune.tasks.text_scores import words_of
-from microtune.tasks.wording import is_template
+from microtune.tasks.wording import is_template, parts_remark
 from microtune.tasks.writing import GREEDY, Writing
 from microtune.tasks.written_answers import SAMPLE, WrittenTask
 
@@ -43,7 +43,9 @@ class Instruction(Mixture, WrittenTask):
     form: Literal["auto", "prompt", "messages"] = Field(default="auto", description="what the rows hold")
     template: bool = Field(default=False, description="put prompt and completion into the chat template too")
     prompt_field: str | None = None
-    input_field: str | None = Field(default=None, description="a second part of the prompt, such as Alpaca's `input`")
+    input_field: str | None = Field(
+        default=None, description='a second part of the prompt, such as Alpaca\'s `input`; "": none'
+    )
     completion_field: str | None = None
     messages_field: str | None = None
     prompt: str | None = Field(default=None, description='template of the prompt, such as "Translate: {en}"')
@@ -85,7 +87,9 @@ class Instruction(Mixture, WrittenTask):
         wanted = label_field or self.completion_field
         completion = find_field(rows, "completion", wanted, exclude=taken, flag="--label-field")
         own = self.prompt is None and not self.mixture  # a template says all that stands in the prompt
-        extra = self.input_field or ("input" if own and "input" in names - {prompt, completion} else None)
+        extra = self.input_field or None
+        if own and self.input_field is None:
+            extra = second_part(rows, exclude=[prompt, completion])
         update = {"form": "prompt", "prompt_field": prompt, "completion_field": completion, "input_field": extra}
         return self.model_copy(update=update)._scripted(rows)
 
@@ -117,16 +121,18 @@ class Instruction(Mixture, WrittenTask):
         return sorted(found)
 
     def remarks(self, splits: Mapping[str, Sequence[Row]]) -> list[str]:
-        """Of how many rows the written answers will be."""
+        """Of which fields the prompt is made, and of how many rows the written answers will be."""
+        parts = parts_remark("prompt", self.prompt_field, self.input_field)
         scored = {name: rows for name, rows in splits.items() if name != "train"} if self.writes else {}
         counts = {name: (len(self.to_answer(rows)), len(rows)) for name, rows in scored.items()}
         some = [f"{few:,} of the {all_:,} rows of {name}" for name, (few, all_) in counts.items() if few < all_]
         if not some:
-            return super().remarks(splits)
+            return parts
         each = " of each task" if self.mixture else ""
         return [
+            *parts,
             f"Answers are written to {' and to '.join(some)}, drawn by the seed {self.generate_seed}, the same ones at "
-            f"each evaluation; task.generate_rows says how many{each} (0: all)."
+            f"each evaluation; task.generate_rows says how many{each} (0: all).",
         ]
 
     def notes(self) -> list[str]:
@@ -204,11 +210,7 @@ class Instruction(Mixture, WrittenTask):
 
     def prompt_of(self, row: Row) -> str:
         """The prompt as one text, ending where the completion begins."""
-        parts = [text_of(row, self.prompt_field or "prompt")]
-        second = row.data.get(self.input_field) if self.input_field else None
-        if isinstance(second, str) and second.strip():
-            parts.append(second)
-        joined = self.separator.join(parts)
+        joined = text_of_parts(row, self.prompt_field or "prompt", self.input_field, self.separator)
         return joined if self.input_field is None and self.prompt_field == "prompt" else joined + self.separator
 
     def prompt_ids(self, prompt: str, tokenizer: Tokenizer) -> list[int]:

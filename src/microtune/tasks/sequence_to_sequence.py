@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from microtune.data.batches import Item
-from microtune.data.fields import find_field, text_of
+from microtune.data.fields import find_field, instruction_field, named, text_of, text_of_parts
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
@@ -24,7 +24,7 @@ from microtune.tasks import text_scores
 from microtune.tasks.base import EncodingReport, tasks
 from microtune.tasks.mixture import Mixture, named_task
 from microtune.tasks.text_scores import words_of
-from microtune.tasks.wording import is_template
+from microtune.tasks.wording import is_template, parts_remark
 from microtune.tasks.writing import GREEDY, Writing
 from microtune.tasks.written_answers import SAMPLE, WrittenTask
 
@@ -34,10 +34,14 @@ class SequenceToSequence(Mixture, WrittenTask):
 
     name: Literal["sequence-to-sequence"] = "sequence-to-sequence"
     source_field: str | None = Field(default=None, description="field with the text to read; default: detected")
+    input_field: str | None = Field(
+        default=None, description='a second part of the source, such as Alpaca\'s `input`; "": none; default: detected'
+    )
     target_field: str | None = Field(default=None, description="field with the text to write; default: detected")
     source: str | None = Field(default=None, description='template of the text to read, such as "{title}: {text}"')
     target: str | None = Field(default=None, description="template of the text to write")
     prefix: str = Field(default="", description='put before every source, such as "summarize: " for T5')
+    separator: str = Field(default="\n", description="what stands between the two parts of a source")
     mark: str = Field(default="\n=>\n", description="what stands between source and target for a model of one stack")
     max_new_tokens: int = Field(default=128, ge=1, description="tokens that a written answer may have")
     decoding: Writing = Field(default=GREEDY, description="how answers are written: beams, draws, what they keep to")
@@ -54,9 +58,9 @@ class SequenceToSequence(Mixture, WrittenTask):
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields, and the script of the targets."""
         rows = list(splits["train"])
-        wanted, other = text_field or self.source_field, label_field or self.target_field
-        source = find_field(rows, "source", wanted, exclude=[other] if other else [], flag="--text-field")
-        target = find_field(rows, "target", other, exclude=[source], flag="--label-field")
+        other = label_field or self.target_field
+        source, second = self._parts(rows, text_field or self.source_field, [other] if other else [])
+        target = find_field(rows, "target", other, exclude=[source, second or source], flag="--label-field")
         if source == target:
             raise InputError(f'{at(rows[0].path)}: "{source}" cannot be both source and target; name two fields.')
         words = self.words
@@ -67,7 +71,18 @@ class SequenceToSequence(Mixture, WrittenTask):
                 parts.setdefault(named_task(row), []).append(str(row.data.get(target) or ""))
             found = {words_of(texts) for texts in parts.values()}
             words = "zh" if found == {"13a", "zh"} else words_of([text for texts in parts.values() for text in texts])
-        return self.model_copy(update={"source_field": source, "target_field": target, "words": words})
+        fields = {"source_field": source, "input_field": second, "target_field": target}
+        return self.model_copy(update={**fields, "words": words})
+
+    def _parts(self, rows: Sequence[Row], wanted: str | None, taken: Sequence[str]) -> tuple[str, str | None]:
+        """The field of the source, and that of its second part: an instruction, and the text that it is about."""
+        asked = None if wanted is not None or self.mixture else instruction_field(rows, exclude=taken)
+        source = asked or find_field(rows, "source", wanted, exclude=taken, flag="--text-field")
+        if self.input_field:
+            return source, find_field(rows, "input", self.input_field)
+        if asked is None or self.input_field is not None:
+            return source, None
+        return source, next(iter(named(rows, "source", exclude=[asked, *taken])), None)
 
     def check_ready(self, where: str) -> None:
         """Fields, and how the model reads and writes."""
@@ -84,6 +99,10 @@ class SequenceToSequence(Mixture, WrittenTask):
     def notes(self) -> list[str]:
         """Scores that will be left out because a package is missing."""
         return text_scores.missing()
+
+    def remarks(self, splits: Mapping[str, Sequence[Row]]) -> list[str]:
+        """Of which fields the source is made."""
+        return parts_remark("source", self.source_field, self.input_field)
 
     def encode(
         self, row: Row, index: int, tokenizer: Tokenizer, max_length: int, report: EncodingReport
@@ -105,7 +124,7 @@ class SequenceToSequence(Mixture, WrittenTask):
 
     def question(self, row: Row, tokenizer: Tokenizer, max_length: int) -> tuple[list[int], list[int], bool]:
         """What the encoder reads, what stands before the answer, and whether the source was cut."""
-        text = self.prefix + text_of(row, self.source_field or "source")
+        text = self.read_text(row)
         if self.form == "encoder-decoder":
             assert self.start is not None
             ids, cut = tokenizer.encode_cut(text, max_length)
@@ -127,7 +146,11 @@ class SequenceToSequence(Mixture, WrittenTask):
 
     def texts(self, row: Row) -> list[str]:
         """Source and target: one vocabulary for both."""
-        return [self.prefix + text_of(row, self.source_field or "source"), self.reference(row)]
+        return [self.read_text(row), self.reference(row)]
+
+    def read_text(self, row: Row) -> str:
+        """The source of a row as text."""
+        return self.prefix + text_of_parts(row, self.source_field or "source", self.input_field, self.separator)
 
     def reference(self, row: Row) -> str:
         """The target of a row as text."""

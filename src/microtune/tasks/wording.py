@@ -99,3 +99,12 @@ def worded(rows: Sequence[Row], templates: Iterable[tuple[str, str]], *, answers
         new = {name_of(o): rendered(o, text, row) for o, text in used if name_of(o) not in row.data}
         made.append(Row({**row.data, **new}, row.path, row.line) if new else row)
     return made
+
+
+def parts_remark(what: str, first: str | None, second: str | None) -> list[str]:
+    """That the source, or the prompt, is made of two fields, where it is."""
+    if not second:
+        return []
+    return [
+        f'Each {what} is "{first}" with "{second}" behind it where a row has one (task.input_field="" leaves it out).'
+    ]

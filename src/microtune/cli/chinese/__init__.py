@@ -99,7 +99,7 @@ THEMES = (
 FORMS: dict[str, str] = {
     english: chinese for theme in (*THEMES, COMPOSED, PHRASES, FRAGMENTS) for english, chinese in theme.items()
 }
-PLACE = re.compile(r", line ([0-9,]+)$")
+PLACE = re.compile(r", (?:line|row) ([0-9,]+)$")
 
 
 def translated(message: str) -> str:

@@ -148,6 +148,10 @@ COMPOSED: dict[str, str] = {
     "plain text has no field for the {sought}; make a table (.csv) or JSON lines with one.": (
         "纯文本没有可作{sought}的字段；请改用带这一列的表格（.csv）或 JSONL。"
     ),
+    "plain text has no field for the {sought}; make a table (.csv) or JSON lines with one, or put the texts of each "
+    "class into a folder of its own.": (
+        "纯文本没有可作{sought}的字段；请改用带这一列的表格（.csv）或 JSONL，或把每一类的文本放进各自的文件夹。"
+    ),
     "no field looks like the {sought}; all fields are taken; name it with {flag}.": (
         "没有字段像是{sought}，各字段都已用掉；请用 {flag} 指定。"
     ),

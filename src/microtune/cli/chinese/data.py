@@ -12,6 +12,13 @@ DATA: dict[str, str] = {
     "no readable file in this folder; read are {endings}.": "这个文件夹里没有可读的文件；可以读取的有 {endings}。",
     'the ending "{ending}" is not known; known are {endings}.': "不认识扩展名“{ending}”；可以读取的有 {endings}。",
     "the file is empty.": "文件是空的。",
+    "no file in the folder of this class; put its texts there, or remove the folder.": (
+        "这个类别的文件夹里没有文件；请把它的文本放进去，或删除这个文件夹。"
+    ),
+    "the file holds only blanks; fill it in, or remove it.": "文件里只有空白；请补上内容，或删除文件。",
+    "not a text file; each file in the folder of a class is a text, so move it elsewhere.": (
+        "不是文本文件；类别文件夹里的每个文件都是一段文本，请把它移到别处。"
+    ),
     "the file holds no rows.": "文件里没有数据行。",
     "the file holds only blanks.": "文件里只有空白。",
     "the file has a header and no rows below it.": "文件只有表头，下面没有数据行。",

@@ -103,6 +103,9 @@ OPTIONS: dict[str, str] = {
     "file with rows to answer": "要回答的数据文件",
     "plain text to answer, line by line": "要逐行回答的纯文本文件",
     ".jsonl or .csv; default: JSON lines on stdout": ".jsonl 或 .csv；不给时把 JSON 行写到标准输出",
+    "name rows that cannot be answered, answer all others, exit with 1": (
+        "列出无法回答的行，回答其余各行，并以 1 退出"
+    ),
     'below it, the answer is "unsure"': "置信度低于此值时回答 unsure",
     "longest generated answer [default: the task's, or 128]": "生成的回答最多几个词元 [默认：按任务，否则 128]",
     "how answers are written, such as beams=5, top_p=0.9, regex=[0-9]+, json_schema=@file.json; repeatable": (

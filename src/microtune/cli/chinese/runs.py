@@ -76,6 +76,9 @@ RUNS: dict[str, str] = {
         "这个模型没有针对任务微调过；请给出运行文件夹，或先微调。"
     ),
     "--max-new-tokens is at least 1.": "--max-new-tokens 至少为 1。",
+    "--skip-bad is for the rows of --input FILE, answered by one run; leave it out.": (
+        "--skip-bad 用于由一个运行回答的 --input 文件的各行；请去掉它。"
+    ),
     "--min-confidence is a probability between 0 and 1.": "--min-confidence 应为 0 与 1 之间的概率。",
     "Give either texts, --input FILE or --source FILE.": "请给出文本、--input FILE 或 --source FILE 中的一种。",
     'There is no list of "{asked}". {hint}': "没有“{asked}”的列表。{hint}",

@@ -96,6 +96,7 @@ TERMINAL: dict[str, str] = {
         "已合成 {count} 个适配器，秩 {rank}（{how}，更新损失 {lost}）"
     ),
     "saved: {path}": "已保存：{path}",
+    "rows left out: {count}": "略去的行数：{count}",
     "{count} answers written to {path}": "{count} 个回答已写入 {path}",
     "{count} updates merged; outputs moved by at most {gap} (allowed: {bound})": (
         "并入 {count} 个更新；输出最多改变 {gap}（允许：{bound}）"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from microtune.data.sources import Row
+from microtune.errors import at, counted
 
 Severity = Literal["error", "warning", "note"]
 RANK: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
@@ -65,6 +67,12 @@ class Tally:
 def place(row: Row, text: str = "") -> Place:
     """The place of a row, with the beginning of a text."""
     return Place(row.path, row.line, text[:EXCERPT].replace("\n", " "))
+
+
+def other_row(row: Row, path: str, line: int, *, test: bool = False) -> str:
+    """Where the row stands that `row` is like: its line, and its file where a file is one row."""
+    one_row = line == row.line == 1 and path != row.path and not test
+    return at(Path(path).name, line) if one_row else counted(line)
 
 
 class Measured(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from microtune.data.lint.base import Base, Finding, Seen, Tally
+from microtune.data.lint.base import Base, Finding, Seen, Tally, other_row
 from microtune.data.splits import normalised
 
 MOST = 2_000_000
@@ -27,8 +27,8 @@ class Duplicates(Base):
     def __init__(self, task: str) -> None:
         self.task = task
         self.rows = 0
-        self._first: dict[bytes, tuple[bytes, int]] = {}
-        self._test: dict[bytes, int] = {}
+        self._first: dict[bytes, tuple[bytes, str, int]] = {}
+        self._test: dict[bytes, tuple[str, int]] = {}
         self._copies, self._others, self._leaks = Tally(), Tally(), Tally()
         self._leaked: set[bytes] = set()
 
@@ -36,7 +36,7 @@ class Duplicates(Base):
         """Compare one row with those before it."""
         key = digest(seen.text)
         if seen.test:
-            self._test.setdefault(key, seen.row.line)
+            self._test.setdefault(key, (seen.row.path, seen.row.line))
             return
         if not seen.text.strip():
             return
@@ -44,15 +44,15 @@ class Duplicates(Base):
         if self.task == "language-modelling" and len(seen.text) < LINE:
             return
         if key in self._test:
-            self._leaks.add(seen.row, f"test line {self._test[key]}: {seen.text[:60]}")
+            self._leaks.add(seen.row, f"test {other_row(seen.row, *self._test[key], test=True)}: {seen.text[:60]}")
             self._leaked.add(key)
         answer = digest(" ".join(sorted(seen.labels)) if seen.labels else seen.target)
         known = self._first.get(key)
         if known is None:
             if len(self._first) < MOST:
-                self._first[key] = (answer, seen.row.line)
+                self._first[key] = (answer, seen.row.path, seen.row.line)
             return
-        where = f"as in line {known[1]}: {seen.text[:60]}"
+        where = f"as in {other_row(seen.row, *known[1:])}: {seen.text[:60]}"
         (self._copies if known[0] == answer else self._others).add(seen.row, where)
 
     def findings(self) -> Sequence[Finding]:

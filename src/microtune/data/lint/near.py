@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from microtune.data.lint.base import Base, Finding, Seen, Tally
+from microtune.data.lint.base import Base, Finding, Seen, Tally, other_row
 from microtune.data.minhash import ALIKE, COMPARED, Neighbours, grams, signature
 from microtune.data.splits import normalised
 
@@ -50,7 +50,8 @@ class NearDuplicates(Base):
             earlier, later = self._order[one], self._order[other]
             if later.test or share < ALIKE:
                 continue
-            what = f"{share:.0%} as {'test ' if earlier.test else ''}line {earlier.row.line}: {later.text[:60]}"
+            row = other_row(later.row, earlier.row.path, earlier.row.line, test=earlier.test)
+            what = f"{share:.0%} as {'test ' if earlier.test else ''}{row}: {later.text[:60]}"
             (self._leaks if earlier.test else self._near).add(later.row, what)
 
     def findings(self) -> Sequence[Finding]:

@@ -170,10 +170,12 @@ PAGE: dict[str, str] = {
     "warning": "warning",
     "note": "note",
     "line": "line {line}",
+    "row": "row {line}",
     "saved": "saved",
     "rendered": "Three rows as the task reads them (marked: what is learnt)",
     "recipe": "Recipe",
     "no_recipe": "No ready recipe: the rows must be rewritten first, or this task has none yet.",
+    "unread": "Text that this task does not read stands in {names}.",
     "sampled": "Near-copies, label errors, cues, languages and tokens were looked for in {count:,} sampled rows of "
     "{of:,}; --full looks at all.",
     "skipped_sklearn": "Label errors were not looked for: pip install 'microtune[metrics]'.",

@@ -131,10 +131,12 @@ WHY: dict[str, str] = {
     "text-and-number": "一段文本和一个数字",
 }
 PLACES: tuple[tuple[str, str], ...] = (  # what stands before the text of a row that is like another one
-    (r"^test line ([0-9]+): ", r"测试文件第 \1 行："),
-    (r"^as in line ([0-9]+): ", r"与第 \1 行相同："),
-    (r"^([0-9]+%) as test line ([0-9]+): ", r"与测试文件第 \2 行有 \1 相同："),
-    (r"^([0-9]+%) as line ([0-9]+): ", r"与第 \2 行有 \1 相同："),
+    (r"^test (?:line|row) ([0-9]+): ", r"测试文件第 \1 行："),
+    (r"^as in (?:line|row) ([0-9]+): ", r"与第 \1 行相同："),
+    (r"^as in (.+?), (?:line|row) ([0-9]+): ", r"与 \1 第 \2 行相同："),
+    (r"^([0-9]+%) as test (?:line|row) ([0-9]+): ", r"与测试文件第 \2 行有 \1 相同："),
+    (r"^([0-9]+%) as (?:line|row) ([0-9]+): ", r"与第 \2 行有 \1 相同："),
+    (r"^([0-9]+%) as (.+?), (?:line|row) ([0-9]+): ", r"与 \2 第 \3 行有 \1 相同："),
 )
 PAGE: dict[str, str] = {
     "title": "数据报告",
@@ -150,10 +152,12 @@ PAGE: dict[str, str] = {
     "warning": "警告",
     "note": "提示",
     "line": "第 {line} 行",
+    "row": "第 {line} 行",
     "saved": "已保存",
     "rendered": "按任务读出的三行（标出的是要学的部分）",
     "recipe": "配方",
     "no_recipe": "没有现成的配方：需要先改写数据，或者此任务尚无配方。",
+    "unread": "此任务不读取的文本在 {names} 中。",
     "sampled": "近似重复、标签错误、标签线索、语言和词元只在 {of:,} 行中抽样的 {count:,} 行里查找；--full 检查全部。",
     "skipped_sklearn": "没有查找标签错误：请先 pip install 'microtune[metrics]'。",
     "skipped_weak": "没有查找标签错误：词袋分类器在这里几乎不比猜测好。",

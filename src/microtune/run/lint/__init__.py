@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from microtune.data.class_folders import class_rows, is_classes
 from microtune.data.lint.base import Finding, Measured, Measurement, Place, Seen
 from microtune.data.lint.classes import Classes
 from microtune.data.lint.cues import Cues
@@ -29,7 +30,7 @@ from microtune.data.parallel import is_pair
 from microtune.data.shapes import flat, sample_of
 from microtune.data.sources import MEMORY, Row, files_of, iter_rows
 from microtune.errors import InputError
-from microtune.run.lint.proposal import propose, recipe_for, rendered
+from microtune.run.lint.proposal import propose, recipe_for, rendered, unread_in
 from microtune.run.lint.report import Language, LintReport, tell, words
 from microtune.run.load import load
 from microtune.run.prepare import DATASETS, embedded_data, split_files
@@ -62,7 +63,7 @@ def lint(  # noqa: PLR0913 - one keyword per thing a user may say
     with every Stage. Raises InputError where the first row cannot be read; a later one becomes a finding.
     """
     words(lang, "PAGE")
-    ask = _Question(data, test, model, {"encoding": encoding, "header": header}, full)
+    ask = _Question(data, test, model, {"encoding": encoding, "header": header}, full, _named_task(task))
     rows, seen_first = ask.start()
     found = propose(data, seen_first, task=task, text_field=text_field, label_field=label_field)
     tell_about = on_event or (lambda event: None)
@@ -86,9 +87,14 @@ def lint(  # noqa: PLR0913 - one keyword per thing a user may say
         figures=measured.figures,
         rendered=rendered(found, seen_first),
         recipe=recipe,
-        remarks=_remarks(measured, lang),
+        remarks=_remarks(measured, lang, unread_in(found, seen_first)),
         lang=lang,
     )
+
+
+def _named_task(task: str | dict[str, Any] | None) -> str:
+    """The task that the user names; "" where it is guessed."""
+    return task.partition(":")[0] if isinstance(task, str) else str((task or {}).get("name", ""))
 
 
 def _name(data: Any) -> str:
@@ -101,9 +107,10 @@ def _name(data: Any) -> str:
 class _Question:
     """What is asked, and how it is read."""
 
-    def __init__(self, data: Any, test: Any, model: str | None, how: dict[str, Any], full: bool) -> None:
+    def __init__(self, data: Any, test: Any, model: str | None, how: dict[str, Any], full: bool, task: str) -> None:
         named = isinstance(data, str) and data in DATASETS
-        parts = {} if named else split_files({"train": data, "test": test})
+        self.classes = task in ("", "classification")
+        parts = {} if named else split_files({"train": data, "test": test}, classes=self.classes)
         self.data = embedded_data(data) if named else parts.get("train", data)
         self.test = parts.get("test", test)
         self.model, self.how, self.full = model, how, full
@@ -113,12 +120,12 @@ class _Question:
     def start(self) -> tuple[Iterator[Row], list[Row]]:
         """All rows, and a sample of the first of them for the guess."""
         sample = sample_of(self._open(self.data))
-        self.expected = _expected(self.data, sample)
+        self.expected = 0 if self._in_classes(self.data) else _expected(self.data, sample)
         return self._open(self.data), sample
 
     def _open(self, source: Any) -> Iterator[Row]:
         """Rows up to the first that cannot be read; the very first must."""
-        rows = iter_rows(source, **self.how)
+        rows = self._rows(source)
         yield next(rows)
         while True:
             try:
@@ -132,7 +139,15 @@ class _Question:
 
     def test_rows(self) -> Iterator[Row]:
         """The rows of the test file."""
-        return iter(()) if self.test is None else iter_rows(self.test, **self.how)
+        return iter(()) if self.test is None else self._rows(self.test)
+
+    def _in_classes(self, source: Any) -> bool:
+        return self.classes and is_classes(source)
+
+    def _rows(self, source: Any) -> Iterator[Row]:
+        if self._in_classes(source):
+            return class_rows(source, encoding=self.how["encoding"])
+        return iter_rows(source, **self.how)
 
 
 def _expected(data: Any, sample: Sequence[Row]) -> int:
@@ -227,9 +242,9 @@ def _are_lines(rows: Sequence[Seen]) -> bool:
     return sum(len(seen.text) for seen in rows) < 200 * len(rows)
 
 
-def _remarks(measured: _Measured, lang: Language) -> list[str]:
+def _remarks(measured: _Measured, lang: Language, unread: Sequence[str]) -> list[str]:
     table = words(lang, "PAGE")
-    said = []
+    said = [str(table["unread"]).format(names=", ".join(f'"{name}"' for name in unread))] if unread else []
     if not measured.sample.whole:
         said.append(str(table["sampled"]).format(count=len(measured.sample.rows), of=measured.rows))
     if measured.skipped in ("sklearn", "weak"):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from microtune.run.html import Markup, document
 from microtune.run.html import escaped as _t
 from microtune.run.lint.proposal import recipe_text
-from microtune.run.lint.report import LintReport, Piece, Told, words
+from microtune.run.lint.report import LintReport, Piece, Told, where, words
 
 CLASSES = 30  # bars of a plot of classes
 _STYLE = """
@@ -36,7 +35,7 @@ def page(report: LintReport) -> str:
         f"<h1>{_t(title)}</h1>",
         _head(report, w),
         f"<h2>{len(report.findings)} {_t(w['found'])}</h2>",
-        *(_finding(told, w) for told in report.findings),
+        *(_finding(report, told, w) for told in report.findings),
         "" if report.findings else f"<p>{_t(w['none'])}</p>",
         *(f"<p>{_t(remark)}</p>" for remark in report.remarks),
         *_plots(report.figures, w),
@@ -63,10 +62,8 @@ def _names(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _finding(told: Told, w: Mapping[str, str]) -> str:
-    places = "".join(
-        f"<li>{_t(Path(p.path).name)}, {_t(w['line'].format(line=p.line))}: {_t(p.text)}</li>" for p in told.places
-    )
+def _finding(report: LintReport, told: Told, w: Mapping[str, str]) -> str:
+    places = "".join(f"<li>{_t(where(report, p))}: {_t(p.text)}</li>" for p in told.places)
     listed = f"<ul>{places}</ul>" if places else ""
     return (
         f'<div class="finding {told.severity}"><div class="kind">{_t(w[told.severity])} · {_t(told.kind)}</div>'

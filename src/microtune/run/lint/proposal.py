@@ -20,6 +20,7 @@ from microtune.errors import InputError
 from microtune.run.lint.report import Piece
 from microtune.run.prepare import make_task
 from microtune.run.quick_lint import FIELDS, roles_of
+from microtune.run.unread import unread, used_fields
 from microtune.tasks.base import Task
 from microtune.tasks.conversation import check_order, messages_of
 from microtune.tasks.evidence import Guess
@@ -78,6 +79,18 @@ def recipe_for(
     except InputError as error:
         return values, str(error)
     return values, ""
+
+
+def unread_in(found: Guess, rows: Sequence[Row]) -> list[str]:
+    """The fields with text that the proposed task does not read; [] where it cannot be tried."""
+    if found.options is None:
+        return []
+    try:
+        task = make_task(recipes.build({"task": {"name": found.task, **found.options}}, where="lint"))
+        prepared = task.prepare({"train": list(rows)}, text_field=None, label_field=None)
+    except InputError:
+        return []
+    return [] if prepared.wordings else unread(rows, used_fields(prepared))
 
 
 def _read_all(task: Task, rows: Sequence[Row]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from microtune.data.lint import words_en, words_zh
 from microtune.data.lint.base import RANK, Finding, Place, Severity
-from microtune.errors import InputError
+from microtune.errors import InputError, RowNumber
 from microtune.run.disk import write_json, write_text
 
 Language = Literal["en", "zh"]
@@ -95,6 +95,14 @@ def words(lang: str, table: Literal["FINDINGS", "WHY", "PAGE"]) -> Mapping[str, 
         raise InputError(f'--lang: "{lang}" is not known; reports are written in en and zh.')
     found: Mapping[str, Any] = getattr(_WORDS[lang], table)
     return found
+
+
+def where(report: LintReport, place: Place) -> str:
+    """A place as a reader finds it: the file, by its name in the folder that was read, and the line or row."""
+    path, source = Path(place.path), Path(report.source)
+    name = path.relative_to(source).as_posix() if path != source and path.is_relative_to(source) else path.name
+    counted = "row" if isinstance(place.line, RowNumber) else "line"
+    return f"{name}, {words(report.lang, 'PAGE')[counted].format(line=place.line)}"
 
 
 def tell(findings: list[Finding], lang: str) -> list[Told]:

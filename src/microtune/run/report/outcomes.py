@@ -16,6 +16,7 @@ import numpy as np
 
 from microtune.data.batches import item_sizes
 from microtune.data.sources import Row
+from microtune.errors import RowNumber
 from microtune.run.evaluate import wilson
 from microtune.tasks.base import Encoded, Prediction, Task
 from microtune.tasks.classification import Classification
@@ -103,6 +104,8 @@ def shown(task: Task, found: Prediction, row: Row, bad: float) -> dict[str, Any]
     target_field = getattr(task, "label_field", None)
     fields = {str(k): clipped(v) for k, v in row.data.items() if k != target_field and v not in (None, "")}
     told: dict[str, Any] = {"path": str(row.path), "line": row.line, "badness": bad}
+    if isinstance(row.line, RowNumber):
+        told["row"] = True
     told["fields"] = dict(list(fields.items())[:FIELDS])
     if found.answer is not None:
         told["answer"] = clipped(found.answer)

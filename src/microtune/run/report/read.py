@@ -133,6 +133,7 @@ class Example(Part):
 
     path: str = ""
     line: int | None = None
+    row: bool = False  # whether `line` is the number of the row
     badness: float = 0.0
     fields: dict[str, str] = {}
     answer: str | None = None

@@ -100,6 +100,12 @@ def _example(one: Example, ranked: str, say: Words) -> Markup:
     if one.confidence is not None:
         facts.append(f"{say('answers_sure')} {one.confidence:.2f}")
     if one.line is not None:
-        facts.append(say("answers_place", path=one.path.replace("\\", "/").rsplit("/", 1)[-1], line=one.line))
+        facts.append(
+            say(
+                "answers_row" if one.row else "answers_place",
+                path=one.path.replace("\\", "/").rsplit("/", 1)[-1],
+                line=one.line,
+            )
+        )
     pairs = [piece for pair in told for piece in pair]
     return el("article", el("dl", *pairs), el("p", " · ".join(facts), class_="small"))

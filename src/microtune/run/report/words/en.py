@@ -147,6 +147,7 @@ EN: dict[str, str] = {
     "answers_best": "Best answers",
     "answers_random": "Random answers",
     "answers_ranked": "Ranked by {name}. Rows of the {split} split, long texts cut.",
+    "answers_row": "{path}, row {line}",
     "answers_place": "{path}, line {line}",
     "answers_said": "answer",
     "answers_wanted": "wanted",

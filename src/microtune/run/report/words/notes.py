@@ -58,12 +58,14 @@ def in_chinese(note: str) -> str:
 def _faults(value: str) -> str:
     """`exact-copies in 9 (first: a.csv, line 11); email in 2 (first: a.csv, line 3)`."""
     value = re.sub(r"(^|; )([a-z-]+) in ([0-9,]+)", lambda m: f"{m[1]}{FAULTS.get(m[2], m[2])} {m[3]} 行", value)
-    return re.sub(r" \(first: (.+?), line ([0-9,]+)\)(?=;|$)", r"（首先是 \1，第 \2 行）", value).replace("; ", "；")
+    return re.sub(r" \(first: (.+?), (?:line|row) ([0-9,]+)\)(?=;|$)", r"（首先是 \1，第 \2 行）", value).replace(
+        "; ", "；"
+    )
 
 
 def _asked(value: str) -> str:
     """`a.jsonl, line 3, the question "who?": "wolf"; a.jsonl, line 5, the question "when?": "never"`."""
-    value = re.sub(r', line ([0-9,]+), the question "(.*?)": ', r"，第 \1 行，问题“\2”：", value)
+    value = re.sub(r', (?:line|row) ([0-9,]+), the question "(.*?)": ', r"，第 \1 行，问题“\2”：", value)
     return value.replace('"; ', '"；')
 
 
@@ -99,6 +101,12 @@ def _unused(value: str) -> str:
     return value.replace("）, ", "）、")
 
 
+def _unread(value: str) -> str:
+    """`"title", "notes" and 2 more`."""
+    value = re.sub(r" and ([0-9]+) more$", r"，另有 \1 个字段", value)
+    return re.sub(r'"(.*?)"(?:, )?', r"“\1”、", value).replace("、，", "，").removesuffix("、")
+
+
 def _cost(value: str) -> str:
     """`bert-base-uncased read 3,000 tokens in 2.1 s`."""
     return re.sub(r" read ([0-9,]+) tokens in ([0-9.]+) s$", r" 读了 \1 个词元，用时 \2 秒", value)
@@ -128,6 +136,7 @@ SAID: dict[str, Callable[[str], str]] = {
     "done": _done,
     "unused": _unused,
     "cost": _cost,
+    "unread": _unread,
     "damage": _damage,
     "names": lambda value: value.replace(" and ", "、"),
     "share": lambda value: WORDS.get(value, value),

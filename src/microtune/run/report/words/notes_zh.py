@@ -11,6 +11,23 @@ DATA_NOTES: dict[str, str] = {
     'Each row is a pair: "{text}" and "{pair}" are read together (task.pair_field="" reads the first alone).': (
         '每一行是一对：“{text}”和“{pair}”一起读（task.pair_field="" 只读第一段）。'
     ),
+    'Each source is "{first}" with "{second}" behind it where a row has one (task.input_field="" leaves it out).': (
+        '源文本是“{first}”，该行有“{second}”时接在后面（task.input_field="" 不读它）。'
+    ),
+    'Each prompt is "{first}" with "{second}" behind it where a row has one (task.input_field="" leaves it out).': (
+        '提示是“{first}”，该行有“{second}”时接在后面（task.input_field="" 不读它）。'
+    ),
+    "Each file is a row, and the name of its folder its label.": "每个文件是一行，所在文件夹的名字是它的标签。",
+    'The folder "{folder}" holds texts without a class, which are not read.': (
+        "文件夹“{folder}”里的文本没有类别，不读取。"
+    ),
+    'Files beside the folders of the classes are not read: {count} (first: "{first}").': (
+        "各类别文件夹旁边的 {count} 个文件不读取（首先是“{first}”）。"
+    ),
+    "Text that is not read stands in {unread}.": "没有读取的文本在{unread}中。",
+    "Text that is not read stands in {unread}; {option} reads it too.": (
+        "没有读取的文本在{unread}中；{option} 会一并读取。"
+    ),
     '"{field}" holds several labels a row, in a list: {count} labels, {each} a row (task.form=single takes each value '
     "as one label).": (
         "“{field}”每行有多个标签，写成列表：共 {count} 种，平均每行 {each} 个"

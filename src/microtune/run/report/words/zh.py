@@ -146,6 +146,7 @@ ZH: dict[str, str] = {
     "answers_best": "最好的回答",
     "answers_random": "随机抽取的回答",
     "answers_ranked": "按{name}排序。均为{split}中的行，长文本已截短。",
+    "answers_row": "{path}，第 {line} 行",
     "answers_place": "{path}，第 {line} 行",
     "answers_said": "回答",
     "answers_wanted": "应为",
