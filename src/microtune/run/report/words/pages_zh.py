@@ -12,6 +12,8 @@ LINES: dict[str, str] = {
     ),
     "How the training went: {sentence}": "训练情况：{sentence}",
     "- and {count} more in metrics.jsonl": "- 另有 {count} 项见 metrics.jsonl",
+    "## Data": "## 数据",
+    "Languages, by frequency: {languages}.": "语言，按出现多少排列：{languages}。",
     "## Training": "## 训练",
     "Trained for at most {epochs} epochs, {rows} rows per step, {optimizer}, learning rate {rate}, schedule "
     "{schedule}, seed {seed}; kept: the {keep} weights. recipe.yaml repeats it, environment.json says with which "
@@ -109,6 +111,10 @@ COLUMNS: dict[str, str] = {
     "recall": "召回率",
     "F1": "F1",
     "rows": "行数",
+    "learnt or scored": "其中参与学习或评分",
+    "longest": "最长",
+    "cut": "被截断",
+    "left out": "被舍弃",
     "unsure below": "置信度低于此值算不确定",
     "answered": "作答比例",
     "accuracy": "准确率",
