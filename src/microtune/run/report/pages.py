@@ -111,7 +111,7 @@ def _cell(column: str, cell: str) -> str:
 
 
 SAID: dict[str, Callable[[str], str]] = {
-    "reason": _said,
+    **dict.fromkeys(("reason", "compared", "cause", "reader"), _said),
     "sentence": _said,
     "rate": lambda value: "由方法决定" if value == "the method's own" else value,
     "keep": lambda value: {"best": "最好的", "last": "最后的"}.get(value, value),
