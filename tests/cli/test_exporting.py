@@ -16,13 +16,18 @@ transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.parity
 
 
-def test_export_and_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_and_its_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer = call(capsys, "export", "sprout", "--format", "hf", "--out", tmp_path / "out")
     assert answer.code == 0
     assert f"logits of 6 rows, read by transformers {transformers.__version__}: largest difference" in answer.out
     assert f"saved: {tmp_path / 'out'}" in answer.out.replace("\n", "")
     assert load(tmp_path / "out").parameters == load("sprout").parameters
+    assert "## Use\n" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    monkeypatch.setenv("MICROTUNE_LANG", "zh")
     again = call(capsys, "export", "sprout", "--format", "hf", "--out", tmp_path / "out", "--overwrite", "--json")
+    assert "## 使用\n" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     found = json.loads(again.out)
     assert (found["passed"], found["format"], found["path"]) == (True, "hf", str(tmp_path / "out"))
 

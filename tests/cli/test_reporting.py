@@ -23,6 +23,20 @@ def test_it_is_written_again(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert '<html lang="en">' in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+def test_the_card_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "scores.json").write_text(json.dumps({"scores": {"test": {"values": {"accuracy": 0.25}}}}))
+    card = tmp_path / "README.md"
+    card.write_text("## Training\n\nours\n", encoding="utf-8")
+    answer = call(capsys, "report", tmp_path, "--lang", "zh")
+    assert answer.out.splitlines() == [f"written: {tmp_path / name}" for name in ("report.html", "README.md")]
+    assert card.read_text(encoding="utf-8") == "## 训练\n\nours\n"
+    card.write_bytes(b"\xff")
+    (tmp_path / "report.html").unlink()
+    answer = call(capsys, "report", tmp_path)
+    assert (answer.code, (tmp_path / "report.html").exists()) == (2, False)
+    assert answer.sentence.endswith("README.md: is not UTF-8 text; move it away, and give the command again.")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -86,6 +86,7 @@ def test_decisions_and_the_diagnosis_are_written_down(runs: dict[str, Path]) -> 
         found = decisions(read_metrics(runs[mode] / "metrics.jsonl"))
         assert [d["step"] for d in record["decisions"]] == [d.step for d in found]
         assert found[0].text.replace("<", "&lt;") in card
+        assert found[0].reason.replace("<", "&lt;") in (runs[mode] / "report.html").read_text(encoding="utf-8")
         assert f"How the training went: {record['diagnosis']['sentence']}" in card
         assert Run(runs[mode]).diagnosis.verdict == record["diagnosis"]["verdict"]
     assert Run(runs["advise"]).diagnosis.verdict == "unstable"

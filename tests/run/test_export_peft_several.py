@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny_exports import make, make_run, opened
+from tiny_runs import WORDS
 from torch import nn
 from torch.testing import assert_close
 
@@ -17,7 +19,7 @@ from microtune.errors import InputError
 from microtune.nn.heads import LabelHead
 from microtune.recipe import Choice
 from microtune.run.export import parity
-from microtune.run.export.peft_parts import carrier
+from microtune.run.export.peft_parts import carrier, trains_vocabulary_head
 
 LORA = {"name": "lora", "rank": 2}
 BELOW, ABOVE = {**LORA, "last_block": 0}, {**LORA, "rank": 3, "alpha": 5.0, "first_block": 1}
@@ -71,8 +73,40 @@ def test_the_part_without_a_form_is_named(parts: list[Any], sentence: str) -> No
         carrier(several(*parts), labels, "r")
 
 
-def test_a_vocabulary_head_that_was_trained_has_no_form() -> None:
-    with pytest.raises(InputError, match=r"tuned with head\+lora, of which head has no PEFT form"):
-        carrier(several("head", "lora"), nn.Linear(1, 1), "r")
+def test_a_vocabulary_head_that_was_trained_goes_with_lora_and_ia3() -> None:
+    head = nn.Linear(1, 1)
+    assert carrier(several("head", "lora"), head, "r").name == "lora"
+    assert trains_vocabulary_head(several("head", "ia3"), head)
+    assert not trains_vocabulary_head(several("bitfit", "lora"), head)
+    assert not trains_vocabulary_head(several("head", "lora"), LabelHead.__new__(LabelHead))
+    with pytest.raises(InputError, match=r"tuned with head\+prefix, of which head has no PEFT form"):
+        carrier(several("head", "prefix"), head, "r")
     with pytest.raises(InputError, match="r: tuned with top, which has no PEFT form"):
-        carrier(make_method(Choice(name="top")), nn.Linear(1, 1), "r")
+        carrier(make_method(Choice(name="top")), head, "r")
+
+
+@pytest.mark.parity
+@pytest.mark.usefixtures("quick")
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("kind", ["llama", "llama tied"])
+def test_a_run_whose_vocabulary_head_has_learnt(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    base = make(tmp_path / kind, kind)
+    rows = [{"prompt": f"{text} {i}", "completion": name} for name, text in WORDS.items() for i in range(12)]
+    done = mt.tune(
+        rows,
+        task="instruction",
+        model=str(base),
+        method=["head", LORA],
+        epochs=1,
+        train={"lr": 0.02, "precision": "float32"},
+        split={"validation": 0.2},
+        out=tmp_path / "run",
+    )
+    found = mt.export(done.path, format="peft", out=tmp_path / "out")
+    assert 0 <= found.parity.gap < 1e-5
+    assert json.loads((found.path / "adapter_config.json").read_text())["modules_to_save"] == ["lm_head"]
+    model, again = opened(done.path), opened(found.path)
+    rows_of = parity.stored_rows(model)
+    assert_close(parity.outputs(again, rows_of), parity.outputs(model, rows_of), rtol=1e-5, atol=1e-5)
+    assert not torch.equal(again.network.head.out.weight, opened(base).network.head.out.weight)

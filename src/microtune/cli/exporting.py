@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.console import again, out, plain, show_note
-from microtune.cli.language import said
+from microtune.cli.language import named, said
 
 Folder = Annotated[str, typer.Option("--out", help="folder to write")]
 Overwrite = Annotated[bool, typer.Option(help="replace an earlier export")]
@@ -28,7 +28,7 @@ def export(
     """Write a model for other tools, and have one of them read it back."""
     from microtune.run.export import export as run_export
 
-    _show(run_export(source, format=form, out=folder, dtype=dtype, overwrite=overwrite), as_json)
+    _show(run_export(source, format=form, out=folder, dtype=dtype, overwrite=overwrite, lang=named()), as_json)
 
 
 def merge(
@@ -41,7 +41,7 @@ def merge(
     """Fold an adapter into its base, and write the whole model in Hugging Face form."""
     from microtune.run.export import merge as run_merge
 
-    _show(run_merge(source, out=folder, dtype=dtype, overwrite=overwrite), as_json)
+    _show(run_merge(source, out=folder, dtype=dtype, overwrite=overwrite, lang=named()), as_json)
 
 
 def _show(made: Any, as_json: bool) -> None:

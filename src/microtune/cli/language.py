@@ -13,11 +13,21 @@ KNOWN = ("en", "zh")  # zh_CN, zh-Hans, English ... are known by how they begin
 
 def asked_for(arguments: Sequence[str] | None = None) -> bool:
     """Whether the user wants Chinese; without arguments, those of the process."""
+    return _wanted(arguments).startswith("zh")
+
+
+def named() -> str | None:
+    """en or zh where the user has said one, None where the program may choose."""
+    wanted = _wanted(None)
+    return next((lang for lang in KNOWN if wanted.startswith(lang)), None)
+
+
+def _wanted(arguments: Sequence[str] | None) -> str:
     arguments = sys.argv[1:] if arguments is None else arguments
     said = [b for a, b in pairwise(arguments) if a == "--lang"]
     said += [a.partition("=")[2] for a in arguments if a.startswith("--lang=")]
     known = [lang for lang in said if lang.lower().startswith(KNOWN)]
-    return (known[-1] if known else os.environ.get(VARIABLE, "")).lower().startswith("zh")
+    return (known[-1] if known else os.environ.get(VARIABLE, "")).lower()
 
 
 def word(text: str) -> str:

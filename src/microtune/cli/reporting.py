@@ -1,4 +1,4 @@
-"""`microtune report`: the page of a finished run, written again from the files in its folder."""
+"""`microtune report`: the pages of a finished run or comparison, written again from the files in its folder."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from microtune.cli.words import Lang
 
 
 def report(
-    run: Annotated[str, typer.Argument(help="run folder")],
+    run: Annotated[str, typer.Argument(help="run folder, or that of a comparison")],
     lang: Lang = None,
 ) -> None:
-    """Write report.html of a run again: recipe, data, curves, scores, answers, errors, time. One file, no network."""
-    from microtune.run.report import write_report
+    """Write report.html and the model card of a run again, from its own files, in English or Chinese; no network."""
+    from microtune.run.pages import write_pages
 
-    out.print(said("written: {path}", path=plain(write_report(run, lang=language(lang)))), soft_wrap=True)
+    for page in write_pages(run, language(lang)):
+        out.print(said("written: {path}", path=plain(page)), soft_wrap=True)
 
 
 def pages_again(folder: str | Path, lang: str | None) -> None:
-    """The pages of the runs in a folder again, where they are wanted in another language than English."""
+    """The pages of a folder and of the runs in it again, where they are wanted in another language than English."""
     if language(lang) == "en":
         return
-    from microtune.run.report import write_report
-    from microtune.run.report.pages import pages_in_chinese
+    from microtune.run.pages import write_pages
 
-    pages_in_chinese(Path(folder))
-    for page in sorted(Path(folder).rglob("report.html")):
-        write_report(page.parent, lang=language(lang))
-        pages_in_chinese(page.parent)
+    place = Path(folder)
+    if (place / "compare.json").is_file():
+        write_pages(place, language(lang))
+        return
+    for page in sorted(place.rglob("report.html")):
+        write_pages(page.parent, language(lang))

@@ -34,5 +34,5 @@ RunFolder = Annotated[
 ]
 Lang = Annotated[
     str | None,
-    typer.Option("--lang", help="language of report.html: en or zh [default: MICROTUNE_LANG, or en]"),
+    typer.Option("--lang", help="language of the pages: en or zh [default: MICROTUNE_LANG, or en]"),
 ]

@@ -10,7 +10,7 @@ the plateau schedules of Keras and torch, restarts from the best weights after a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -48,8 +48,13 @@ class Decision:
     @property
     def text(self) -> str:
         """One line for people."""
-        verb = "Changed" if self.acted else "train.adjust=act would change"
-        return f"step {self.step}, {self.rule}: {self.reason} {verb}: {'; '.join(self.changes)}."
+        return decided(self.step, self.rule, self.reason, self.changes, acted=self.acted)
+
+
+def decided(step: int, rule: str, reason: str, changes: Sequence[str], *, acted: bool) -> str:
+    """A decision as one line for people."""
+    verb = "Changed" if acted else "train.adjust=act would change"
+    return f"step {step}, {rule}: {reason} {verb}: {'; '.join(changes)}."
 
 
 class WatchRecord(Section):

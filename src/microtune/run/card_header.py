@@ -2,7 +2,8 @@
 
 The keys and values are those that the Hugging Face hub documents for model cards (model-index after Papers with Code);
 ModelScope reads the same. Nothing is claimed that the run does not know: a licence that the base's card does not name
-is "unknown", a language that cannot be told is left out.
+is "unknown", a language that cannot be told is left out, and so is a base that no hub knows: a hub refuses a card whose
+`base_model` is the path of a folder.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Any
 
 from microtune.plain import dumped
 from microtune.recipe import Recipe
-from microtune.run.evaluate import Score
+from microtune.run import hub
 from microtune.run.html import visible
 from microtune.run.mixture import data_title
+from microtune.run.report.read import RunFiles, SplitScores
 
 PIPELINES = {
     "classification": "text-classification",
@@ -33,36 +35,56 @@ SPLIT = ("test", "validation")
 
 def header(
     name: str,
+    run: RunFiles,
     recipe: Recipe,
-    base: str,
-    scores: Mapping[str, Score],
     *,
-    languages: Sequence[str] = (),
-    license_name: str = "unknown",
+    library: str = "microtune",
+    relation: str = "",
+    tags: Sequence[str] = (),
 ) -> str:
-    """The header with its lines of `---`."""
+    """The header of a run's card, with its lines of `---`.
+
+    library: what opens the files; relation: what they are to the base (adapter, finetune, quantized); tags: further
+    ones.
+    """
+    model = run.facts.model
     pipeline = PIPELINES.get(recipe.task.name, "other")
     values: dict[str, Any] = {
-        **({"language": list(languages)} if languages else {}),
-        "license": license_name,
-        "library_name": "microtune",
-        **({"base_model": visible(base)} if base else {}),
+        **({"language": list(run.facts.languages)} if run.facts.languages else {}),
+        "license": model.license,
+        "library_name": library,
+        **based_on(model.base if model.base_kind == "hub" else "", relation),
         "pipeline_tag": pipeline,
-        "tags": ["microtune", recipe.task.name, *(part for part in recipe.method.title.split("+"))],
+        "tags": ["microtune", *tags, recipe.task.name, *recipe.method.title.split("+")],
     }
+    scores = run.record.scores
     split = next((split for split in SPLIT if split in scores), None)
     if split is not None:
         values["metrics"] = list(scores[split].values)
         values["model-index"] = [{"name": visible(name), "results": [_result(recipe, pipeline, split, scores[split])]}]
-    return f"---\n{dumped(values, width=120)}---\n"
+    return between_lines(values)
 
 
-def _result(recipe: Recipe, pipeline: str, split: str, score: Score) -> dict[str, Any]:
+def between_lines(values: Mapping[str, Any]) -> str:
+    """Keys and values as YAML between lines of `---`."""
+    return f"---\n{dumped(dict(values), width=120)}---\n"
+
+
+def based_on(name: str, relation: str = "") -> dict[str, str]:
+    """`base_model` where `name` is an id of the hub, and what the files are to it."""
+    if not hub.is_id(name):
+        return {}
+    return {"base_model": visible(name), **({"base_model_relation": relation} if relation else {})}
+
+
+def _result(recipe: Recipe, pipeline: str, split: str, score: SplitScores) -> dict[str, Any]:
     data = visible(data_title(recipe)).replace("\\", "/").rsplit("/", 1)[-1] or "data"
     return {
         "task": {"type": pipeline, "name": recipe.task.name},
         "dataset": {"name": data, "type": data, "split": split},
-        "metrics": [_metric(name, value, score.intervals.get(name)) for name, value in score.values.items()],
+        "metrics": [
+            _metric(name, value, score.intervals.get(name)) for name, value in score.values.items() if value is not None
+        ],
     }
 
 

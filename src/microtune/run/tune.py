@@ -6,7 +6,7 @@ The test split is read once, at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from microtune.run.adjust import Decision, decisions
 from microtune.run.answers import Answers, settled
 from microtune.run.baselines import baseline_notes, below_chance, has_chance, tempered
 from microtune.run.beginning import beginning, check_beginning
-from microtune.run.card import Course, write_card
 from microtune.run.checks import Warned
 from microtune.run.cores import use_threads
 from microtune.run.diagnosis import Diagnosis, diagnose, points
@@ -46,6 +45,7 @@ from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
 from microtune.run.prompts import check_prompts
 from microtune.run.reference import check_base, with_references
 from microtune.run.report import write_report
+from microtune.run.report.card import write_card
 from microtune.run.report.facts import score_record, write_facts
 from microtune.run.rows import narrow, widen
 from microtune.run.saved import save_run
@@ -126,10 +126,10 @@ def tune(
     splits.ledger.passed(*AT_THE_END, *training.movement.made)
     _note_baselines(task, scores, encoded.get("validation"), folder, splits)
     lines = read_metrics(folder.path / "metrics.jsonl")
-    course = Course(tempered(diagnose(*points(lines), new_head=task.reads == "hidden"), task, scores), decisions(lines))
-    yield course.diagnosis
-    facts = write_facts(folder.path, task, model, summary, splits, encoded, scores)
-    _finish(recipe, folder, task, summary, scores | apart, splits, course, facts)
+    diagnosis = tempered(diagnose(*points(lines), new_head=task.reads == "hidden"), task, scores)
+    yield diagnosis
+    write_facts(folder.path, task, model, summary, splits, encoded, scores)
+    _finish(folder, task, scores | apart, splits, diagnosis, decisions(lines))
 
 
 @dataclass(frozen=True)
@@ -365,25 +365,24 @@ def _loss(training: Training, encoded: Encoded, precision: number_format.Precisi
 
 
 def _finish(
-    recipe: Recipe,
     folder: RunFolder,
     task: Task,
-    summary: Summary,
     scores: Mapping[str, Score],
     splits: Splits,
-    course: Course,
-    facts: Mapping[str, Any],
+    diagnosis: Diagnosis,
+    decided: Sequence[Decision],
 ) -> None:
-    plain = {name: score_record(task, score) for name, score in scores.items()}
     for name, score in scores.items():
         folder.write_metric("score", {"split": name, "final": True, **score.values})
-    notes = [*splits.notes, *folder.notes]
-    removed = [{"path": row.path, "line": row.line} for row in splits.removed]
-    made = splits.ledger.record()
-    known = {"languages": facts["languages"], "license_name": facts["model"]["license"]}
-    write_card(folder.path, recipe, summary, scores, task, notes, course, made, **known)
-    said = {"diagnosis": course.diagnosis.plain(), "decisions": [asdict(decision) for decision in course.decisions]}
-    record = {"scores": plain, "notes": notes, "removed": removed, "checks": made, **said}
+    record = {
+        "scores": {name: score_record(task, score) for name, score in scores.items()},
+        "notes": [*splits.notes, *folder.notes],
+        "removed": [{"path": row.path, "line": row.line} for row in splits.removed],
+        "checks": splits.ledger.record(),
+        "diagnosis": diagnosis.plain(),
+        "decisions": [asdict(decision) for decision in decided],
+    }
+    write_card(folder.path, record)
     write_report(folder.path, record=record)
     folder.finish(record)
 

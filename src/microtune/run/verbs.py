@@ -30,8 +30,8 @@ from microtune.run.guesses import step_hashes
 from microtune.run.hub.revisions import pin
 from microtune.run.load import Model, load
 from microtune.run.mixture import data_title
+from microtune.run.pages import write_pages
 from microtune.run.prepare import hashes, rows_for
-from microtune.run.report import write_report
 from microtune.run.session import stoppable
 from microtune.run.sharing import Sharing
 from microtune.run.sources import locate
@@ -114,8 +114,8 @@ class Run:
         return prediction.evaluate(self.model, rows_for(self.model.task, data))
 
     def report(self, lang: str = "en") -> Path:
-        """Write report.html again, in English ("en") or Chinese ("zh"); the path of the page."""
-        return write_report(self.path, lang=lang)
+        """Write report.html and the card again, in English ("en") or Chinese ("zh"); the path of the report."""
+        return write_pages(self.path, lang)[0]
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, scores={self.scores})"

@@ -13,6 +13,7 @@ from typing import Any
 from microtune.adapt.base import Attachment, Method
 from microtune.adapt.lora import LoRA
 from microtune.errors import InputError
+from microtune.nn.heads import LabelHead
 from microtune.recipe import Choice, ModelChoice, Recipe, to_yaml
 from microtune.run.disk import write_folder, write_json, write_text
 from microtune.run.export.peft_folder import Base
@@ -68,7 +69,7 @@ def _write_peft(work: Path, adapter: Adapter, model: Model) -> None:
     if not adapter.parts:
         raise InputError(f'"{adapter.name}" has no low-rank update, so there is no folder of peft to write.')
     method = adapter.method if isinstance(adapter.method, LoRA) else LoRA()
-    if place.kind == "embedded":
-        write_peft_adapter(work, model, Base("base", place.path, method, inside=True))
-    else:
-        write_peft_adapter(work, model, Base(place.source, place.path, method))
+    head = "head.out.weight" in adapter.trained and not isinstance(adapter.head, LabelHead)
+    inside = place.kind == "embedded"
+    base = Base("base" if inside else place.source, place.path, method, inside=inside, head=head)
+    write_peft_adapter(work, model, base)

@@ -45,6 +45,11 @@ EXPORTED: dict[str, str] = {
     "has {count} added tokens: peft puts an adapter only on an embedding that has grown before; use --format hf.": (
         "添加了 {count} 个词元：peft 只能把适配器放在事先扩大的嵌入上；请用 --format hf。"
     ),
+    "peft saves modules by their names, and the vocabulary head of {family} is not one module lm_head in every version "
+    "of transformers, so a trained one has no PEFT form; use --format hf.": (
+        "peft 按名称保存模块，而 {family} 的词表输出层并非在每个版本的 transformers 中都是一个名为 lm_head 的模块，"
+        "因此训练过的词表输出层没有 PEFT 形式；请用 --format hf。"
+    ),
     "{module}: has factors on input and output of its parts, which one IA3 cannot say.": (
         "{module}：各部分有的乘在输入，有的乘在输出，一个 IA3 无法表达。"
     ),

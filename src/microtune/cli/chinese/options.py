@@ -58,6 +58,7 @@ OPTIONS: dict[str, str] = {
     "no progress": "不显示进度",
     "a recipe (.yaml)": "配方（.yaml）",
     "run folder": "运行文件夹",
+    "run folder, or that of a comparison": "运行文件夹，或一次比较的文件夹",
     "where everything is saved": "保存全部结果的文件夹",
     "the base to tune": "要微调的基座",
     # output
@@ -67,8 +68,8 @@ OPTIONS: dict[str, str] = {
     "the plan as JSON on stdout": "把预估以 JSON 写到标准输出",
     "JSON lines on stdout": "把 JSON 行写到标准输出",
     "JSON on stdout": "把 JSON 写到标准输出",
-    "language of report.html: en or zh [default: MICROTUNE_LANG, or en]": (
-        "report.html 的语言：en 或 zh [默认：MICROTUNE_LANG，未设置则为 en]"
+    "language of the pages: en or zh [default: MICROTUNE_LANG, or en]": (
+        "页面的语言：en 或 zh [默认：MICROTUNE_LANG，未设置则为 en]"
     ),
     "language of the report: en or zh [default: MICROTUNE_LANG, or en]": (
         "报告的语言：en 或 zh [默认：MICROTUNE_LANG，未设置则为 en]"

@@ -142,6 +142,7 @@ RUNS: dict[str, str] = {
         "缺少分词器；请加 --overwrite 再执行一次原来的命令。"
     ),
     "cannot be read; begin anew with --overwrite.": "无法读取；请用 --overwrite 重新开始。",
+    "is not UTF-8 text; move it away, and give the command again.": "不是 UTF-8 文本；请把它移走，再执行一次命令。",
     "cannot be read ({reason}); was it written by another program?": "无法读取（{reason}）；是不是由别的程序写的？",
     # reports
     'There is no report in the language "{lang}". {hint}': "没有语言为“{lang}”的报告。{hint}",

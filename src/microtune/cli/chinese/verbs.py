@@ -29,8 +29,8 @@ VERBS: dict[str, str] = {
         "在一份数据上给模型打分，或显示训练结束时的得分。"
     ),
     "Talk to a model; an empty line or Ctrl-D ends it.": "与模型对话；空行或 Ctrl-D 结束。",
-    "Write report.html of a run again: recipe, data, curves, scores, answers, errors, time. One file, no network.": (
-        "重新写出一次运行的 report.html。内容有配方、数据、曲线、得分、回答、错误和用时；只有一个文件，不用网络。"
+    "Write report.html and the model card of a run again, from its own files, in English or Chinese; no network.": (
+        "用运行自己的文件重新写出它的 report.html 和模型卡，英文或中文；不用网络。"
     ),
     "Draw the attention matrix of a seq2seq-rnn: what it looked at for each token that it wrote.": (
         "画出 seq2seq-rnn 的注意力矩阵：写每个词元时看了哪里。"

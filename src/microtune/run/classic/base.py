@@ -7,7 +7,6 @@ the tokenizer. `ClassicModel` answers what a `Model` answers, where it can; a ve
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from microtune.classic import make_classic
@@ -127,23 +126,27 @@ def unused(recipe: Recipe, used: Sequence[str]) -> list[str]:
 
 
 def finish(folder: RunFolder, scores: Mapping[str, Any], facts: Mapping[str, Any], made: Ledger) -> None:
-    """The page of the run and scores.json, which makes it a finished one."""
+    """Card and report of the run and scores.json, which makes it a finished one; facts: `about`, `sources` and more."""
     record = {"scores": scores, "facts": facts, "checks": made.record(), "notes": folder.notes}
+    about = f"{facts['about']}; made by microtune {__version__}."
+    card = classic_card(folder.path.name, folder.path.as_posix(), about, facts["sources"], scores, folder.notes)
+    write_text(folder.path / "README.md", card)
     write_report(folder.path, record=record)
     folder.finish(record)
 
 
-def write_classic_card(
-    path: Path,
+def classic_card(
+    name: str,
+    path: str,
     about: str,
     sources: Sequence[Mapping[str, Any]],
     scores: Mapping[str, Any],
     notes: Sequence[str],
-) -> None:
+) -> str:
     """README.md of a run: what was learnt, from what, and bits per byte on held-out text."""
-    lines = [f"# {plain(path.parent.name)}", "", f"{about}; made by microtune {__version__}.", ""]
+    lines = [f"# {plain(name)}", "", plain(about), ""]
     lines += ["| source | language | tokens | share read |", "|---|---|---|---|"]
-    lines += [f"| {plain(s['name'])} | {s['language']} | {s['tokens']:,} | {s['share']:g} |" for s in sources]
+    lines += [f"| {plain(s['name'])} | {plain(s['language'])} | {s['tokens']:,} | {s['share']:g} |" for s in sources]
     if scores:
         lines += ["", *held_out_table(scores)]
     if notes:
@@ -152,8 +155,8 @@ def write_classic_card(
         "",
         "```python",
         "import microtune as mt",
-        f'model = mt.load("{plain(path.parent.as_posix())}")',
+        f'model = mt.load("{plain(path)}")',
         "```",
         "",
     ]
-    write_text(path, "\n".join(lines))
+    return "\n".join(lines)

@@ -18,7 +18,7 @@ from microtune.data.text import Tokenizer
 from microtune.errors import CheckError, InputError
 from microtune.recipe import Recipe
 from microtune.run.checks import Ledger
-from microtune.run.classic.base import RECORD, check_recipe, finish, read_classic, unused, write_classic_card
+from microtune.run.classic.base import RECORD, check_recipe, finish, read_classic, unused
 from microtune.run.classic.ngram import ARRAYS, Counted, NGramModel, load_ngram
 from microtune.run.disk import explained, remove_folder, write_folder, write_json
 from microtune.run.folder import RunFolder
@@ -163,8 +163,13 @@ def _save(
         f"An n-gram model of order {options.order} over {len(model.text):,} {options.unit}, interpolated modified "
         f"Kneser-Ney: {model.parameters:,} n-grams of {table.tokens:,} tokens, counted in {seconds:.0f} seconds"
     )
-    write_classic_card(folder.path / "README.md", about, sources, scores, folder.notes)
     made = Ledger()
     made.passed("reload")
-    facts = {"ngrams": table.sizes, "parameters": model.parameters, "tokens": table.tokens, "sources": sources}
+    facts = {
+        "about": about,
+        "ngrams": table.sizes,
+        "parameters": model.parameters,
+        "tokens": table.tokens,
+        "sources": sources,
+    }
     finish(folder, scores, facts | {"seconds": round(seconds, 3)}, made)

@@ -24,7 +24,7 @@ from microtune.errors import CheckError, InputError
 from microtune.nn.heads import VocabularyHead
 from microtune.recipe import Recipe
 from microtune.run.checks import Ledger
-from microtune.run.classic.base import RECORD, ClassicModel, check_recipe, finish, unused, write_classic_card
+from microtune.run.classic.base import RECORD, ClassicModel, check_recipe, finish, unused
 from microtune.run.disk import write_folder, write_json
 from microtune.run.folder import RunFolder
 from microtune.run.held_out import source_names
@@ -163,10 +163,9 @@ def _save(
         f"{options.negative} negative samples, window {options.window}, {int(recipe.train.epochs)} passes, "
         f"{seconds:.0f} seconds"
     )
-    write_classic_card(folder.path / "README.md", about, sources, {}, folder.notes)
     made = Ledger()
     made.passed("reload")
-    facts = {"words": len(found), "parameters": int(found.matrix.size), "tokens": sum(sentences.counts)}
+    facts = {"about": about, "words": len(found), "parameters": int(found.matrix.size), "tokens": sum(sentences.counts)}
     finish(folder, {}, facts | {"seconds": round(seconds, 3), "sources": sources}, made)
 
 

@@ -18,10 +18,12 @@ from torch import Tensor
 from microtune.adapt.virtual import refuse_virtual
 from microtune.errors import InputError, RunError, suggest
 from microtune.run.disk import write_folder, write_json
+from microtune.run.export.card import Made, write_card
 from microtune.run.export.merging import fold, merged, refuse_slots
 from microtune.run.export.own_folder import check_own, check_read, write_own
 from microtune.run.export.parity import Parity, outputs, run_items, stored_rows
 from microtune.run.load import DTYPES, Model, load
+from microtune.run.report.words import Words
 
 Format = Literal["hf", "peft", "gguf", "onnx", "own"]
 KINDS: dict[str, tuple[str, ...]] = {  # format -> number formats of its weights, the usual one first
@@ -50,36 +52,45 @@ def export(
     out: str | Path,
     dtype: str | None = None,
     overwrite: bool = False,
+    lang: str | None = None,
 ) -> Exported:
     """Write a model, a run or an adapter for other tools, and check with one of them what was written.
 
     format: hf (transformers, sentence-transformers), peft (the adapter alone), gguf (llama.cpp), onnx, own (a base for
     further tuning, of recurrent networks). dtype: number format of the weights: hf float32 | bfloat16 | float16, gguf
-    float16 | float32 | q8_0. overwrite: replace an earlier export. InputError where the form cannot express the model,
-    CheckError where a reader computes something else.
+    float16 | float32 | q8_0. overwrite: replace an earlier export. lang: of its card, "en" or "zh" (default: that of
+    the run's own). InputError where the form cannot express the model, CheckError where a reader computes something
+    else.
     """
     kind = _number_format(format, dtype)
+    Words(lang or "en")
     target = _target(out, overwrite)
     model = load(source, dtype="float32")
     refuse_slots(source, model.network)
     check_own(model, format)
     if format == "peft":
-        return _export_peft(model, target)
+        return _export_peft(model, target, lang)
     refuse_virtual(model.network)
     rows = stored_rows(model, run_items(model)[0])
     updates = fold(model.network)
-    return _write(model, format, kind, target, rows, {"merged_updates": updates} if updates else {})
+    facts = {"merged_updates": updates} if updates else {}
+    write, check = _writers(format, model, kind, rows)
+    return _finish(model, Made(format, target, kind, facts, lang), write, check)
 
 
-def merge(source: str | Path, *, out: str | Path, dtype: str | None = None, overwrite: bool = False) -> Exported:
+def merge(
+    source: str | Path, *, out: str | Path, dtype: str | None = None, overwrite: bool = False, lang: str | None = None
+) -> Exported:
     """Fold the adapter of a run or of an adapter folder into its base, and write the whole model in Hugging Face form.
 
     Refused (CheckError) where outputs, or the score of the run's test split, move by more than rounding explains.
     """
     kind = _number_format("hf", dtype)
+    Words(lang or "en")
     target = _target(out, overwrite)
     made = merged(source)
-    return _write(made.model, "hf", kind, target, made.rows, made.record())
+    write, check = _writers("hf", made.model, kind, made.rows)
+    return _finish(made.model, Made("hf", target, kind, made.record(), lang), write, check)
 
 
 def _number_format(format: str, dtype: str | None) -> str:
@@ -103,26 +114,18 @@ def _target(out: str | Path, overwrite: bool) -> Path:
     return path
 
 
-def _write(
-    model: Model, format: str, kind: str, target: Path, rows: list[list[int]], facts: dict[str, Any]
-) -> Exported:
-    write, check = _writers(format, model, kind, rows)
-    return _finish(target, write, check, facts)
-
-
-def _finish(
-    target: Path, write: Callable[[Path], None], check: Callable[[Path], Parity], facts: dict[str, Any]
-) -> Exported:
+def _finish(model: Model, made: Made, write: Callable[[Path], None], check: Callable[[Path], Parity]) -> Exported:
     """Write into a working folder, check there, and let the folder appear only when the check has passed."""
     found: list[Parity] = []
 
     def fill(work: Path) -> None:
         write(work)
         found.append(check(work).require())
-        write_json(work / REPORT, {**found[0].record(), **facts})
+        write_json(work / REPORT, {**found[0].record(), **made.facts})
+        write_card(work, model, made, found[0])
 
-    write_folder(target, fill)
-    return Exported(target, found[0], facts)
+    write_folder(made.target, fill)
+    return Exported(made.target, found[0], made.facts)
 
 
 def _writers(
@@ -161,15 +164,15 @@ def _as_stored(model: Model, rows: list[list[int]], number: torch.dtype) -> list
     return outputs(model, rows)
 
 
-def _export_peft(model: Model, target: Path) -> Exported:
+def _export_peft(model: Model, target: Path, lang: str | None) -> Exported:
     from microtune.run.export.peft_folder import base_of, write_adapter
     from microtune.run.export.readers import check_peft
 
     base = base_of(model)
     rows = stored_rows(model, run_items(model)[0])
     return _finish(
-        target,
+        model,
+        Made("peft", target, "float32", {"base": base.name}, lang, base=base.name, inside=base.inside),
         lambda work: write_adapter(work, model, base),
         lambda work: check_peft(work, base.path if not base.inside else work / base.name, model, rows),
-        {"base": base.name},
     )

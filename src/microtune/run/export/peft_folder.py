@@ -6,7 +6,7 @@ An embedded base has no name that other tools know, so it is copied into the fol
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ from microtune.data.objects import read_object
 from microtune.errors import InputError, RunError
 from microtune.recipe import validated
 from microtune.run.digest import weights_digest
-from microtune.run.export.peft_parts import carrier
+from microtune.run.export.peft_parts import carrier, trains_vocabulary_head
 from microtune.run.load import Model
 from microtune.run.peft import adapter_base, write_peft
 from microtune.run.peft.config import AdapterConfig, adapter_config
@@ -31,7 +31,8 @@ from microtune.run.sources import READ, Place, locate
 class Base:
     """What an adapter stands on: the name that its file gives, where it is now, and the method's options.
 
-    inside: the base is copied into the adapter's folder, and `name` is its place there. weights: as in `Place`.
+    inside: the base is copied into the adapter's folder, and `name` is its place there. weights: as in `Place`. head: a
+    vocabulary head was trained beside the adapter.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Base:
     method: Method
     inside: bool = False
     weights: tuple[str, ...] = ()
+    head: bool = False
 
 
 def base_of(model: Model) -> Base:
@@ -52,12 +54,14 @@ def base_of(model: Model) -> Base:
         found = adapter_base(place, config)
         name = found.name if found.kind in ("hub", "embedded") else str(found.path.resolve())
         read = IA3() if config.peft_type == "IA3" else LoRA(variant=_variant(config))
-        return _from(found, name, read if tokens is None else tokens.method)
+        base = _from(found, name, read if tokens is None else tokens.method)
+        return replace(base, head=config.task_type != "SEQ_CLS" and bool(config.modules_to_save))
     if place.kind != "run":
         raise InputError(f"{place.name}: a whole model, not an adapter; write it with --format hf.")
     file = place.path / "model" / "model.json"
     record = validated(RunRecord, read_object(file, error=RunError), str(file))
-    method = carrier(make_method(record.method), model.network.head, place.name)
+    made, own = make_method(record.method), model.network.head
+    method, head = carrier(made, own, place.name), trains_vocabulary_head(made, own)
     if record.added is not None:
         raise InputError(
             f"{place.name}: has {record.added.count} added tokens: peft puts an adapter only on an embedding that has "
@@ -67,8 +71,8 @@ def base_of(model: Model) -> Base:
         raise InputError(f"{place.name}: its base has random weights that no file holds; use --format hf.")
     copy = place.path / "model" / "base"
     if copy.is_dir():
-        return Base("base", copy, method, inside=True)
-    return _from(locate(record.base.source), record.base.source, method)
+        return Base("base", copy, method, inside=True, head=head)
+    return replace(_from(locate(record.base.source), record.base.source, method), head=head)
 
 
 def _variant(config: AdapterConfig) -> Literal["plain", "rslora", "dora"]:
@@ -85,7 +89,7 @@ def _from(place: Place, name: str, method: Method) -> Base:
 def write_adapter(work: Path, model: Model, base: Base) -> None:
     """Adapter, tokenizer and, where it travels along, the base, into the folder `work`."""
     digest = weights_digest(Place("folder", base.name, base.path, weights=base.weights))
-    write_peft(work, model, base.method, base_name=base.name, digest=digest)
+    write_peft(work, model, base.method, base_name=base.name, digest=digest, head=base.head)
     if model.tokenizer is not None:
         model.tokenizer.save(work)
     if base.inside:

@@ -1,7 +1,8 @@
 """Which one adapter of peft holds all that the method of a run has trained, or the part that has no place in one.
 
-An adapter of peft is of one kind (LoRA, IA3, virtual tokens), and keeps the label head beside it as modules of its own
-(`modules_to_save`). So a list of methods has a form where its parts are of one kind, and heads.
+An adapter of peft is of one kind (LoRA, IA3, virtual tokens), and keeps a head beside it as modules of its own
+(`modules_to_save`). So a list of methods has a form where its parts are of one kind, and heads; but virtual tokens are
+kept beside label heads alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ KINDS = (LoRA, IA3, VirtualMethod)
 def carrier(method: Method, head: nn.Module, where: str) -> Method:
     """The method in whose form the adapter is written; InputError that names `where` and what has no form.
 
-    head: of the model. One that scores the vocabulary is a part of the base; where it has learnt, no form holds it.
+    head: of the model.
     """
     if not isinstance(method, Several):
         if not isinstance(method, KINDS):
@@ -31,7 +32,8 @@ def carrier(method: Method, head: nn.Module, where: str) -> Method:
         return method
     parts = method.made
     title = "+".join(part.name for part in parts)
-    known = (*KINDS, Head) if isinstance(head, LabelHead) else KINDS
+    tokens = any(isinstance(part, VirtualMethod) for part in parts)
+    known = KINDS if tokens and not isinstance(head, LabelHead) else (*KINDS, Head)
     strange = next((part for part in parts if not isinstance(part, known)), None)
     forms = [part for part in parts if isinstance(part, KINDS)]
     if strange is not None or not forms:
@@ -45,6 +47,12 @@ def carrier(method: Method, head: nn.Module, where: str) -> Method:
             "--format hf."
         )
     return forms[0]
+
+
+def trains_vocabulary_head(method: Method, head: nn.Module) -> bool:
+    """Whether a head that came with the base has learnt, and has to go along."""
+    heads = isinstance(method, Several) and any(isinstance(part, Head) for part in method.made)
+    return heads and not isinstance(head, LabelHead)
 
 
 def _kind(method: Method) -> str:

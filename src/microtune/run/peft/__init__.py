@@ -28,23 +28,27 @@ from microtune.run.peft.lora import attach_updates, take_updates, write_lora
 from microtune.run.peft.modules import read_file, their_head
 from microtune.run.peft.update import CONFIG, PREFIX, WEIGHTS
 from microtune.run.peft.virtual import is_virtual, load_virtual, virtual_config, write_virtual
+from microtune.run.peft.vocabulary_head import attach_vocabulary_head, vocabulary_head
 from microtune.run.sources import Place, locate
 
 
-def write_peft(folder: Path, model: Model, method: Method, *, base_name: str, digest: str = "") -> None:
+def write_peft(
+    folder: Path, model: Model, method: Method, *, base_name: str, digest: str = "", head: bool = False
+) -> None:
     """Write the LoRA updates of `model`, its IA3 factors or virtual tokens, and its label head, as `peft` does.
 
     PiSSA becomes LoRA of twice the rank. base_name: what `base_model_name_or_path` says; digest: of its weights
-    (`weights_digest`), which loading compares. Raises InputError where transformers has no such label head, or peft no
-    such adapter.
+    (`weights_digest`), which loading compares; head: a vocabulary head was trained too. Raises InputError where
+    transformers has no such head, or peft no such adapter.
     """
+    beside = vocabulary_head(model) if head else their_head(model)
     if isinstance(method, IA3):
-        write_ia3(folder, model, base_name=base_name, digest=digest)
+        write_ia3(folder, model, beside, base_name=base_name, digest=digest)
     elif isinstance(method, VirtualMethod):
         write_virtual(folder, model, base_name=base_name, digest=digest)
     else:
         assert isinstance(method, LoRA)
-        write_lora(folder, model, method, base_name=base_name, digest=digest)
+        write_lora(folder, model, method, beside, base_name=base_name, digest=digest)
 
 
 def has_peft_form(model: Model) -> bool:
@@ -88,7 +92,9 @@ def put_adapter(place: Place, config: AdapterConfig, tensors: dict[str, Tensor],
             attach_updates(place.path, model, config, updates)
         if config.task_type == "SEQ_CLS":
             attach_label_head(place.path, model, config, tensors, in_head)
-        elif tensors:
+        else:
+            attach_vocabulary_head(place.path, model, config, tensors)
+        if config.task_type != "SEQ_CLS" and tensors:
             where = f'{place.path / WEIGHTS}: tensor "{min(tensors)}"'
             raise InputError(f"{where} is not part of {'an IA3' if factors else 'a LoRA'}; it cannot be read.")
 

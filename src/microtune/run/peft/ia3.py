@@ -29,7 +29,6 @@ from microtune.run.peft.modules import (
     split_rows,
     targets,
     task_type,
-    their_head,
     transposed,
     write_files,
 )
@@ -38,10 +37,10 @@ from microtune.run.peft.update import CONFIG, PREFIX, WEIGHTS
 END = ".ia3_l"  # end of a name
 
 
-def write_ia3(folder: Path, model: Model, *, base_name: str, digest: str) -> None:
-    """Write the factors of `model`, and its label head, as `peft` does.
+def write_ia3(folder: Path, model: Model, head: Mapping[str, Tensor], *, base_name: str, digest: str) -> None:
+    """Write the factors of `model`, and the head that trained under their names, as `peft` does.
 
-    InputError where there are none, where transformers has no such label head, or where a fused module cannot say them.
+    InputError where there are none, or where a fused module cannot say them.
     """
     outputs: dict[str, Tensor] = {}
     inputs: dict[str, Tensor] = {}
@@ -55,7 +54,6 @@ def write_ia3(folder: Path, model: Model, *, base_name: str, digest: str) -> Non
             raise InputError(f"{module}: has factors on input and output of its parts, which one IA3 cannot say.")
     if not outputs and not inputs:
         raise InputError("This model holds no IA3 factor, so there is no adapter to write.")
-    head = their_head(model)
     tensors = {f"{PREFIX}{name}": tensor for name, tensor in head.items()}
     tensors |= {f"{PREFIX}{module}{END}": factor for module, factor in (outputs | inputs).items()}
     forward = targets(model, list(inputs)) if inputs else []

@@ -31,21 +31,21 @@ from microtune.run.peft.modules import (
     split_rows,
     targets,
     task_type,
-    their_head,
     transposed,
     write_files,
 )
 from microtune.run.peft.update import A_END, B_END, CONFIG, MAGNITUDE, PREFIX, WEIGHTS, Update, adapted, check_shapes
 
 
-def write_lora(folder: Path, model: Model, method: LoRA, *, base_name: str, digest: str) -> None:
-    """Write the updates of `model`, and its label head, as `peft` does."""
+def write_lora(
+    folder: Path, model: Model, method: LoRA, head: Mapping[str, Tensor], *, base_name: str, digest: str
+) -> None:
+    """Write the updates of `model`, and the head that trained under their names, as `peft` does."""
     found = by_module(model, LoRALinear)
     dora = any(isinstance(update, DoRALinear) for parts in found.values() for update in parts.values())
     updates = {module: _joined(model, module, parts, dora=dora) for module, parts in found.items()}
     if not updates:
         raise InputError("This model holds no LoRA update, so there is no adapter to write.")
-    head = their_head(model)
     tensors = {f"{PREFIX}{name}": tensor for name, tensor in head.items()}
     for module, update in updates.items():
         tensors[f"{PREFIX}{module}{A_END}"] = update.A

@@ -41,14 +41,19 @@ def write_facts(
     splits: Splits,
     encoded: Mapping[str, Encoded],
     scores: Mapping[str, Score],
-) -> dict[str, Any]:
-    """`report.json`: facts about model, data and answers; returns them too."""
+) -> None:
+    """`report.json`: facts about model, data and answers."""
     name = next((n for n in ("test", "validation") if n in scores), None)
     primary, greater = task.chosen_by()
     rows = splits.rows["train"]
     facts: dict[str, Any] = {
         "task": {"name": task.name, "primary": primary, "greater_is_better": greater},
-        "model": {**asdict(summary), "license": license_of(model), "family": model.family},
+        "model": {
+            **asdict(summary),
+            "license": license_of(model),
+            "family": model.family,
+            "base_kind": model.place.kind if model.place is not None else "",
+        },
         "splits": {n: split_facts(task, part, splits.rows[n]) for n, part in encoded.items()},
         "steps": [asdict(report) for report in splits.steps],
         "languages": languages_of(text_in(row) for row in rows[:: max(1, len(rows) // SAMPLE)]),
@@ -56,7 +61,6 @@ def write_facts(
     if name is not None:
         facts["judged"] = {"split": name, **judged(task, scores[name].predictions, encoded[name], splits.rows[name])}
     write_json(folder / FILE, facts)
-    return facts
 
 
 def score_record(task: Task, score: Score) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Model cards and the page of a comparison again in Chinese: the English ones that a run has written, line by line.
+"""Model cards and the page of a comparison in the other language, line by line.
 
 What users named, numbers, code and the header that model hubs read stay as they are. A line that no form fits stays
 too, so a page that is Chinese already is not changed, and neither is what somebody has added to it.
@@ -8,40 +8,48 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 from microtune.forms import SPLITS, Forms
 from microtune.run.card import plain
-from microtune.run.disk import write_text
 from microtune.run.report.parts.diagnosis import sentence
-from microtune.run.report.read import read_run
+from microtune.run.report.read import RunFiles
 from microtune.run.report.words import Words
 from microtune.run.report.words.notes import in_chinese
 from microtune.run.report.words.pages_zh import COLUMNS, LINES
 
-SEALED = "README.zh-CN.md"  # beside the card in a model's folder, whose files have hashes
+CHINESE = {line for english, line in LINES.items() if "{" not in english}
 
 
-def pages_in_chinese(folder: Path) -> None:
-    """The card in a run's folder, that of its base, and the page of a comparison, where they are there."""
-    for name, again in (
-        ("README.md", "README.md"),
-        ("model/README.md", f"model/{SEALED}"),
-        ("compare.md", "compare.md"),
-    ):
-        if not (folder / name).is_file():
-            continue
-        text = (folder / name).read_text(encoding="utf-8")
-        if (folder / "scores.json").is_file():
-            text = _diagnosed(text, folder)
-        write_text(folder / again, page_in_chinese(text))
+def in_language(lang: str, present: str | None, english: str | None, sentence: tuple[str, str] | None = None) -> str:
+    """A page in the language `lang`, "en" or "zh".
+
+    present: as it stands there; english: as the program writes it, where that can be told; sentence: the one about the
+    training, in both languages. Lines of `present` that the program did not write stay as they are.
+    """
+    if english is None:
+        text = present or ""
+        return page_in_chinese(text) if lang == "zh" else text
+    chinese = page_in_chinese(english.replace(*sentence) if sentence is not None else english)
+    wanted, other = (chinese, english) if lang == "zh" else (english, chinese)
+    if present is None or not {*present.split("\n")} - {*wanted.split("\n"), *other.split("\n")}:
+        return wanted
+    again = dict(zip(other.split("\n"), wanted.split("\n"), strict=True))
+    text = "\n".join(again.get(line, line) for line in present.split("\n"))
+    return page_in_chinese(text) if lang == "zh" else text
 
 
-def _diagnosed(text: str, folder: Path) -> str:
-    """The sentence about the training said from its numbers, as in the report."""
-    found = read_run(folder).record.diagnosis
-    said = plain(sentence(found, Words("zh"))) if found.sentence else ""
-    return text.replace(f"How the training went: {plain(found.sentence)}", f"训练情况：{said}") if said else text
+def language_of(page: str) -> str:
+    """The language in which the program wrote a page."""
+    return "zh" if CHINESE.intersection(page.split("\n")) else "en"
+
+
+def diagnosis_in_both(run: RunFiles) -> tuple[str, str] | None:
+    """The line about the training as the run wrote it, and said in Chinese from its numbers, as in the report."""
+    found = run.record.diagnosis
+    if not found.sentence:
+        return None
+    said = plain(sentence(found, Words("zh")))
+    return f"How the training went: {plain(found.sentence)}", f"训练情况：{said}"
 
 
 def page_in_chinese(text: str) -> str:
@@ -103,7 +111,7 @@ def _cell(column: str, cell: str) -> str:
 
 
 SAID: dict[str, Callable[[str], str]] = {
-    "reason": _said,
+    **dict.fromkeys(("reason", "compared", "cause", "reader"), _said),
     "sentence": _said,
     "rate": lambda value: "由方法决定" if value == "the method's own" else value,
     "keep": lambda value: {"best": "最好的", "last": "最后的"}.get(value, value),
@@ -111,4 +119,4 @@ SAID: dict[str, Callable[[str], str]] = {
 _BOOK = Forms(LINES, lambda name, value: SAID[name](value) if name in SAID else value)
 
 
-__all__ = ["page_in_chinese", "pages_in_chinese"]
+__all__ = ["diagnosis_in_both", "in_language", "language_of", "page_in_chinese"]

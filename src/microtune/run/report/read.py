@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from microtune.data.objects import read_object
 from microtune.errors import InputError, RunError
 from microtune.recipe import load as load_recipe
+from microtune.run.adjust import decided
 from microtune.run.folder import read_metrics
 
 FILE = "report.json"
@@ -55,7 +56,16 @@ class Diagnosis(Part):
 class Decision(Part):
     """A decision in scores.json."""
 
-    text: str = ""
+    step: int = 0
+    rule: str = ""
+    acted: bool = False
+    reason: str = ""
+    changes: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """One line for people, as it was said during training."""
+        return decided(self.step, self.rule, self.reason, self.changes, acted=self.acted)
 
 
 class CorpusSource(Part):
@@ -65,11 +75,13 @@ class CorpusSource(Part):
     language: str = ""
     tokens: int = 0
     epochs: float = 1.0
+    share: float = 1.0
 
 
 class BaseFacts(Part):
-    """Facts of a pretrained base in scores.json."""
+    """Facts of a pretrained base in scores.json; about: what a model before the Transformer is, in a sentence."""
 
+    about: str = ""
     parameters: int = 0
     tokens: int = 0
     sources: list[CorpusSource] = []
@@ -126,6 +138,7 @@ class Network(Part):
     lines: list[NetworkLine] = []
     license: str = "unknown"
     family: str = ""
+    base_kind: str = ""
 
 
 class Example(Part):

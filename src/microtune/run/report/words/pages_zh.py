@@ -12,6 +12,8 @@ LINES: dict[str, str] = {
     ),
     "How the training went: {sentence}": "训练情况：{sentence}",
     "- and {count} more in metrics.jsonl": "- 另有 {count} 项见 metrics.jsonl",
+    "## Data": "## 数据",
+    "Languages, by frequency: {languages}.": "语言，按出现多少排列：{languages}。",
     "## Training": "## 训练",
     "Trained for at most {epochs} epochs, {rows} rows per step, {optimizer}, learning rate {rate}, schedule "
     "{schedule}, seed {seed}; kept: the {keep} weights. recipe.yaml repeats it, environment.json says with which "
@@ -39,6 +41,45 @@ LINES: dict[str, str] = {
     "Licence: {name} (that of the base model; the data may add conditions of its own).": (
         "许可证：{name}（基座模型的许可证；数据可能另有自己的条件）。"
     ),
+    # the card of an export
+    "This folder holds the whole model for {library}, its weights in {number}.": (
+        "本文件夹是供 {library} 使用的完整模型，权重为 {number}。"
+    ),
+    "The file model.gguf holds the whole model for llama.cpp, its weights in {number}.": (
+        "文件 model.gguf 是供 llama.cpp 使用的完整模型，权重为 {number}。"
+    ),
+    "The file model.onnx holds the whole model for onnxruntime; rows and their length are open.": (
+        "文件 model.onnx 是供 onnxruntime 使用的完整模型；行数和长度不限。"
+    ),
+    "This folder holds the whole network in the form of microtune, which no other tool reads.": (
+        "本文件夹是 microtune 自己格式的完整网络，其他工具读不了。"
+    ),
+    "This folder holds an adapter for peft.": "本文件夹是供 peft 使用的适配器。",
+    "Its base, {base}, is in the folder base.": "它的基座模型 {base} 在文件夹 base 中。",
+    "Its base, {base}, is loaded beside it.": "它的基座模型 {base} 要另外加载。",
+    "The {count} updates of the adapter are merged into the weights.": "适配器的 {count} 处更新已并入权重。",
+    "{reader} has read it: {compared} of {rows} rows differ from those of microtune by at most {gap} (allowed: "
+    "{bound}, {cause}).": (
+        "{reader} 已读过：{rows} 行的{compared}与 microtune 的相差不超过 {gap}（允许 {bound}，{cause}）。"
+    ),
+    "## Scores": "## 得分",
+    "Of the run, before the export.": "训练运行的得分，导出之前。",
+    "Of the run in float32, before the export; in {number} they can differ.": (
+        "训练运行以 float32 得到的得分，导出之前；权重为 {number} 时可能不同。"
+    ),
+    "## Limits": "## 局限",
+    "The model gives a label to every text, also to texts unlike those it has learnt from. The scores hold for data of "
+    "the same source.": "模型对任何文本都会给出标签，即使它与学过的文本毫不相像。得分只适用于同一来源的数据。",
+    "The model gives an answer to every text, also to texts unlike those it has learnt from. The scores hold for data "
+    "of the same source.": "模型对任何文本都会给出回答，即使它与学过的文本毫不相像。得分只适用于同一来源的数据。",
+    "It reads {count} tokens at most.": "它最多读 {count} 个词元。",
+    "Trained for at most {epochs} epochs, {rows} rows per step, {optimizer}, learning rate {rate}, schedule "
+    "{schedule}, seed {seed}; kept: the {keep} weights.": (
+        "最多训练 {epochs} 轮，每步 {rows} 行，优化器 {optimizer}，学习率 {rate}，学习率调度 {schedule}，随机种子 "
+        "{seed}；保留的权重：{keep}。"
+    ),
+    "{name}, written in another form by microtune {version}.": "{name}，由 microtune {version} 写成另一种格式。",
+    "Licence: {name} (that of the model).": "许可证：{name}（模型的许可证）。",
     # the card of a pretrained base
     "A base model of {parameters} parameters, pretrained by microtune {version}": (
         "一个有 {parameters} 个参数的基座模型，由 microtune {version} 预训练，"
@@ -109,6 +150,10 @@ COLUMNS: dict[str, str] = {
     "recall": "召回率",
     "F1": "F1",
     "rows": "行数",
+    "learnt or scored": "其中参与学习或评分",
+    "longest": "最长",
+    "cut": "被截断",
+    "left out": "被舍弃",
     "unsure below": "置信度低于此值算不确定",
     "answered": "作答比例",
     "accuracy": "准确率",
