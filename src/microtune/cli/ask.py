@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +28,7 @@ DecodingOptions = Annotated[
     ),
 ]
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 def predict(
@@ -56,7 +58,7 @@ def predict(
     options = decoding_of(decoding)
     if adapter:
         pairs = mixed(run, adapter, input_file, adapter_field, options, min_confidence, max_new_tokens or 128)
-        _show([{**row.data, **_record(p)} for row, p in pairs], output_file, as_lines=True)
+        _show([{**_asked(row.data), **_record(p)} for row, p in pairs], output_file, as_lines=True)
         return
     from microtune.data.sources import read_rows
     from microtune.run.load import load
@@ -70,7 +72,7 @@ def predict(
     rows = read_rows(input_file) if input_file else text_rows(task, texts or [])
     answers = run_predict(model, rows, min_confidence=min_confidence, max_new_tokens=max_new_tokens, decoding=options)
     records = (
-        {**(row.data if input_file or len(row.data) > 1 else {"text": text}), **_record(p)}
+        {**(_asked(row.data) if input_file or len(row.data) > 1 else {"text": text}), **_record(p)}
         for row, text, p in zip(
             rows, texts if texts and len(texts) == len(rows) else [""] * len(rows), answers, strict=True
         )
@@ -245,6 +247,11 @@ def _span(span: dict[str, Any]) -> str:
     return f'{span["label"]} "{span["text"]}" ({span["start"]} to {span["end"]})'
 
 
+def _asked(data: dict[str, Any]) -> dict[str, Any]:
+    """A row without the answer that another model gave it: its confidence would stand beside ours."""
+    return {k: v for k, v in data.items() if k != "confidence"} if "prediction" in data else data
+
+
 def _record(prediction: Any) -> dict[str, Any]:
     record: dict[str, Any] = {"prediction": prediction.answer}
     if prediction.scores:
@@ -270,8 +277,10 @@ def _write(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 def _safe(value: Any) -> Any:
-    """A cell that a spreadsheet would take for a formula gets a quote in front; several labels are joined by "|"."""
+    """A cell that a spreadsheet would take for a formula gets a quote in front, a number such as the label -1 does not;
+    several labels are joined by "|"."""
     if isinstance(value, list):
-        plain_values = not any(isinstance(one, (dict, list)) for one in value)
+        plain_values = not any(isinstance(one, (dict, list)) or "|" in str(one) for one in value)
         value = "|".join(map(str, value)) if plain_values else json.dumps(value, ensure_ascii=False)
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    formula = isinstance(value, str) and value.startswith(FORMULA) and not NUMBER.fullmatch(value)
+    return f"'{value}" if formula else value
