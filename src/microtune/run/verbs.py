@@ -18,13 +18,12 @@ from microtune.data.parallel import is_pair
 from microtune.data.sources import read_rows
 from microtune.errors import MicrotuneError, RunError
 from microtune.recipe import Recipe, validated
-from microtune.run import auto
+from microtune.run import auto, digest
 from microtune.run import predict as prediction
 from microtune.run import pretrain as pretraining
 from microtune.run import tune as tuning
 from microtune.run.classic import check_classic, pretrain_classic
 from microtune.run.compare import Comparison, Question, compare_recipe
-from microtune.run.digest import weights_digest
 from microtune.run.evaluate import Score
 from microtune.run.folder import RunFolder, default_name
 from microtune.run.guesses import step_hashes
@@ -35,7 +34,6 @@ from microtune.run.prepare import hashes
 from microtune.run.report import write_report
 from microtune.run.session import stoppable
 from microtune.run.sharing import Sharing
-from microtune.run.sources import locate
 from microtune.run.track import Trackers
 from microtune.run.vectors import vectors_hash
 from microtune.tasks.base import Prediction
@@ -232,12 +230,10 @@ def stem_of(data: Any) -> str:
 
 
 def base_hash(recipe: Recipe) -> dict[str, str]:
-    """Hash of the base's weights, by which a run notices that its base has changed."""
+    """Hash of the base's files, by which a run notices that its base has changed."""
     if recipe.model.vectors is not None:
         return vectors_hash(recipe)
-    if recipe.model.source is None or recipe.model.weights == "random":
-        return {}
-    return {"base model": weights_digest(locate(recipe.model.source))}
+    return digest.base_hash(recipe.model.source, weights=recipe.model.weights != "random")
 
 
 def pretrain(

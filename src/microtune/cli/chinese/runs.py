@@ -128,6 +128,11 @@ RUNS: dict[str, str] = {
     "--out.": ("运行开始以后基座模型变了；请恢复原来的文件，或用 --out 在另一个文件夹重新开始。"),
     "the base model {name} has changed since this run; put the old files back or tune again.": (
         "这次运行之后基座模型 {name} 变了；请恢复原来的文件，或重新微调。"
+    "config.json of the base model {name} has changed since this run ({field} was {before} and is {now}); put the old "
+    "file back or tune again.": (
+        "基座模型 {name} 的 config.json 在这次运行之后被改动过（{field} 原为 {before}，现为 {now}）；"
+        "请放回原来的文件，或重新微调。"
+    ),
     ),
     "The checkpoint holds the state of {count} optimizers; this run has {own}.": (
         "检查点含有 {count} 个优化器的状态，而这次运行有 {own} 个。"
