@@ -16,12 +16,14 @@ from microtune.run.encoders import as_read
 from microtune.run.load import Model, load
 from microtune.run.networks import spec_of
 from microtune.run.scratch import check_stacks, new_model
+from microtune.run.unused import check_tuning
 from microtune.tasks.base import Task
 
 
 def check_beginning(recipe: Recipe) -> None:
     """Refuse, before any row is read, a recipe that names no beginning, or two."""
     choice = recipe.model
+    check_tuning(recipe)
     if choice.classic is not None:
         raise InputError("recipe: model.classic belongs to `microtune pretrain`; name a base with model.source.")
     if choice.spec is None:

@@ -29,6 +29,7 @@ from microtune.run.pace import Pace, plan_pace
 from microtune.run.plan import MemoryPlan, limit_of, plan_memory
 from microtune.run.scratch import build_network, named_tokenizer
 from microtune.run.train import Training
+from microtune.run.unused import check_pretraining
 
 Result = TypeVar("Result")
 GRADUAL = "method.unfreeze: time and memory are those of an epoch in which everything trains; earlier ones take less."
@@ -71,6 +72,7 @@ def _plan_tuning(recipe: Recipe) -> Forecast:
 
 
 def _plan_pretraining(recipe: Recipe) -> Forecast:
+    check_pretraining(recipe)
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     samples = [_sample(recipe, number) for number in range(len(recipe.data.sources))]

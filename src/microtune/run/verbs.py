@@ -37,6 +37,7 @@ from microtune.run.sharing import Sharing
 from microtune.run.track import Trackers
 from microtune.run.vectors import vectors_hash
 from microtune.tasks.base import Prediction
+from microtune.run.unused import check_pretraining
 
 
 class SplitRecord(BaseModel):
@@ -256,6 +257,7 @@ def pretrain(
     pinned = checked
     revisions: dict[str, str] = {}
     begun: dict[str, str] = {}
+    check_pretraining(checked)
     if checked.model.spec is None and checked.model.classic is None and checked.data.sources:  # it goes on from a model
         pinned, revisions = pin(checked, folder.path, fresh=overwrite and folder.finished)
         begun = base_hash(pinned)

@@ -100,6 +100,16 @@ RECIPES: dict[str, str] = {
     "train.label_smoothing is for tasks that learn tokens, not for {task}; leave it out.": (
         "train.label_smoothing 用于学习词元的任务，不适用于 {task}；请去掉。"
     ),
+    "{name} is for `microtune pretrain`; leave it out.": "{name} 用于 `microtune pretrain`；请去掉。",
+    "{name} is for tuning (a corpus stands in data.sources); leave it out.": (
+        "{name} 用于微调（语料写在 data.sources 里）；请去掉。"
+    ),
+    "{name} is for language-modelling, not for {task}; leave it out.": (
+        "{name} 用于 language-modelling，不适用于 {task}；请去掉。"
+    ),
+    "{name} is for a new network, which model.spec describes; leave it out.": (
+        "{name} 用于由 model.spec 描述的新网络；请去掉。"
+    ),
     'train.track: {name} is not installed; pip install "microtune[track]", or leave {again} out.': (
         'train.track：没有安装 {name}；请执行 pip install "microtune[track]"，或去掉 {again}。'
     ),
