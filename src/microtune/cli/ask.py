@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microtune.cli.console import err, out, plain, show_score, written_answers
+from microtune.cli.console import err, out, plain, show_note, show_score, written_answers
 from microtune.cli.language import said
 from microtune.cli.mixing import mixed
 from microtune.cli.pairs import SourceFile, TargetFile, pair
@@ -70,7 +70,9 @@ def predict(
     if source_file:
         texts = [str(row.data["text"]) for row in read_rows(source_file, format="text")]
     rows = read_rows(input_file) if input_file else text_rows(task, texts or [])
-    answers = run_predict(model, rows, min_confidence=min_confidence, max_new_tokens=max_new_tokens, decoding=options)
+    notes: list[str] = []
+    said_how: dict[str, Any] = {"min_confidence": min_confidence, "max_new_tokens": max_new_tokens, "decoding": options}
+    answers = run_predict(model, rows, **said_how, notes=notes)
     records = (
         {**(_asked(row.data) if input_file or len(row.data) > 1 else {"text": text}), **_record(p)}
         for row, text, p in zip(
@@ -78,6 +80,8 @@ def predict(
         )
     )
     _show(records, output_file, as_lines=bool(input_file or source_file or as_json))
+    for note in notes:
+        show_note(note)
 
 
 def _check_asked(
@@ -147,12 +151,16 @@ def evaluate(
                 out.print(f"{plain(split):12} {plain(name):16} {value:.4f}  ({between})")
         return
     from microtune.data.sources import read_rows
+    from microtune.run.known_rows import learnt_from, one_split
     from microtune.run.load import load
     from microtune.run.predict import evaluate as run_evaluate
     from microtune.run.predict import task_of
 
-    model, rows = load(run), read_rows(files or data)
+    given = files or one_split(str(data))
+    model, rows = load(run), read_rows(given)
     score = run_evaluate(model, rows)
+    for note in [*score.notes, *learnt_from(model.place, given)]:
+        show_note(note)
     if as_json:
         parts = {name: {"scores": p.values, "intervals": p.intervals} for name, p in score.parts.items()}
         tasks = {"tasks": parts} if parts else {}

@@ -32,7 +32,8 @@ class Score:
 
     `predictions` reads as a list of Prediction; it keeps columns of numbers, so the scores of all labels are not in
     it (`predict` gives them). `settled`: fields of the task that follow from this split, such as the temperature.
-    `parts`: where one model learnt several tasks, the score of each by itself, by its name.
+    `parts`: where one model learnt several tasks, the score of each by itself, by its name. `notes`: what was done to
+    the rows that a reader should know, such as texts that were cut.
     """
 
     values: dict[str, float]
@@ -40,6 +41,7 @@ class Score:
     predictions: Outcomes
     settled: dict[str, float] = field(default_factory=dict)
     parts: dict[str, Score] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> int:

@@ -6,6 +6,7 @@ The command line calls the same functions with the same recipe; `on_event` is ho
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from microtune.run.evaluate import Score
 from microtune.run.folder import RunFolder, default_name
 from microtune.run.guesses import step_hashes
 from microtune.run.hub.revisions import pin
+from microtune.run.known_rows import learnt_from, one_split
 from microtune.run.load import Model, load
 from microtune.run.mixture import data_title
 from microtune.run.prepare import hashes
@@ -35,9 +37,9 @@ from microtune.run.report import write_report
 from microtune.run.session import stoppable
 from microtune.run.sharing import Sharing
 from microtune.run.track import Trackers
+from microtune.run.unused import check_pretraining
 from microtune.run.vectors import vectors_hash
 from microtune.tasks.base import Prediction
-from microtune.run.unused import check_pretraining
 
 
 class SplitRecord(BaseModel):
@@ -110,7 +112,9 @@ class Run:
 
     def evaluate(self, data: Any) -> Score:
         """Score the model on a file, a folder or rows in memory."""
-        return prediction.evaluate(self.model, read_rows(data))
+        given = one_split(data)
+        score = prediction.evaluate(self.model, read_rows(given))
+        return replace(score, notes=[*score.notes, *learnt_from(self.model.place, given)])
 
     def report(self, lang: str = "en") -> Path:
         """Write report.html again, in English ("en") or Chinese ("zh"); the path of the page."""
@@ -154,6 +158,7 @@ def _values(
     rows: dict[str, Any], train: dict[str, Any] | None, *, out: str | Path | None, **more: Any
 ) -> dict[str, Any]:
     """Recipe values of the sections data and train (with `more` in it), and the folder; what is None is not said."""
+    rows = {name: str(value) if isinstance(value, Path) else value for name, value in rows.items()}
     said: dict[str, Any] = {"data": {name: value for name, value in rows.items() if value is not None}}
     said["train"] = (train or {}) | {name: value for name, value in more.items() if value is not None}
     return said if out is None else {**said, "out": str(out)}
@@ -252,12 +257,12 @@ def pretrain(
     checked = recipes.build(values, where=str(recipe) if not isinstance(recipe, dict) else "recipe")
     name = "recipe" if isinstance(recipe, dict) else Path(recipe).stem
     name = name if checked.model.classic is None else f"{name}-{checked.model.classic.name}"
+    check_pretraining(checked)
     check_classic(checked)
     folder = RunFolder(checked.out or Path("runs") / default_name(checked, name))
     pinned = checked
     revisions: dict[str, str] = {}
     begun: dict[str, str] = {}
-    check_pretraining(checked)
     if checked.model.spec is None and checked.model.classic is None and checked.data.sources:  # it goes on from a model
         pinned, revisions = pin(checked, folder.path, fresh=overwrite and folder.finished)
         begun = base_hash(pinned)

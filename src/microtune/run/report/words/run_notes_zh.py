@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 RUN_NOTES: dict[str, str] = {
+    # rows that a model is scored on
+    "These rows are the file that the model was trained with: what it has learnt is among them, so the figures say "
+    "nothing about new rows.": (
+        "这些行就是训练该模型所用的文件：其中有它学过的内容，因此这些数字不能说明新数据上的表现。"
+    ),
+    "These rows are the file by which the weights were chosen, so the figures are a little too good for new rows.": (
+        "这些行就是用来挑选权重的文件，因此这些数字比新数据上的略好。"
+    ),
     # scores beside answers that need no model
     "After step {step} the accuracy on validation is {accuracy} (95 % interval {low} to {high}, {rows} rows), no "
     'better than always answering "{label}" ({share}): look whether the labels belong to the texts, or train longer.': (
