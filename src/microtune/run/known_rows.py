@@ -56,7 +56,10 @@ def _known(run: Path, source: str | Path) -> set[str]:
     found = data_hash(source)
     names = {name.partition(":")[0] for name, value in hashes.items() if value == found} if _filled(hashes) else set()
     train = data.get("train") if _filled(data) else None
-    parts = split_files({"train": train}) if isinstance(train, str) and Path(train).is_dir() else {}
+    try:
+        parts = split_files({"train": train}) if isinstance(train, str) else {}
+    except InputError:  # it holds other files now
+        parts = {}
     return names | {part for part, path in parts.items() if Path(path).resolve() == Path(source).resolve()}
 
 

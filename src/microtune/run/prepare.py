@@ -11,8 +11,9 @@ from typing import Any
 from microtune.data.ordered_split import check_order, order_note, split_in_order
 from microtune.data.pair_folders import pair_parts
 from microtune.data.parallel import is_pair
-from microtune.data.sources import Row, files_of, read_rows
-from microtune.data.splits import few, near_duplicates, part_name, remove_overlap, split_by_field, split_rows
+from microtune.data.sources import Row, read_rows
+from microtune.data.split_folders import folder_parts
+from microtune.data.splits import few, near_duplicates, remove_overlap, split_by_field, split_rows
 from microtune.data.steps import (
     RowStep,
     Step,
@@ -62,6 +63,11 @@ class Splits:
     order: str = ""  # the field in whose order the rows are parted
 
 
+def is_embedded(source: Any) -> bool:
+    """Whether this names an embedded data set, and no file or folder of the user."""
+    return isinstance(source, str) and source in DATASETS and not Path(source).exists()
+
+
 def embedded_data(name: str) -> str:
     """The files of an embedded data set, as a glob."""
     return str(Path(str(resources.files("microtune") / "assets" / name)) / "*.jsonl")
@@ -69,14 +75,14 @@ def embedded_data(name: str) -> str:
 
 def read(source: Any, recipe: Recipe) -> list[Row]:
     """Rows of a file, a folder, rows in memory or an embedded data set."""
-    if isinstance(source, str) and source in DATASETS and not Path(source).exists():
+    if is_embedded(source):
         source = embedded_data(source)
     return read_rows(source, encoding=recipe.data.encoding, header=recipe.data.header, limits=recipe.limits)
 
 
 def hashes(data: Mapping[str, Any]) -> dict[str, str]:
     """Hash of every source of a run."""
-    named = {k: embedded_data(v) if isinstance(v, str) and v in DATASETS else v for k, v in data.items()}
+    named = {k: embedded_data(v) if is_embedded(v) else v for k, v in data.items()}
     return {name: data_hash(source) for name, source in named.items() if source is not None}
 
 
@@ -179,21 +185,14 @@ def label_reader(task: Task) -> Any:
 
 
 def split_files(data: Mapping[str, Any]) -> dict[str, Any]:
-    """`train`, `validation` and `test` files of a folder, by their names; {} where the folder is not laid out so."""
+    """`train`, `validation` and `test` of a folder, by the names of its files; {} where none is named after a split."""
     source = data.get("train")
     if is_pair(source) and "folder" in source:
         parts = pair_parts(source)
         return {part: pair for part, pair in parts.items() if part == "train" or data.get(part) is None}
     if not isinstance(source, (str, Path)) or not Path(source).is_dir():
         return {}
-    found: dict[str, str] = {}
-    for path in files_of(source):
-        part = part_name(path.name.partition(".")[0])
-        if part is None or part in found:
-            return {}
-        found[part] = str(path)
-    if "train" not in found:
-        return {}
+    found = folder_parts(Path(source))
     return {part: path for part, path in found.items() if part == "train" or data.get(part) is None}
 
 
@@ -208,7 +207,7 @@ def _parts(
     split = recipe.data.split
     if recipe.data.split_by is not None:
         return _parts_in_order(recipe, rows, given)
-    if data.get("train") in DATASETS and isinstance(split, dict) and not given:
+    if is_embedded(data.get("train")) and isinstance(split, dict) and not given:
         split = "split"
     if isinstance(split, str) and split != "none":
         parts = split_by_field(rows, split)

@@ -32,7 +32,7 @@ from microtune.errors import InputError
 from microtune.run.lint.proposal import propose, recipe_for, rendered
 from microtune.run.lint.report import Language, LintReport, tell, words
 from microtune.run.load import load
-from microtune.run.prepare import DATASETS, embedded_data, split_files
+from microtune.run.prepare import embedded_data, is_embedded, split_files
 from microtune.run.session import Stage
 from microtune.tasks.evidence import Guess
 from microtune.tasks.labels import guess_form
@@ -102,7 +102,7 @@ class _Question:
     """What is asked, and how it is read."""
 
     def __init__(self, data: Any, test: Any, model: str | None, how: dict[str, Any], full: bool) -> None:
-        named = isinstance(data, str) and data in DATASETS
+        named = is_embedded(data)
         parts = {} if named else split_files({"train": data, "test": test})
         self.data = embedded_data(data) if named else parts.get("train", data)
         self.test = parts.get("test", test)
