@@ -18,6 +18,7 @@ from torch import Tensor
 from microtune.adapt.virtual import refuse_virtual
 from microtune.errors import InputError, RunError, suggest
 from microtune.run.disk import write_folder, write_json
+from microtune.run.export.beside import beside
 from microtune.run.export.merging import fold, merged, refuse_slots
 from microtune.run.export.own_folder import check_own, check_read, write_own
 from microtune.run.export.parity import Parity, outputs, run_items, stored_rows
@@ -107,7 +108,12 @@ def _write(
     model: Model, format: str, kind: str, target: Path, rows: list[list[int]], facts: dict[str, Any]
 ) -> Exported:
     write, check = _writers(format, model, kind, rows)
-    return _finish(target, write, check, facts)
+    return _finish(target, write, check, facts | _notes(model))
+
+
+def _notes(model: Model) -> dict[str, Any]:
+    notes = beside(model)
+    return {"notes": notes} if notes else {}
 
 
 def _finish(
@@ -171,5 +177,5 @@ def _export_peft(model: Model, target: Path) -> Exported:
         target,
         lambda work: write_adapter(work, model, base),
         lambda work: check_peft(work, base.path if not base.inside else work / base.name, model, rows),
-        {"base": base.name},
+        {"base": base.name, **_notes(model)},
     )

@@ -3,6 +3,29 @@
 from __future__ import annotations
 
 RUN_NOTES: dict[str, str] = {
+    "{count} of {rows} rows of the {split} split stand in the train split too, and there is no test split: the scores "
+    "are better than those of new rows. First: {places}.": (
+        "{split}的 {rows} 行中有 {count} 行也在训练集中，又没有测试集：得分会比新数据上的好。首先是：{places}。"
+    ),
+    # what an exported model does not hold
+    "The exported model gives a standardised number: an answer is its output x {deviation} + {mean}.": (
+        "导出的模型给出标准化的数：答案 = 输出 x {deviation} + {mean}。"
+    ),
+    "A label is given where the sigmoid of its score reaches {threshold}.": (
+        "得分的 sigmoid 达到 {threshold} 时给出该标签。"
+    ),
+    "Confidences are calibrated by scores divided by {temperature} before the softmax.": (
+        "置信度经过校准：softmax 之前得分先除以 {temperature}。"
+    ),
+    "An answer is given where it is surer than none by more than {threshold}.": (
+        "比“没有答案”高出 {threshold} 以上时才给出答案。"
+    ),
+    "Texts are prepared by the steps {names} first; whoever reads the exported model has to do so.": (
+        "文本先经过步骤 {names} 处理；使用导出模型时也须照做。"
+    ),
+    "Texts are put together by the templates {names} first (see recipe.yaml).": (
+        "文本先由模板 {names} 拼成（见 recipe.yaml）。"
+    ),
     # rows that a model is scored on
     "These rows are the file that the model was trained with: what it has learnt is among them, so the figures say "
     "nothing about new rows.": (
