@@ -13,7 +13,7 @@ from microtune.data.pair_folders import pair_parts
 from microtune.data.parallel import is_pair
 from microtune.data.sources import Row, read_rows
 from microtune.data.split_folders import folder_parts
-from microtune.data.splits import few, near_duplicates, remove_overlap, split_by_field, split_rows
+from microtune.data.splits import few, near_duplicates, overlap, remove_overlap, split_by_field, split_rows
 from microtune.data.steps import (
     RowStep,
     Step,
@@ -255,8 +255,9 @@ def text_key(task: Task) -> Any:
 
 
 def _remove_copies(data: Data, key: Callable[[Row], str], splits: Splits) -> None:
-    """Rows of the other splits whose text stands in the test split."""
+    """Rows of the other splits whose text stands in the test split; without one, a note about those of validation."""
     if "test" not in splits.rows:
+        _note_copies(key, splits)
         return
     test = splits.rows["test"]
     for name in ("train", "validation"):
@@ -280,6 +281,18 @@ def _remove_copies(data: Data, key: Callable[[Row], str], splits: Splits) -> Non
             splits.removed += found
         verb = "were removed from" if data.overlap == "drop" else "are in"
         sentence = f"{len(copies)} rows of the test split {verb} the {name} split. First: {where}."
+        splits.notes.append(splits.ledger.warned("test-in-train", sentence))
+
+
+def _note_copies(key: Callable[[Row], str], splits: Splits) -> None:
+    """Where validation gives the final scores: a note about its rows that stand in the training split too."""
+    rows = splits.rows.get("validation", [])
+    found = [row for row, _ in overlap(rows, splits.rows["train"], key)]
+    if found:
+        sentence = (
+            f"{len(found)} of {len(rows)} rows of the validation split stand in the train split too, and there is no "
+            f"test split: the scores are better than those of new rows. First: {places(found, range(len(found)))}."
+        )
         splits.notes.append(splits.ledger.warned("test-in-train", sentence))
 
 
