@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -107,7 +108,8 @@ class Classification(TextTask):
     @property
     def reader(self) -> Reader:
         """What reads the labels of a row."""
-        return Reader(self.label_field or "label", self.form == "multi", self.sign)
+        kind = type(self.labels[0]) if self.labels else None
+        return Reader(self.label_field or "label", self.form == "multi", self.sign, kind)
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields and list the labels of the training split; every other split must know no more."""
@@ -126,6 +128,7 @@ class Classification(TextTask):
             for value in reader.labels(row):
                 found.setdefault(value, row)
         labels = self._labels_of(found, form, label, rows)
+        reader = replace(reader, kind=type(labels[0]))
         for name, others in splits.items():
             if name != "train":
                 _refuse_unknown(name, others, reader, labels, known=bool(self.labels))

@@ -206,8 +206,8 @@ class Instruction(Mixture, WrittenTask):
         """The prompt as one text, ending where the completion begins."""
         parts = [text_of(row, self.prompt_field or "prompt")]
         second = row.data.get(self.input_field) if self.input_field else None
-        if isinstance(second, str) and second.strip():
-            parts.append(second)
+        if self.input_field and second is not None and (not isinstance(second, str) or second.strip()):
+            parts.append(text_of(row, self.input_field))
         joined = self.separator.join(parts)
         return joined if self.input_field is None and self.prompt_field == "prompt" else joined + self.separator
 
