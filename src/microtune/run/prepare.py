@@ -121,6 +121,7 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
     prepared, splits = task.prepare(parts, **fields), Splits(parts)
     prepared = _with_steps(recipe, prepared, splits)
     parts = splits.rows
+    splits.notes += _nothing_to_choose_by(recipe, prepared, parts)
     if recipe.data.split_by is not None:
         splits.order = recipe.data.split_by.field
         splits.notes.append(order_note(parts, splits.order))
@@ -133,6 +134,22 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
         parts["train"], note = mixed(parts["train"], several, recipe.data.temperature, split_seed(recipe))
         splits.notes.append(note)
     return prepared, splits
+
+
+def _nothing_to_choose_by(recipe: Recipe, task: Task, parts: Mapping[str, Any]) -> list[str]:
+    """A note where something is asked of a validation split that there is not."""
+    if "validation" in parts:
+        return []
+    patience, choose = type(recipe.train).model_fields["patience"].default, type(task).model_fields.get("choose")
+    asked = ["train.patience"] if recipe.train.patience not in (0, patience) else []
+    asked += ["task.choose"] if choose is not None and getattr(task, "choose", None) != choose.default else []
+    if not asked:
+        return []
+    has = "has" if len(asked) == 1 else "have"
+    return [
+        f"There is no validation split, so {' and '.join(asked)} {has} nothing to go by: the weights are those of the "
+        "last step."
+    ]
 
 
 def _read_parts(

@@ -118,10 +118,11 @@ class Classification(TextTask):
         label = find_field(rows, "label", label_field or self.label_field, exclude=taken)
         texts = self.find_texts(rows, text_field, [label])
         form, sign = guess_form(rows, label)
-        if self.form == "multi":
+        if self.form == "multi" or (self.sign and self.form == "auto"):
             form, sign = "multi", self.sign or sign
         elif self.form != "auto":
             form, sign = self.form, ""
+        self._check_many(form)
         reader = Reader(label, form == "multi", sign)
         found: dict[Label, Row] = {}
         for row in rows:
@@ -139,6 +140,12 @@ class Classification(TextTask):
         prepared = self.model_copy(update=update)
         prepared._check_choice()
         return prepared
+
+    def _check_many(self, form: Form) -> None:
+        """Refuse what only several labels a row have."""
+        for name in ("sign", "threshold"):
+            if form != "multi" and getattr(self, name) != type(self).model_fields[name].default:
+                raise InputError(f"task.{name} is of several labels a row, and rows have one; leave it out.")
 
     def _labels_of(self, found: dict[Label, Row], form: Form, field: str, rows: Sequence[Row]) -> tuple[Label, ...]:
         where = str(rows[0].path) if rows else "the data"

@@ -26,6 +26,12 @@ RUN_NOTES: dict[str, str] = {
     "Texts are put together by the templates {names} first (see recipe.yaml).": (
         "文本先由模板 {names} 拼成（见 recipe.yaml）。"
     ),
+    "There is no validation split, so {names} has nothing to go by: the weights are those of the last step.": (
+        "没有验证集，{names} 无从依据：权重是最后一步的。"
+    ),
+    "There is no validation split, so {names} have nothing to go by: the weights are those of the last step.": (
+        "没有验证集，{names} 无从依据：权重是最后一步的。"
+    ),
     # rows that a model is scored on
     "These rows are the file that the model was trained with: what it has learnt is among them, so the figures say "
     "nothing about new rows.": (
