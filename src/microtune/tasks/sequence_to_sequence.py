@@ -55,10 +55,10 @@ class SequenceToSequence(Mixture, WrittenTask):
         """Find the fields, and the script of the targets."""
         rows = list(splits["train"])
         wanted, other = text_field or self.source_field, label_field or self.target_field
+        if wanted is not None and wanted == other:
+            raise InputError(f'{at(rows[0].path)}: "{wanted}" cannot be both source and target; name two fields.')
         source = find_field(rows, "source", wanted, exclude=[other] if other else [], flag="--text-field")
         target = find_field(rows, "target", other, exclude=[source], flag="--label-field")
-        if source == target:
-            raise InputError(f'{at(rows[0].path)}: "{source}" cannot be both source and target; name two fields.')
         words = self.words
         if words == "auto":
             sample = rows[:: max(1, len(rows) // SAMPLE)]
