@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
-SPLITS = {"train": "训练集", "validation": "验证集", "test": "测试集"}
+SPLITS = {"train": "训练集", "validation": "验证集", "test": "测试集", "given": "所给数据"}
 HAN = "[\u4e00-\u9fff]"
 SAME, OTHER = "\0", "\1"  # marks around a value while its sentence is made; no message holds one
 

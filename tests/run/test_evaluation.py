@@ -167,6 +167,17 @@ def test_intervals_are_those_of_a_literal_bootstrap(task: Task) -> None:
         assert intervals["accuracy"] == evaluate.wilson(values["accuracy"], 60)
 
 
+def test_a_share_of_few_rows_is_never_certain() -> None:
+    """All right in five rows: the bootstrap says 1 to 1, Wilson's interval begins at 0.566."""
+    columns = {"row": np.arange(5), "written": np.array([1, 1, 1, 1, 0]), "number": np.array([0, 1, -1, -1, -1])}
+    outcomes = evaluate.Outcomes(columns, lambda columns, index: Prediction(None, 0.0))
+    names = ("preference_accuracy", "recall@1", "triplet_accuracy", "exact_match", "numeric_match")
+    found = confidence_intervals(TEXT, outcomes, dict.fromkeys(names, 1.0))
+    rows = {"exact_match": 4, "numeric_match": 2}
+    assert found == {name: evaluate.wilson(1.0, rows.get(name, 5)) for name in names}
+    assert found["recall@1"] == (pytest.approx(0.56551, abs=1e-5), 1.0)
+
+
 def test_items_of_no_row_stand_alone() -> None:
     """Blocks across documents have no row: each is a draw of its own."""
     numbers = [{"loss": float(i), "tokens": 1.0, "correct": 0.0, "bytes": 1.0} for i in range(30)]

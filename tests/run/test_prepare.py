@@ -12,6 +12,7 @@ from microtune import recipe as recipes
 from microtune.errors import CheckError, InputError
 from microtune.recipe import override, parse_short
 from microtune.run.prepare import Splits, make_splits, make_task
+from microtune.run.report.words.notes import in_chinese
 
 
 def _split(data: dict[str, Any], **section: Any) -> Splits:
@@ -84,3 +85,15 @@ def test_short_forms_and_overrides_of_a_recipe() -> None:
     assert recipes.build(recipes.yaml.safe_load(recipes.to_yaml(recipe))) == recipe
     with pytest.raises(InputError, match='"trainlr" is not an override'):
         override({}, ["trainlr"])
+
+
+def test_validation_that_stands_in_training_is_said_where_it_gives_the_scores() -> None:
+    rows = _rows("abcdef")
+    data = {"train": rows, "validation": [*_rows("gh"), {**rows[0], "text": rows[0]["text"].upper()}]}
+    note = (
+        "[test-in-train] 1 of 3 rows of the validation split stand in the train split too, and there is no test split: "
+        "the scores are better than those of new rows. First: <memory>, line 3."
+    )
+    assert _split(data, split="none").notes == [note]
+    assert in_chinese(note).startswith("[test-in-train] 验证集的 3 行中有 1 行也在训练集中")
+    assert not [n for n in _split({**data, "test": _rows("ij")}, split="none").notes if "no test split" in n]

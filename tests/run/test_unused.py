@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_runs import pretrain_recipe, tune_recipe
 
 import microtune as mt
 from microtune.cli.chinese import translated
 from microtune.errors import InputError
+from microtune.recipe import build
+from microtune.run.unused import check_pretraining, check_tuning
 
 ROWS = [{"text": f"row {i}", "label": "ab"[i % 2]} for i in range(20)]
 
@@ -44,11 +47,40 @@ def test_pretraining(option: str, value: Any, instead: str, tmp_path: Path) -> N
     assert "预训练中不起作用" in translated(said)
 
 
-@pytest.mark.parametrize("option", [{"average": 3}, {"compile": True}, {"evaluate_tokens": 100}])
-def test_tuning(option: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "instead"),
+    [
+        ("train.average", 3, "it is for pretraining"),
+        ("train.compile", True, "it is for pretraining"),
+        ("train.evaluate_tokens", 9, "it is for pretraining, and validation rows are scored after every epoch"),
+        ("data.sources", [{"path": "a.txt"}], "rows stand in data.train"),
+        ("data.folder", "x", "it is for data.sources"),
+        ("data.block_size", 64, "it is for language modelling; model.max_length cuts rows"),
+        ("model.family", "bert", "it is for a new network, which model.spec describes"),
+    ],
+)
+def test_tuning(option: str, value: Any, instead: str) -> None:
+    section, _, name = option.partition(".")
+    recipe: dict[str, Any] = {"task": "classification", "model": {}, "data": {"train": "a.csv"}, "train": {}}
+    recipe[section][name] = value
+    with pytest.raises(InputError) as caught:
+        check_tuning(build(recipe))
+    assert str(caught.value) == f"recipe: {option} does nothing in tuning: {instead}. Leave it out."
+    assert "Leave" not in translated(str(caught.value))
+
+
+def test_the_verb_refuses_before_rows_are_read(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    said = refusal(lambda: mt.tune(ROWS, task="classification", method="head", train=option, out=out), out)
-    assert said.startswith(f"recipe: train.{next(iter(option))} does nothing in tuning: it is for pretraining")
+    said = refusal(lambda: mt.tune("no.csv", task="classification", train={"compile": True}, out=out), out)
+    assert said == "recipe: train.compile does nothing in tuning: it is for pretraining. Leave it out."
+
+
+def test_defaults_say_nothing(tmp_path: Path) -> None:
+    """As a recipe that a run has written, which holds every option."""
+    tuned = tune_recipe("base", "rows.csv")
+    check_tuning(build(tuned.model_dump()))
+    check_tuning(build({**tuned.model_dump(), "task": "language-modelling", "data": {"block_size": 64}}))
+    check_pretraining(build(pretrain_recipe(tmp_path).model_dump()))
 
 
 def test_comparing(tmp_path: Path) -> None:

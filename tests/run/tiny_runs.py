@@ -17,7 +17,7 @@ from microtune.nn.spec import ModelSpec, StackSpec
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Recipe, build
 from microtune.run.folder import RunFolder
-from microtune.run.prepare import hashes
+from microtune.run.given import hashes
 from microtune.run.pretrain import pretrain, source_hashes
 from microtune.run.tune import tune, without_memory
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
@@ -29,6 +30,7 @@ DecodingOptions = Annotated[
 ]
 NAMED = 20  # rows that are left out and named each by itself
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 def predict(
@@ -63,13 +65,16 @@ def predict(
     options = decoding_of(decoding)
     if adapter:
         pairs = mixed(run, adapter, input_file, adapter_field, options, min_confidence, max_new_tokens or 128)
-        _show([{**row.data, **_record(p)} for row, p in pairs], output_file, as_lines=True)
+        _show([{**_asked(row.data), **_record(p)} for row, p in pairs], output_file, as_lines=True)
         return
     how = {"min_confidence": min_confidence, "max_new_tokens": max_new_tokens, "decoding": options}
     bad: list[InputError] = []
+    notes: list[str] = []
     take = bad.append if skip_bad else None
-    records = _some(_records(run, texts, input_file, source_file, take, how), bad)
+    records = _some(_records(run, texts, input_file, source_file, take, notes, how), bad)
     _show(records, output_file, as_lines=bool(input_file or source_file or as_json))
+    for note in notes:
+        show_note(note)
     if bad:
         _name(bad)
         raise typer.Exit(1)
@@ -81,14 +86,15 @@ def _records(
     input_file: str | None,
     source_file: str | None,
     bad: Callable[[InputError], None] | None,
+    notes: list[str],
     how: dict[str, Any],
 ) -> Iterator[dict[str, Any]]:
-    """Each row with its answer; bad: takes the errors of rows that are left out."""
+    """Each row with its answer. bad: takes the errors of rows that are left out; notes: what was done to the rows."""
     from microtune.data.sources import read_rows
+    from microtune.run.given import rows_for
     from microtune.run.load import load
     from microtune.run.predict import predict as run_predict
     from microtune.run.predict import task_of, text_rows
-    from microtune.run.prepare import rows_for
 
     model = load(run)
     task = task_of(model)
@@ -96,9 +102,9 @@ def _records(
         texts = [str(row.data["text"]) for row in read_rows(source_file, format="text")]
     rows = rows_for(task, input_file, bad) if input_file else text_rows(task, texts or [])
     typed = texts if texts and len(texts) == len(rows) else [""] * len(rows)
-    for found in run_predict(model, rows, bad=bad, **how):
+    for found in run_predict(model, rows, bad=bad, notes=notes, **how):
         row = rows[found.row]
-        given = row.data if input_file or len(row.data) > 1 else {"text": typed[found.row]}
+        given = _asked(row.data) if input_file or len(row.data) > 1 else {"text": typed[found.row]}
         yield {**given, **_record(found)}
 
 
@@ -185,14 +191,18 @@ def evaluate(
                 between = said("{low} to {high}", low=f"{low:.4f}", high=f"{high:.4f}")
                 out.print(f"{plain(split):12} {plain(name):16} {value:.4f}  ({between})")
         return
+    from microtune.run.given import rows_for
+    from microtune.run.known_rows import learnt_from, one_split
     from microtune.run.load import load
     from microtune.run.predict import evaluate as run_evaluate
     from microtune.run.predict import task_of
-    from microtune.run.prepare import rows_for
 
+    given = files or one_split(str(data))
     model = load(run)
-    rows = rows_for(model.task, files or data)
+    rows = rows_for(model.task, given)
     score = run_evaluate(model, rows)
+    for note in [*score.notes, *learnt_from(model.place, given)]:
+        show_note(note)
     if as_json:
         parts = {name: {"scores": p.values, "intervals": p.intervals} for name, p in score.parts.items()}
         tasks = {"tasks": parts} if parts else {}
@@ -287,6 +297,11 @@ def _span(span: dict[str, Any]) -> str:
     return f'{span["label"]} "{span["text"]}" ({span["start"]} to {span["end"]})'
 
 
+def _asked(data: dict[str, Any]) -> dict[str, Any]:
+    """A row without the answer that another model gave it: its confidence would stand beside ours."""
+    return {k: v for k, v in data.items() if k != "confidence"} if "prediction" in data else data
+
+
 def _record(prediction: Any) -> dict[str, Any]:
     record: dict[str, Any] = {"prediction": prediction.answer}
     if prediction.scores:
@@ -312,8 +327,10 @@ def _write(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 def _safe(value: Any) -> Any:
-    """A cell that a spreadsheet would take for a formula gets a quote in front; several labels are joined by "|"."""
+    """A cell that a spreadsheet would take for a formula gets a quote in front, a number such as the label -1 does not;
+    several labels are joined by "|"."""
     if isinstance(value, list):
-        plain_values = not any(isinstance(one, (dict, list)) for one in value)
+        plain_values = not any(isinstance(one, (dict, list)) or "|" in str(one) for one in value)
         value = "|".join(map(str, value)) if plain_values else json.dumps(value, ensure_ascii=False)
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    formula = isinstance(value, str) and value.startswith(FORMULA) and not NUMBER.fullmatch(value)
+    return f"'{value}" if formula else value

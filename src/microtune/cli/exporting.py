@@ -52,6 +52,8 @@ def _show(made: Any, as_json: bool) -> None:
     if parity.note:
         show_note(parity.note)
     facts = made.facts
+    for note in facts.get("notes", ()):
+        show_note(note)
     if "merge_gap" in facts:
         form = "{count} updates merged; outputs moved by at most {gap} (allowed: {bound})"
         gaps = {"gap": f"{facts['merge_gap']:.2g}", "bound": f"{facts['merge_bound']:.2g}"}

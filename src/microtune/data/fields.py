@@ -44,6 +44,8 @@ def find_field(
         raise InputError(f"There are no rows to find the {role} field in.")
     sample = list(rows[:: max(1, len(rows) // SAMPLE)])  # spread out: files are often sorted by class
     fields = list(dict.fromkeys(name for row in sample for name in row.data))
+    if wanted is not None and wanted in exclude:
+        raise refuse(rows[0].path, None, f"the field {shown(wanted)} cannot also be the {role}; name another field")
     if wanted is not None:
         return _wanted(rows, fields, wanted, role)
     free = [name for name in fields if name not in exclude]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -37,6 +38,7 @@ _PART_NAMES = {
     "测试": "test",
     "测试集": "test",
 }
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 COMPARED = 1000  # characters of a text that are compared for near-duplicates
 TRIES = 500  # candidates looked at per test row: a cap against data that is all alike
 
@@ -162,8 +164,9 @@ def part_name(value: object) -> str | None:
 
 
 def normalised(text: str) -> str:
-    """A text without the differences that do not make another text: width and form (NFKC), case, blanks."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """A text without the differences that do not make another text: width and form (NFKC), case, blanks, and signs
+    that nobody sees (soft hyphens, joiners, marks of direction and of byte order)."""
+    return " ".join(_UNSEEN.sub("", unicodedata.normalize("NFKC", text)).casefold().split())
 
 
 def overlap(train: Sequence[Row], test: Sequence[Row], key: Callable[[Row], str]) -> list[tuple[Row, Row]]:

@@ -23,7 +23,10 @@ from microtune.tasks.outcomes import Collector, Column, Columns, Outcomes
 
 EVALUATION_TOKENS = 4096
 RESAMPLES = 500
-WILSON = ("accuracy", "subset_accuracy")
+WILSON = (  # shares of rows
+    *("accuracy", "subset_accuracy", "preference_accuracy", "triplet_accuracy", "exact_match", "numeric_match"),
+    *("recall@1", "recall@5", "recall@10"),
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Score:
 
     `predictions` reads as a list of Prediction; it keeps columns of numbers, so the scores of all labels are not in
     it (`predict` gives them). `settled`: fields of the task that follow from this split, such as the temperature.
-    `parts`: where one model learnt several tasks, the score of each by itself, by its name.
+    `parts`: where one model learnt several tasks, the score of each by itself, by its name. `notes`: what was done to
+    the rows that a reader should know, such as texts that were cut.
     """
 
     values: dict[str, float]
@@ -40,6 +44,7 @@ class Score:
     predictions: Outcomes
     settled: dict[str, float] = field(default_factory=dict)
     parts: dict[str, Score] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -111,7 +116,7 @@ def confidence_intervals(task: Task, outcomes: Outcomes, values: dict[str, float
     rows = outcomes.columns["row"]
     _, group = np.unique(_alone(rows), return_inverse=True)
     count = int(group.max(initial=-1)) + 1
-    result = {name: wilson(values[name], count) for name in WILSON if name in values}
+    result = {name: wilson(values[name], _asked(name, outcomes, count)) for name in WILSON if name in values}
     rest = [name for name in values if name not in result]
     if count < 2 or not rest:
         return result
@@ -127,6 +132,15 @@ def confidence_intervals(task: Task, outcomes: Outcomes, values: dict[str, float
             low, high = np.percentile(known, [2.5, 97.5])
             result[name] = (float(low), float(high))
     return result
+
+
+def _asked(name: str, outcomes: Outcomes, count: int) -> int:
+    """Of how many rows a share is one: of written answers those that got one, and that ask for a number."""
+    columns = outcomes.columns
+    if "written" not in columns or name not in ("exact_match", "numeric_match"):
+        return count
+    there = columns["written"].astype(bool)
+    return int((there & (columns["number"] >= 0)).sum() if name == "numeric_match" else there.sum())
 
 
 def _alone(rows: Column) -> Column:

@@ -19,7 +19,7 @@ from microtune.data.text import Tokenizer
 from microtune.errors import InputError, RunError, named
 from microtune.families.files import read_json
 from microtune.nn.frozen import Parts, parts_of
-from microtune.run.digest import weights_digest
+from microtune.run.digest import check_fields, weights_digest
 from microtune.run.disk import read_tensors
 from microtune.run.load import Model
 from microtune.run.peft import adapter_base, put_adapter, read_adapter
@@ -115,6 +115,7 @@ class SharedBase:
         trained = read_tensors(folder / "trained.safetensors")
         with named("fits"):
             check_fits(folder, self.model.spec, task, method, None, trained, None)
+        check_fields(folder, record.base.name, record.spec, self.model.spec)
         tokenizer = self._shared(Tokenizer.load(folder))
         model = replace(self.model, task=task, place=place, max_length=record.max_length, tokenizer=tokenizer)
         return self.attached(name, model, method, trained, task)

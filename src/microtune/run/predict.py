@@ -18,15 +18,17 @@ from microtune.nn.heads import VocabularyHead
 from microtune.recipe import validated
 from microtune.run.answers import Answers, written_best
 from microtune.run.batched import Question
+from microtune.run.checks import Ledger
 from microtune.run.classic.base import ClassicModel
 from microtune.run.decoding import Decoding
 from microtune.run.evaluate import Score, evaluate_items, predict_items
+from microtune.run.invariants import report_lengths
 from microtune.run.load import Model
 from microtune.run.mixture import parts_of
 from microtune.run.pieces import DAMAGED
 from microtune.run.prepare import items_limit
 from microtune.run.reference import scored_against_base
-from microtune.tasks.base import EncodingReport, Prediction, Task
+from microtune.tasks.base import Encoded, EncodingReport, Prediction, Task
 from microtune.tasks.classification import Classification
 from microtune.tasks.conversation import chat_prompt, messages_of, tools_of
 from microtune.tasks.instruction import Instruction
@@ -40,6 +42,7 @@ UNSURE = "unsure"
 TYPED = "<text>"  # where bare texts stand
 ROWS_AT_ONCE = 1024
 LONGEST_ANSWER = 128  # tokens, where nobody says how many
+GIVEN = "given"  # what rows are called that are of no split
 LONGEST_BLOCK = 1024  # tokens of a text that a plain decoder is scored on at once
 
 
@@ -113,11 +116,13 @@ def predict(
     max_new_tokens: int | None = None,
     decoding: Mapping[str, Any] | None = None,
     bad: Bad | None = None,
+    notes: list[str] | None = None,
 ) -> Iterator[Prediction]:
     """One Prediction per row, in the order of the rows; `row` is the row's index.
 
     decoding: options of `tasks.writing.Writing` that replace those of the task. bad: takes the error of a row that
-    cannot be answered, which is then passed over; default: such a row is refused before any row is answered.
+    cannot be answered, which is then passed over; default: such a row is refused before any row is answered. notes:
+    takes, at the end, what was done to the rows, such as texts that were cut.
     """
     task = task_of(model, rows)
     options = written_as(task, decoding)
@@ -129,7 +134,7 @@ def predict(
     else:
         places = readable(model, task, rows, bad)
     rows = task.ready([rows[place] for place in places], answers=False)
-    for found in _answered(model, task, rows, min_confidence, max_new_tokens, options):
+    for found in _answered(model, task, rows, min_confidence, max_new_tokens, options, notes):
         yield replace(found, row=places[found.row])
 
 
@@ -164,22 +169,41 @@ def _answered(
     min_confidence: float,
     max_new_tokens: int | None,
     options: Writing,
+    notes: list[str] | None,
 ) -> Iterator[Prediction]:
     """A Prediction for each of the rows, which are ready, in their order."""
     if isinstance(task, SequenceToSequence):
-        yield from _written(model, task, rows, max_new_tokens or task.max_new_tokens, options)
+        yield from _written(model, task, rows, max_new_tokens or task.max_new_tokens, options, notes)
         return
     if isinstance(task, (Instruction, LanguageModelling)):
         yield from _generated(model, task, rows, max_new_tokens or LONGEST_ANSWER, options)
         return
     unlabelled = task.unlabelled()
     limit = items_limit(model, None, model.network.virtual_tokens)
+    cut: list[int] = []
     for first in range(0, len(rows), ROWS_AT_ONCE):
         encoded = unlabelled.encode_all(rows[first : first + ROWS_AT_ONCE], model.text, limit, training=False)
         found = sorted(predict_items(model.network, unlabelled, encoded), key=lambda p: p.row)
         for prediction in unlabelled.together(found):
             sure = not min_confidence or prediction.confidence >= min_confidence
             yield replace(prediction, row=first + prediction.row, answer=prediction.answer if sure else UNSURE)
+        cut += _cut_rows(encoded, first)
+    if notes is not None:
+        notes += _about_cut(cut, rows, limit)
+
+
+def _cut_rows(encoded: Encoded, first: int) -> list[int]:
+    """Places of the rows that were cut; ~place, which names none, of those that a report counts only."""
+    report = encoded.report
+    named = [first + row for row in report.cut]
+    return named + [~first] * (report.truncated - len(named))
+
+
+def _about_cut(cut: Sequence[int], rows: Sequence[Row], limit: int) -> list[str]:
+    if not cut:
+        return []
+    report = EncodingReport(rows=len(rows), truncated=len(cut), cut=[row for row in cut if row >= 0])
+    return report_lengths(GIVEN, Encoded([], report), rows, limit, Ledger())
 
 
 def written_as(task: Task, decoding: Mapping[str, Any] | None) -> Writing:
@@ -241,14 +265,23 @@ def asked_ids(model: Model, task: Task, row: Row) -> list[int]:
 
 
 def _written(
-    model: Model, task: SequenceToSequence, rows: Sequence[Row], max_new_tokens: int, options: Writing
+    model: Model,
+    task: SequenceToSequence,
+    rows: Sequence[Row],
+    max_new_tokens: int,
+    options: Writing,
+    notes: list[str] | None,
 ) -> Iterator[Prediction]:
     """Answers in batches, in the order of the rows."""
     limit = items_limit(model, None, model.network.virtual_tokens)
+    cut: list[int] = []
     for first in range(0, len(rows), ROWS_AT_ONCE):
         asked = [task.question(row, model.text, limit) for row in rows[first : first + ROWS_AT_ONCE]]
         questions = [Question(opening, sources) for sources, opening, _ in asked]
+        cut += [first + place for place, (_, _, shortened) in enumerate(asked) if shortened]
         yield from _in_order(model, questions, max_new_tokens, options, first)
+    if notes is not None:
+        notes += _about_cut(cut, rows, limit)
 
 
 def prompt_ids(model: Model, task: Instruction, row: Row) -> list[int]:
@@ -286,7 +319,8 @@ def evaluate(model: Model, rows: Sequence[Row]) -> Score:
     for _ in answers.fill():
         pass
     score = evaluate_items(model.network, task, encoded, answers=answers.columns)
-    return replace(score, parts=parts_of(task, score, rows))
+    notes = report_lengths(GIVEN, encoded, rows, limit, Ledger())
+    return replace(score, parts=parts_of(task, score, rows), notes=notes)
 
 
 def _known_labels(task: Classification, rows: Sequence[Row]) -> None:

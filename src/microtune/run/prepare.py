@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from microtune.data.class_folders import class_rows, classes_in, document_rows, is_classes, left_out, parts_in
-from microtune.data.decode import Bad
+from microtune.data.class_folders import is_classes, left_out
 from microtune.data.ordered_split import check_order, order_note, split_in_order
-from microtune.data.pair_folders import pair_parts
-from microtune.data.parallel import is_pair
-from microtune.data.sources import Row, files_of, read_rows
-from microtune.data.splits import few, near_duplicates, part_name, remove_overlap, split_by_field, split_rows
+from microtune.data.sources import Row
+from microtune.data.splits import few, near_duplicates, overlap, remove_overlap, split_by_field, split_rows
 from microtune.data.steps import (
     RowStep,
     Step,
@@ -28,8 +24,8 @@ from microtune.data.steps import (
 from microtune.errors import CheckError, InputError, at
 from microtune.recipe import Data, Recipe, validated
 from microtune.run.checks import Ledger, places
+from microtune.run.given import is_embedded, read, split_files
 from microtune.run.guesses import MaskedModel
-from microtune.run.hashes import data_hash
 from microtune.run.invariants import (
     check_classes,
     check_openings,
@@ -49,7 +45,6 @@ from microtune.tasks.mixture import Mixture, named_task
 from microtune.tasks.sequence_to_sequence import SequenceToSequence
 from microtune.tasks.wording import ANSWERS
 
-DATASETS = ("tickets",)
 NEAR_DUPLICATE_ROWS = 20_000  # above, the look for near-duplicates is left to `microtune lint`
 
 
@@ -63,40 +58,6 @@ class Splits:
     ledger: Ledger = field(default_factory=Ledger)
     steps: list[StepReport] = field(default_factory=list)
     order: str = ""  # the field in whose order the rows are parted
-
-
-def embedded_data(name: str) -> str:
-    """The files of an embedded data set, as a glob."""
-    return str(Path(str(resources.files("microtune") / "assets" / name)) / "*.jsonl")
-
-
-def read(source: Any, recipe: Recipe) -> list[Row]:
-    """Rows of a file, a folder, rows in memory or an embedded data set."""
-    if isinstance(source, str) and source in DATASETS and not Path(source).exists():
-        source = embedded_data(source)
-    if recipe.task.name == "classification" and is_classes(source):
-        return list(class_rows(source, encoding=recipe.data.encoding, limits=recipe.limits))
-    return read_rows(source, encoding=recipe.data.encoding, header=recipe.data.header, limits=recipe.limits)
-
-
-def rows_for(task: Task | None, source: Any, bad: Bad | None = None) -> list[Row]:
-    """Rows that a tuned model is asked about, or scored on: a folder of classes, or texts as it has learnt them.
-
-    bad: takes the error of a row that cannot be read, which is then passed over.
-    """
-    if isinstance(task, Classification) and isinstance(source, (str, Path)) and not task.pair_field:
-        text, label = task.text_field or "text", task.label_field or "label"
-        if is_classes(source):
-            return list(class_rows(source, names=(text, label), bad=bad))
-        rows = document_rows(source, name=text, bad=bad) if task.whole else None
-        return list(rows) if rows is not None else read_rows(source, whole=task.whole, bad=bad)
-    return read_rows(source, bad=bad)
-
-
-def hashes(data: Mapping[str, Any]) -> dict[str, str]:
-    """Hash of every source of a run."""
-    named = {k: embedded_data(v) if isinstance(v, str) and v in DATASETS else v for k, v in data.items()}
-    return {name: data_hash(source) for name, source in named.items() if source is not None}
 
 
 def make_task(recipe: Recipe) -> Task:
@@ -139,6 +100,7 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
     splits.notes += _of_folders(folders)
     prepared = _with_steps(recipe, prepared, splits)
     parts = splits.rows
+    splits.notes += _nothing_to_choose_by(recipe, prepared, parts)
     if recipe.data.split_by is not None:
         splits.order = recipe.data.split_by.field
         splits.notes.append(order_note(parts, splits.order))
@@ -157,6 +119,22 @@ def _of_folders(folders: Sequence[str | Path]) -> list[str]:
     """That folders are classes, and what stands in them and is no row."""
     said = ["Each file is a row, and the name of its folder its label."] if folders else []
     return said + [sentence for folder in folders for sentence in left_out(folder)]
+
+
+def _nothing_to_choose_by(recipe: Recipe, task: Task, parts: Mapping[str, Any]) -> list[str]:
+    """A note where something is asked of a validation split that there is not."""
+    if "validation" in parts:
+        return []
+    patience, choose = type(recipe.train).model_fields["patience"].default, type(task).model_fields.get("choose")
+    asked = ["train.patience"] if recipe.train.patience not in (0, patience) else []
+    asked += ["task.choose"] if choose is not None and getattr(task, "choose", None) != choose.default else []
+    if not asked:
+        return []
+    has = "has" if len(asked) == 1 else "have"
+    return [
+        f"There is no validation split, so {' and '.join(asked)} {has} nothing to go by: the weights are those of the "
+        "last step."
+    ]
 
 
 def _read_parts(
@@ -208,28 +186,6 @@ def label_reader(task: Task) -> Any:
     return None if name is None else lambda row: row.data.get(name)
 
 
-def split_files(data: Mapping[str, Any], *, classes: bool = False) -> dict[str, Any]:
-    """`train`, `validation` and `test` files of a folder, by their names; {} where the folder is not laid out so.
-
-    classes: they may be folders with a folder for each class.
-    """
-    source = data.get("train")
-    if is_pair(source) and "folder" in source:
-        parts = pair_parts(source)
-        return {part: pair for part, pair in parts.items() if part == "train" or data.get(part) is None}
-    if not isinstance(source, (str, Path)) or not Path(source).is_dir():
-        return {}
-    found: dict[str, str] = parts_in(source) if classes else {}
-    for path in [] if found or (classes and classes_in(source)) else files_of(source):
-        part = part_name(path.name.partition(".")[0])
-        if part is None or part in found:
-            return {}
-        found[part] = str(path)
-    if "train" not in found:
-        return {}
-    return {part: path for part, path in found.items() if part == "train" or data.get(part) is None}
-
-
 def _parts(
     recipe: Recipe,
     task: Task,
@@ -241,7 +197,7 @@ def _parts(
     split = recipe.data.split
     if recipe.data.split_by is not None:
         return _parts_in_order(recipe, rows, given)
-    if data.get("train") in DATASETS and isinstance(split, dict) and not given:
+    if is_embedded(data.get("train")) and isinstance(split, dict) and not given:
         split = "split"
     if isinstance(split, str) and split != "none":
         parts = split_by_field(rows, split)
@@ -289,8 +245,9 @@ def text_key(task: Task) -> Any:
 
 
 def _remove_copies(data: Data, key: Callable[[Row], str], splits: Splits) -> None:
-    """Rows of the other splits whose text stands in the test split."""
+    """Rows of the other splits whose text stands in the test split; without one, a note about those of validation."""
     if "test" not in splits.rows:
+        _note_copies(key, splits)
         return
     test = splits.rows["test"]
     for name in ("train", "validation"):
@@ -314,6 +271,18 @@ def _remove_copies(data: Data, key: Callable[[Row], str], splits: Splits) -> Non
             splits.removed += found
         verb = "were removed from" if data.overlap == "drop" else "are in"
         sentence = f"{len(copies)} rows of the test split {verb} the {name} split. First: {where}."
+        splits.notes.append(splits.ledger.warned("test-in-train", sentence))
+
+
+def _note_copies(key: Callable[[Row], str], splits: Splits) -> None:
+    """Where validation gives the final scores: a note about its rows that stand in the training split too."""
+    rows = splits.rows.get("validation", [])
+    found = [row for row, _ in overlap(rows, splits.rows["train"], key)]
+    if found:
+        sentence = (
+            f"{len(found)} of {len(rows)} rows of the validation split stand in the train split too, and there is no "
+            f"test split: the scores are better than those of new rows. First: {places(found, range(len(found)))}."
+        )
         splits.notes.append(splits.ledger.warned("test-in-train", sentence))
 
 

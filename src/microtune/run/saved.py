@@ -31,7 +31,7 @@ from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer
 from microtune.recipe import Choice, ModelChoice, Section, validated
 from microtune.run.added import grow_again
-from microtune.run.digest import weights_digest
+from microtune.run.digest import check_fields, weights_digest
 from microtune.run.disk import read_tensors, verify_folder, write_folder, write_json, write_tensors
 from microtune.run.encoders import as_read
 from microtune.run.load import DTYPES, Model, check_ids, fill, load_base
@@ -148,6 +148,7 @@ def load_run(place: Place, dtype: str | None) -> Model:
             grow_again(model, new, str(file))
         with named("fits"):
             start = check_fits(folder, model.spec, task, method, new, trained, None)
+        check_fields(folder, record.base.name, record.spec, model.spec)
         put_on(model.network, task, method.starting_from(start), new, trained)
     model.added = new
     model.task, model.place, model.max_length = task, place, record.max_length
@@ -206,6 +207,7 @@ def base_model(folder: Path) -> Model:
     model = as_read(_base(folder, record.base, None), task)
     if record.added is not None:
         grow_again(model, New(record.added.first, record.added.count), str(folder / "model.json"))
+    check_fields(folder, record.base.name, record.spec, model.spec)
     model.network.eval()
     return model
 

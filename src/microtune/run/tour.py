@@ -17,7 +17,7 @@ from typing import Any
 from microtune.data.sources import Row, read_rows
 from microtune.errors import InputError
 from microtune.run.evaluate import wilson
-from microtune.run.prepare import embedded_data
+from microtune.run.given import embedded_data
 from microtune.run.tune import Evaluated, Prepared
 from microtune.run.verbs import tune
 

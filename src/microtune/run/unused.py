@@ -34,6 +34,7 @@ TUNING = {
     "data.cache": "it is for data.sources",
     "data.documents": "it is for data.sources",
 }
+FAMILY = {"model.family": "it is for a new network, which model.spec describes"}
 BLOCKS = {"data.block_size": "it is for language modelling; model.max_length cuts rows"}
 
 
@@ -41,12 +42,19 @@ def check_pretraining(recipe: Recipe) -> None:
     """Refuse what pretraining does not read."""
     if recipe.model.spec is not None and recipe.model.max_length is not None:
         _refuse("model.max_length", "pretraining", "data.block_size is the length of a row")
-    _check(recipe, PRETRAINING if recipe.model.classic is not None else PRETRAINING | NETWORKS, "pretraining")
+    options = PRETRAINING if recipe.model.classic is not None else PRETRAINING | NETWORKS
+    _check(recipe, {**options, **_of_beginning(recipe)}, "pretraining")
 
 
 def check_tuning(recipe: Recipe) -> None:
     """Refuse what tuning does not read."""
-    _check(recipe, TUNING if recipe.task.name == "language-modelling" else TUNING | BLOCKS, "tuning")
+    options = TUNING if recipe.task.name == "language-modelling" else TUNING | BLOCKS
+    _check(recipe, {**options, **_of_beginning(recipe)}, "tuning")
+
+
+def _of_beginning(recipe: Recipe) -> Mapping[str, str]:
+    """What does nothing where a model that has a family of its own is the beginning."""
+    return FAMILY if recipe.model.spec is None and recipe.model.source is not None else {}
 
 
 def _check(recipe: Recipe, options: Mapping[str, str], kind: str) -> None:

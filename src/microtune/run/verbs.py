@@ -6,6 +6,7 @@ The command line calls the same functions with the same recipe; `on_event` is ho
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,24 +18,23 @@ from microtune.data.objects import read_object
 from microtune.data.parallel import is_pair
 from microtune.errors import MicrotuneError, RunError
 from microtune.recipe import Recipe, validated
-from microtune.run import auto
+from microtune.run import auto, digest
 from microtune.run import predict as prediction
 from microtune.run import pretrain as pretraining
 from microtune.run import tune as tuning
 from microtune.run.classic import check_classic, pretrain_classic
 from microtune.run.compare import Comparison, Question, compare_recipe
-from microtune.run.digest import weights_digest
 from microtune.run.evaluate import Score
 from microtune.run.folder import RunFolder, default_name
+from microtune.run.given import hashes, rows_for
 from microtune.run.guesses import step_hashes
 from microtune.run.hub.revisions import pin
+from microtune.run.known_rows import learnt_from, one_split
 from microtune.run.load import Model, load
 from microtune.run.mixture import data_title
 from microtune.run.pages import write_pages
-from microtune.run.prepare import hashes, rows_for
 from microtune.run.session import stoppable
 from microtune.run.sharing import Sharing
-from microtune.run.sources import locate
 from microtune.run.track import Trackers
 from microtune.run.unused import check_pretraining, check_tuning
 from microtune.run.vectors import vectors_hash
@@ -111,7 +111,9 @@ class Run:
 
     def evaluate(self, data: Any) -> Score:
         """Score the model on a file, a folder or rows in memory."""
-        return prediction.evaluate(self.model, rows_for(self.model.task, data))
+        given = one_split(data)
+        score = prediction.evaluate(self.model, rows_for(self.model.task, given))
+        return replace(score, notes=[*score.notes, *learnt_from(self.model.place, given)])
 
     def report(self, lang: str = "en") -> Path:
         """Write report.html and the card again, in English ("en") or Chinese ("zh"); the path of the report."""
@@ -155,6 +157,7 @@ def _values(
     rows: dict[str, Any], train: dict[str, Any] | None, *, out: str | Path | None, **more: Any
 ) -> dict[str, Any]:
     """Recipe values of the sections data and train (with `more` in it), and the folder; what is None is not said."""
+    rows = {name: str(value) if isinstance(value, Path) else value for name, value in rows.items()}
     said: dict[str, Any] = {"data": {name: value for name, value in rows.items() if value is not None}}
     said["train"] = (train or {}) | {name: value for name, value in more.items() if value is not None}
     return said if out is None else {**said, "out": str(out)}
@@ -233,12 +236,10 @@ def stem_of(data: Any) -> str:
 
 
 def base_hash(recipe: Recipe) -> dict[str, str]:
-    """Hash of the base's weights, by which a run notices that its base has changed."""
+    """Hash of the base's files, by which a run notices that its base has changed."""
     if recipe.model.vectors is not None:
         return vectors_hash(recipe)
-    if recipe.model.source is None or recipe.model.weights == "random":
-        return {}
-    return {"base model": weights_digest(locate(recipe.model.source))}
+    return digest.base_hash(recipe.model.source, weights=recipe.model.weights != "random")
 
 
 def pretrain(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -110,7 +111,8 @@ class Classification(TextTask):
     @property
     def reader(self) -> Reader:
         """What reads the labels of a row."""
-        return Reader(self.label_field or "label", self.form == "multi", self.sign)
+        kind = type(self.labels[0]) if self.labels else None
+        return Reader(self.label_field or "label", self.form == "multi", self.sign, kind)
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields and list the labels of the training split; every other split must know no more."""
@@ -119,16 +121,18 @@ class Classification(TextTask):
         label = find_field(rows, "label", label_field or self.label_field, exclude=taken)
         texts = self.find_texts(rows, text_field, [label])
         form, sign = guess_form(rows, label)
-        if self.form == "multi":
+        if self.form == "multi" or (self.sign and self.form == "auto"):
             form, sign = "multi", self.sign or sign
         elif self.form != "auto":
             form, sign = self.form, ""
+        self._check_many(form)
         reader = Reader(label, form == "multi", sign)
         found: dict[Label, Row] = {}
         for row in rows:
             for value in reader.labels(row):
                 found.setdefault(value, row)
         labels = self._labels_of(found, form, label, rows)
+        reader = replace(reader, kind=type(labels[0]))
         for name, others in splits.items():
             if name != "train":
                 _refuse_unknown(name, others, reader, labels, known=bool(self.labels))
@@ -139,6 +143,12 @@ class Classification(TextTask):
         prepared = self.model_copy(update=update)
         prepared._check_choice()
         return prepared
+
+    def _check_many(self, form: Form) -> None:
+        """Refuse what only several labels a row have."""
+        for name in ("sign", "threshold"):
+            if form != "multi" and getattr(self, name) != type(self).model_fields[name].default:
+                raise InputError(f"task.{name} is of several labels a row, and rows have one; leave it out.")
 
     def _labels_of(self, found: dict[Label, Row], form: Form, field: str, rows: Sequence[Row]) -> tuple[Label, ...]:
         where = str(rows[0].path) if rows else "the data"

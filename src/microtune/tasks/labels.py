@@ -30,10 +30,20 @@ class Reader:
     field: str
     many: bool = False
     sign: str = ""
+    kind: type[Label] | None = None  # of the labels of a model: a CSV file holds "1" where JSON has 1
 
     def labels(self, row: Row) -> list[Label]:
         """The labels of a row: exactly one, or any number where rows may have several."""
-        return labels_of(row, self.field, self.sign) if self.many else [label_of(row, self.field)]
+        found = labels_of(row, self.field, self.sign) if self.many else [label_of(row, self.field)]
+        return found if self.kind is None else [as_kind(label, self.kind) for label in found]
+
+
+def as_kind(label: Label, kind: type[Label]) -> Label:
+    """A label of this kind where it is written alike, else as it is: "1" and 1, but not "01" and 1."""
+    if kind is str:
+        return str(label)
+    whole = isinstance(label, str) and label.isascii() and label.removeprefix("-").isdigit()
+    return int(label) if whole and str(int(label)) == label else label
 
 
 def label_of(row: Row, field: str) -> Label:

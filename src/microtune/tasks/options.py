@@ -22,7 +22,7 @@ from microtune.tasks.passages import asked
 _COLUMN = re.compile(r"(?:(?:option|choice|ending|answer|sol|opt|选项)_?)?([a-h]|\d)")
 _INSIDE = re.compile(r"(?:^|(?<=[^A-Za-z0-9]))([A-H])\s*[:：.．、)）]\s*")
 _LETTER = re.compile(r"[(（]?([A-Ha-h])[)）.。:：]?")
-_ALONE = re.compile(r"(?<![A-Za-z])([A-H])(?![A-Za-z])")
+_ALONE = re.compile(r"(?<![A-Za-z])((?!A\s+[a-z])[A-H])(?![A-Za-z])")  # "A dog" begins with a word
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,28 @@ def option_columns(rows: Sequence[Row]) -> tuple[str, ...]:
 
 def read_options(row: Row, fields: Fields) -> Options:
     """The question of a row with its options; InputError where they are no options, or none of them is right."""
-    question = str(row.data.get(fields.question) or "").strip()
-    labels: Sequence[str] = ()
-    if fields.choices:
-        options, labels = _listed(row, fields.choices)
-    elif fields.columns:
-        values = [row.data.get(name) for name in fields.columns]
-        options = [str(value).strip() for value in values if value is not None and str(value).strip()]
-    else:
-        question, options = _inside(row, question)
+    question, options, labels, places = _parted(row, fields)
     if len(options) < 2 or not all(options):
         raise refuse(row.path, row.line, f"{asked(row)} has {len(options)} options that are texts; two are needed")
     if len(set(options)) < len(options):
         twice = next(option for option in options if options.count(option) > 1)
         raise refuse(row.path, row.line, f"the option {shown(twice)} of {asked(row)} stands twice")
-    right = None if fields.answer is None else _right(row, row.data.get(fields.answer), options, labels, fields)
+    right = None if fields.answer is None else _right(row, options, labels, places, fields)
     return Options(question, tuple(options), right)
+
+
+def _parted(row: Row, fields: Fields) -> tuple[str, list[str], Sequence[str], Sequence[int]]:
+    """The question, its options, their labels where they have any, and the place of each among all columns."""
+    question = str(row.data.get(fields.question) or "").strip()
+    if fields.choices:
+        options, labels = _listed(row, fields.choices)
+        return question, options, labels, range(len(options))
+    if fields.columns:
+        texts = ["" if (v := row.data.get(name)) is None else str(v).strip() for name in fields.columns]
+        places = [place for place, text in enumerate(texts) if text]  # an empty column keeps its letter and its number
+        return question, [texts[place] for place in places], (), places
+    question, options = _inside(row, question)
+    return question, options, (), range(len(options))
 
 
 def _listed(row: Row, field: str) -> tuple[list[str], list[str]]:
@@ -120,28 +126,33 @@ def _inside(row: Row, question: str) -> tuple[str, list[str]]:
     return question[: marks[0].start()].strip(), options
 
 
-def _right(row: Row, value: Any, options: Sequence[str], labels: Sequence[str], fields: Fields) -> int:
+def _right(row: Row, options: Sequence[str], labels: Sequence[str], places: Sequence[int], fields: Fields) -> int:
     """The number of the right option, from 0."""
-    value = value[0] if isinstance(value, list) and len(value) == 1 else value
-    found = None
-    if isinstance(value, str):
-        found = _named(value.strip(), options, labels, inside=not fields.choices and not fields.columns)
-    number = _number(value)
-    if found is None and number is not None:
-        found = number - (fields.counts_from or 0)
-    if found is None or not 0 <= found < len(options):
+    value = _answer(row, fields)
+    text = "" if isinstance(value, (bool, list, dict)) or value is None else str(value).strip()
+    number, place = _number(value), None
+    if text in labels:
+        return labels.index(text)
+    if number is not None and fields.counts_from is not None:
+        place = number - fields.counts_from
+    elif text in options:
+        return options.index(text)
+    elif number is None:
+        place = _lettered(text, inside=not fields.choices and not fields.columns)
+    if place is None or place not in places:
         what = "is missing" if value is None or value == "" else f"is {shown(value)}"
         known = ", ".join(shown(option) for option in options[:4])
         raise refuse(row.path, row.line, f"the answer of {asked(row)} {what}, which is none of its options ({known})")
-    return found
+    return places.index(place)
 
 
-def _named(value: str, options: Sequence[str], labels: Sequence[str], *, inside: bool) -> int | None:
-    """The option with this text, label or letter."""
-    if value in options:
-        return options.index(value)
-    if value in labels:
-        return labels.index(value)
+def _answer(row: Row, fields: Fields) -> Any:
+    value = row.data.get(fields.answer or "")
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _lettered(value: str, *, inside: bool) -> int | None:
+    """The place that a letter stands for."""
     match = _LETTER.fullmatch(value) or (_ALONE.search(value) if inside else None)
     return None if match is None else ord(match[1].upper()) - ord("A")
 
@@ -155,18 +166,33 @@ def _number(value: Any) -> int | None:
 
 
 def first_number(rows: Sequence[Row], fields: Fields) -> int | None:
-    """What the number of the first option is, 0 or 1, where answers are numbers; InputError where rows do not say."""
-    numbers = []
+    """What the number of the first option is, 0 or 1, where answers are numbers of options; None where they are texts,
+    letters or labels; InputError where rows do not say.
+
+    One rule for all rows: in a row whose options are numbers, "2" would else be another answer than in the others.
+    """
+    numbers: list[tuple[int, int]] = []
+    texts = 0
+    unknown: Row | None = None
     for row in rows:
-        value = row.data.get(fields.answer or "")
-        value = value[0] if isinstance(value, list) and len(value) == 1 else value
+        value = _answer(row, fields)
         number = _number(value)
         if number is None:
             return None
-        read = read_options(row, Fields(fields.question, fields.choices, fields.columns))
-        if str(value) not in read.options:
-            numbers.append((number, len(read.options)))
-    if not numbers or any(number == 0 for number, _ in numbers):
+        _, options, labels, places = _parted(row, fields)
+        if str(value).strip() in labels:
+            continue
+        numbers.append((number, 1 + max(places, default=0)))
+        named_by_text = str(value).strip() in options
+        texts += named_by_text
+        unknown = unknown or (None if named_by_text else row)
+    if not numbers or unknown is None:
+        return None
+    if texts > len(numbers) / 2:
+        what = f"the answer of {asked(unknown)} is {shown(_answer(unknown, fields))}, which is none of its options"
+        more = "other rows name theirs by its text; if all answers are numbers of options, say task.counts_from="
+        raise refuse(unknown.path, unknown.line, f"{what}, but {more}")
+    if any(number == 0 for number, _ in numbers):
         return 0
     if any(number == count for number, count in numbers):
         return 1

@@ -10,6 +10,7 @@ from microtune.data.sentences import sentences_of
 from microtune.data.sources import Row
 
 SENTENCES = 6  # of a passage that are tried as answers
+YES = ("true", "yes", "1", "1.0")  # a CSV file has no truth values
 NONE = ("is_impossible", "unanswerable", "no_answer")  # fields that say that there is no answer
 
 
@@ -25,7 +26,7 @@ def answers_of(row: Row, field: str) -> list[Answer]:
 
     A text, a list of texts, {text, answer_start} or a list of them (SQuAD), or {text: [...], answer_start: [...]}.
     """
-    if any(row.data.get(name) is True for name in NONE):
+    if any(str(row.data.get(name)).strip().lower() in YES for name in NONE):
         return []
     if field not in row.data:
         raise refuse(row.path, row.line, f"{asked(row)} has no field {shown(field)}; an empty list says: no answer")

@@ -58,11 +58,11 @@ class SequenceToSequence(Mixture, WrittenTask):
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields, and the script of the targets."""
         rows = list(splits["train"])
-        other = label_field or self.target_field
-        source, second = self._parts(rows, text_field or self.source_field, [other] if other else [])
+        wanted, other = text_field or self.source_field, label_field or self.target_field
+        if wanted is not None and wanted == other:
+            raise InputError(f'{at(rows[0].path)}: "{wanted}" cannot be both source and target; name two fields.')
+        source, second = self._parts(rows, wanted, [other] if other else [])
         target = find_field(rows, "target", other, exclude=[source, second or source], flag="--label-field")
-        if source == target:
-            raise InputError(f'{at(rows[0].path)}: "{source}" cannot be both source and target; name two fields.')
         words = self.words
         if words == "auto":
             sample = rows[:: max(1, len(rows) // SAMPLE)]

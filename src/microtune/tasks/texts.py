@@ -63,9 +63,10 @@ class TextTask(Task):
     def find_texts(self, rows: Sequence[Row], text_field: str | None, taken: Sequence[str]) -> dict[str, str | None]:
         """The names of the text field and, where rows are pairs, of the field of the second text."""
         pair = find_field(rows, "pair", self.pair_field, exclude=taken) if self.pair_field else None
-        text = find_field(rows, "text", text_field or self.text_field, exclude=[*taken, *([pair] if pair else [])])
-        if pair == text:
+        wanted = text_field or self.text_field
+        if pair is not None and pair == wanted:
             raise InputError(f'task.pair_field: "{pair}" is the first text already; name the field of the second one.')
+        text = find_field(rows, "text", wanted, exclude=[*taken, *([pair] if pair else [])])
         if self.pair_field is None:
             pair = find_pair(rows, exclude=[*taken, text])
         return {"text_field": text, "pair_field": pair}

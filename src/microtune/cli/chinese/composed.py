@@ -202,6 +202,11 @@ COMPOSED: dict[str, str] = {
     'the tag "{tag}" follows "{before}", which {scheme} does not allow.': (
         "按 {scheme} 标注法，标记“{tag}”不能跟在“{before}”之后。"
     ),
+    'the answer of {asked} is "{value}", which is none of its options, but other rows name theirs by its text; if all '
+    "answers are numbers of options, say task.counts_from=.": (
+        "{asked}的答案是“{value}”，不是其选项之一，而其他行是用选项的文本作答的；"
+        "如果所有答案都是选项的编号，请用 task.counts_from= 说明。"
+    ),
     "the answer of {asked} is missing, which is none of its options ({names}).": "{asked}缺少答案；选项有 {names}。",
     'the answer of {asked} is "{value}", which is none of its options ({names}).': (
         "{asked}的答案“{value}”不在选项之中（{names}）。"

@@ -55,6 +55,16 @@ COMPOSED_DATA: dict[str, str] = {
         "文件末尾不是有效的 {encoding}；请把文件另存为 UTF-8，或指明编码，"
         "例如 --encoding gb18030 或 --encoding cp1252。"
     ),
+    "{file} is named after a split and {other} is not, and they would be mixed; name the files one by one (DATA, "
+    "--validation, --test), or all of them by a pattern, such as {path}.": (
+        "{file} 以数据划分命名，而 {other} 不是，两者会混在一起；请逐个指明文件（DATA、--validation、--test），"
+        "或用通配符给出全部文件，例如 {path}。"
+    ),
+    "{file} is not for training, and there is no file called train; name the files one by one (DATA, --validation, "
+    "--test).": "{file} 不用于训练，而没有名为 train 的文件；请逐个指明文件（DATA、--validation、--test）。",
+    "{one} and {other} are both of the {split} split; keep one, or number them as pieces ({first}, {second}).": (
+        "{one} 和 {other} 都属于{split}；请只留一个，或把它们编号为分片（{first}、{second}）。"
+    ),
     "there is no pair of files {one} and {other} in this folder (each also with .gz or .xz).": (
         "这个文件夹里没有成对的文件 {one} 和 {other}（也可以带 .gz 或 .xz）。"
     ),

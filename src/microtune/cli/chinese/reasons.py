@@ -13,6 +13,7 @@ REASONS: dict[str, str] = {
     "held-out text is scored and chooses nothing": "留出的文本只用于评分，不用来选择",
     "nothing is frozen there": "那里没有冻结的部分",
     "data.block_size is the length of a row": "一行的长度由 data.block_size 决定",
+    "it is for a new network, which model.spec describes": "它用于由 model.spec 描述的新网络",
     "it is for pretraining": "它用于预训练",
     "it is for pretraining, and validation rows are scored after every epoch": "它用于预训练；验证数据在每轮之后评分",
     "rows stand in data.train": "数据行写在 data.train 中",

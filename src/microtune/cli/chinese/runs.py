@@ -54,6 +54,8 @@ RUNS: dict[str, str] = {
     ),
     # models
     'There is no model or folder "{name}". {hint}': "没有名为“{name}”的模型或文件夹。{hint}",
+    "holds training rows ({file}) beside others, and they would be scored together; name the file to score, such as "
+    "{path}.": "里面既有训练行（{file}），也有其他行，会被放在一起打分；请指明要打分的文件，例如 {path}。",
     "holds no model: there is no config.json, adapter_config.json or recipe.yaml in it.": (
         "里面没有模型：没有 config.json、adapter_config.json 或 recipe.yaml。"
     ),
@@ -129,6 +131,11 @@ RUNS: dict[str, str] = {
     ),
     "The base model has changed since this run began; put the old files back, or begin anew in another folder with "
     "--out.": ("运行开始以后基座模型变了；请恢复原来的文件，或用 --out 在另一个文件夹重新开始。"),
+    "config.json of the base model {name} has changed since this run ({field} was {before} and is {now}); put the old "
+    "file back or tune again.": (
+        "基座模型 {name} 的 config.json 在这次运行之后被改动过（{field} 原为 {before}，现为 {now}）；"
+        "请放回原来的文件，或重新微调。"
+    ),
     "the base model {name} has changed since this run; put the old files back or tune again.": (
         "这次运行之后基座模型 {name} 变了；请恢复原来的文件，或重新微调。"
     ),

@@ -14,6 +14,12 @@ TASKS: dict[str, str] = {
     "task.{option} and task.{field} both say where the text stands; leave one of them out.": (
         "task.{option} 和 task.{field} 都指明了文本的位置；请去掉其中一个。"
     ),
+    "{name} is of several labels a row, and rows have one; leave it out.": (
+        "{name} 用于每行有多个标签的数据，而这里每行只有一个；请去掉。"
+    ),
+    'the field "{field}" cannot also be the {role}; name another field.': (
+        "字段“{field}”不能同时用作{role}；请另外指定一个字段。"
+    ),
     'task.pair_field: "{pair}" is the first text already; name the field of the second one.': (
         "task.pair_field：“{pair}”已经是第一段文本；请指定第二段文本的字段。"
     ),

@@ -26,15 +26,15 @@ from microtune.run.compare.picture import draw
 from microtune.run.compare.place import Place
 from microtune.run.compare.results import Line, Results, collect
 from microtune.run.compare.table import markdown
-from microtune.run.digest import weights_digest
+from microtune.run.digest import base_hash
 from microtune.run.disk import write_json, write_text
+from microtune.run.given import hashes
 from microtune.run.guesses import step_hashes
 from microtune.run.hashes import data_hash
 from microtune.run.mixture import data_title
-from microtune.run.prepare import hashes, make_task
+from microtune.run.prepare import make_task
 from microtune.run.session import stoppable
 from microtune.run.sharing import Sharing
-from microtune.run.sources import locate
 from microtune.run.tune import without_memory
 from microtune.run.unused import check_tuning
 
@@ -93,7 +93,9 @@ def compare_recipe(
     recipe, data = without_memory(recipe)
     asked = _checked(recipe, question)
     texts = general_texts(question.general)
-    data_hashes = hashes(data) | _base_hash(recipe) | step_hashes(recipe)
+    data_hashes = (
+        hashes(data) | base_hash(recipe.model.source, weights=recipe.model.weights != "random") | step_hashes(recipe)
+    )
     identity = _identity(recipe, question, data_hashes)
     place = Place(recipe.out or Path("runs") / _default_name(recipe, identity))
     created = not place.path.exists()
@@ -157,12 +159,6 @@ def _checked(recipe: Recipe, question: Question) -> Asked:
 def check_method(recipe: Recipe) -> None:
     """Refuse an unknown method, and unknown or impossible fields of a known one."""
     make_method(recipe.method)
-
-
-def _base_hash(recipe: Recipe) -> dict[str, str]:
-    if recipe.model.source is None or recipe.model.weights == "random":
-        return {}
-    return {"base model": weights_digest(locate(recipe.model.source))}
 
 
 def _identity(recipe: Recipe, question: Question, data_hashes: Mapping[str, str]) -> dict[str, Any]:

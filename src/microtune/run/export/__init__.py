@@ -8,7 +8,7 @@ check leaves nothing behind.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from microtune.adapt.virtual import refuse_virtual
 from microtune.errors import InputError, RunError, suggest
 from microtune.run.disk import write_folder, write_json
+from microtune.run.export.beside import beside
 from microtune.run.export.card import Made, write_card
 from microtune.run.export.merging import fold, merged, refuse_slots
 from microtune.run.export.own_folder import check_own, check_read, write_own
@@ -117,6 +118,8 @@ def _target(out: str | Path, overwrite: bool) -> Path:
 def _finish(model: Model, made: Made, write: Callable[[Path], None], check: Callable[[Path], Parity]) -> Exported:
     """Write into a working folder, check there, and let the folder appear only when the check has passed."""
     found: list[Parity] = []
+    notes = beside(model)
+    made = replace(made, facts={**made.facts, "notes": notes}) if notes else made
 
     def fill(work: Path) -> None:
         write(work)

@@ -22,9 +22,10 @@ from microtune.nn.own_heads import OwnHead
 from microtune.ragged import Ragged
 from microtune.recipe import build
 from microtune.recipe import load as load_recipe
+from microtune.run.given import hashes
 from microtune.run.load import Model
 from microtune.run.mixture import data_of
-from microtune.run.prepare import hashes, items_limit, make_splits, make_task
+from microtune.run.prepare import items_limit, make_splits, make_task
 from microtune.run.reference import scored_against_base
 from microtune.tasks.base import Encoded
 

@@ -30,10 +30,10 @@ from microtune.data.parallel import is_pair
 from microtune.data.shapes import flat, sample_of
 from microtune.data.sources import MEMORY, Row, files_of, iter_rows
 from microtune.errors import InputError
+from microtune.run.given import embedded_data, is_embedded, split_files
 from microtune.run.lint.proposal import propose, recipe_for, rendered, unread_in
 from microtune.run.lint.report import Language, LintReport, tell, words
 from microtune.run.load import load
-from microtune.run.prepare import DATASETS, embedded_data, split_files
 from microtune.run.session import Stage
 from microtune.tasks.evidence import Guess
 from microtune.tasks.labels import guess_form
@@ -108,7 +108,7 @@ class _Question:
     """What is asked, and how it is read."""
 
     def __init__(self, data: Any, test: Any, model: str | None, how: dict[str, Any], full: bool, task: str) -> None:
-        named = isinstance(data, str) and data in DATASETS
+        named = is_embedded(data)
         self.classes = task in ("", "classification")
         parts = {} if named else split_files({"train": data, "test": test}, classes=self.classes)
         self.data = embedded_data(data) if named else parts.get("train", data)

@@ -48,7 +48,7 @@ def in_chinese(note: str) -> str:
     """The note in Chinese, or as it is; the name of a check in brackets before it stays."""
     check = re.match(r"\[[a-z-]+\] ", note)
     begin = check[0] if check else ""
-    part = re.match(r"Of the (train|validation|test) split ", note)  # before a remark of the task about one split
+    part = re.match(r"Of the (train|validation|test|given) split ", note)  # before a remark of the task about one split
     if part is not None:
         said = _BOOK.said(note[part.end() :])
         return note if said is None else f"{SPLITS[part[1]]}：{said}"

@@ -3,6 +3,43 @@
 from __future__ import annotations
 
 RUN_NOTES: dict[str, str] = {
+    "{count} of {rows} rows of the {split} split stand in the train split too, and there is no test split: the scores "
+    "are better than those of new rows. First: {places}.": (
+        "{split}的 {rows} 行中有 {count} 行也在训练集中，又没有测试集：得分会比新数据上的好。首先是：{places}。"
+    ),
+    # what an exported model does not hold
+    "The exported model gives a standardised number: an answer is its output x {deviation} + {mean}.": (
+        "导出的模型给出标准化的数：答案 = 输出 x {deviation} + {mean}。"
+    ),
+    "A label is given where the sigmoid of its score reaches {threshold}.": (
+        "得分的 sigmoid 达到 {threshold} 时给出该标签。"
+    ),
+    "Confidences are calibrated by scores divided by {temperature} before the softmax.": (
+        "置信度经过校准：softmax 之前得分先除以 {temperature}。"
+    ),
+    "An answer is given where it is surer than none by more than {threshold}.": (
+        "比“没有答案”高出 {threshold} 以上时才给出答案。"
+    ),
+    "Texts are prepared by the steps {names} first; whoever reads the exported model has to do so.": (
+        "文本先经过步骤 {names} 处理；使用导出模型时也须照做。"
+    ),
+    "Texts are put together by the templates {names} first (see recipe.yaml).": (
+        "文本先由模板 {names} 拼成（见 recipe.yaml）。"
+    ),
+    "There is no validation split, so {names} has nothing to go by: the weights are those of the last step.": (
+        "没有验证集，{names} 无从依据：权重是最后一步的。"
+    ),
+    "There is no validation split, so {names} have nothing to go by: the weights are those of the last step.": (
+        "没有验证集，{names} 无从依据：权重是最后一步的。"
+    ),
+    # rows that a model is scored on
+    "These rows are the file that the model was trained with: what it has learnt is among them, so the figures say "
+    "nothing about new rows.": (
+        "这些行就是训练该模型所用的文件：其中有它学过的内容，因此这些数字不能说明新数据上的表现。"
+    ),
+    "These rows are the file by which the weights were chosen, so the figures are a little too good for new rows.": (
+        "这些行就是用来挑选权重的文件，因此这些数字比新数据上的略好。"
+    ),
     # scores beside answers that need no model
     "After step {step} the accuracy on validation is {accuracy} (95 % interval {low} to {high}, {rows} rows), no "
     'better than always answering "{label}" ({share}): look whether the labels belong to the texts, or train longer.': (
