@@ -29,6 +29,8 @@ def named(*fields: str) -> list[Row]:
         (["", "split", "topic", "label", "TEXT"], "label", "label"),
         (["text", "intent", "slots"], "label", "intent"),
         (["text", "category"], "label", "category"),
+        (["clause", "type"], "label", "type"),
+        (["clause", "type", "label"], "label", "label"),
         (["question", "coarse", "fine"], "text", "question"),
         (["condition_label", "medical_abstract"], "text", "medical_abstract"),
         (["condition_label", "medical_abstract"], "label", "condition_label"),

@@ -20,7 +20,9 @@ from microtune.data.sources import ENDINGS, Row
 from microtune.errors import InputError, suggest
 
 SAMPLE = 1000
-ENOUGH = 10  # rows from which on a field that never changes is not the text
+ENOUGH = 10  # rows from which on a field that hardly changes is not the text, where another one can be
+OFTEN = 20  # how often its values come back, on average
+SECONDS = {name for tier in NAMES["pair"] for name in tier}
 _CLEARLY = 1.5  # the longest column must be this much longer than the next one
 
 
@@ -47,7 +49,9 @@ def find_field(
     if wanted is not None:
         return _wanted(rows, fields, wanted, role)
     free = [name for name in fields if name not in exclude]
-    varied = [name for name in free if role != "text" or not _is_constant(sample, name)]
+    varied = [name for name in free if role != "text" or not _comes_back(sample, name)]
+    if len(varied) < len(free):  # the second text of a pair does not take the place of the first
+        varied = [name for name in varied if plain(name) not in SECONDS]
     candidates = _by_name(varied, role) or _by_name(free, role) or _by_structure(sample, free, role)
     if len(candidates) == 1:
         return candidates[0]
@@ -76,10 +80,10 @@ def find_pair(rows: Sequence[Row], *, exclude: Sequence[str]) -> str | None:
     return None
 
 
-def _is_constant(sample: Sequence[Row], field: str) -> bool:
-    """Whether a field says the same in every row, as the question does above the answers to it."""
+def _comes_back(sample: Sequence[Row], field: str) -> bool:
+    """Whether a field says the same in every row or one of a few things, as questions do above the answers to them."""
     values = [row.data.get(field) for row in sample]
-    return len(values) >= ENOUGH and all(value == values[0] for value in values)
+    return len(values) >= ENOUGH and len({repr(value) for value in values}) <= max(1, len(values) // OFTEN)
 
 
 def _is_text(value: Any) -> bool:
