@@ -51,7 +51,9 @@ def test_tune_plan_and_evaluate(chinese: None, tmp_path: Path, capsys: pytest.Ca
     assert "合计，1 轮" in plan
     assert "程序库与数据" in plan
     tune = call(capsys, "tune", *asked, "--out", "r")
-    assert "数据：训练集 20 行，验证集 2 行，测试集 2 行；2 个标签\n" in tune.err
+    assert "数据：训练集 20 行，验证集 2 行，测试集 2 行；2 个标签\n字段：text = text; label = label\n" in tune.err
+    notes = [line for line in tune.err.splitlines() if line.startswith("说明：")]
+    assert len(notes) == len(set(notes))
     assert re.search(r"\n合计 .*\(\d\.\d\d%\)", tune.err)
     assert "\n测试集，2 行" in tune.out
     assert re.search("\n诊断：.*训练损失从", tune.out)

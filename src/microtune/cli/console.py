@@ -101,6 +101,7 @@ class EventPrinter:
         self._task: TaskID | None = None
         self._stage_name = ""
         self._rate = 0.0
+        self.told: set[str] = set()  # notes that were shown before training: they need not stand there twice
 
     def __enter__(self) -> EventPrinter:
         if not self.quiet:
@@ -131,8 +132,10 @@ class EventPrinter:
             self._step(event)
         elif isinstance(event, Prepared):
             show_summary(event)
+            self.told.update(event.notes)
         elif isinstance(event, Warned):
             show_note(event.note)
+            self.told.add(event.note)
         elif isinstance(event, Decision):
             show_note(event.text, "  ", "  ")
         elif isinstance(event, Scored):
@@ -196,6 +199,9 @@ def show_summary(prepared: Any) -> None:
     rows = word(", ").join(said("{count} {split}", count=f"{count:,}", split=word(name)) for name, count in sizes)
     labels = said("; {count} labels", count=len(prepared.labels)) if prepared.labels else ""
     err.print(cell(said("rows: {rows}", rows=rows) + labels))
+    if prepared.fields:  # which column is read is what is most often taken for granted, and wrong
+        names = "; ".join(f"{role} = {name}" for role, name in prepared.fields.items())
+        err.print(cell(said("fields: {fields}", fields=names)), soft_wrap=True)
     for note in prepared.notes:
         show_note(note)
     summary = prepared.summary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,7 +90,7 @@ def tune(
     with EventPrinter(quiet=quiet, silent=as_json) as printer:
         run = tune_recipe(recipe, overwrite=overwrite, on_event=printer)
     pages_again(run.path, lang)
-    _finish(run, as_json=as_json)
+    _finish(run, printer.told, as_json=as_json)
 
 
 def pretrain(
@@ -109,15 +110,17 @@ def pretrain(
     with EventPrinter(quiet=quiet, silent=as_json) as printer:
         run = run_pretrain(recipe, *(overrides or []), out=run_folder, overwrite=overwrite, on_event=printer)
     pages_again(run.path, lang)
-    _finish(run, as_json=as_json, base=True)
+    _finish(run, printer.told, as_json=as_json, base=True)
 
 
-def _finish(run: Any, *, as_json: bool, base: bool = False) -> None:
+def _finish(run: Any, told: Collection[str], *, as_json: bool, base: bool = False) -> None:
+    """What a reader should know at the end; told: the notes that stand above already."""
     if as_json:
         print(json.dumps({"path": str(run.path), "scores": run.scores, "intervals": run.intervals}, ensure_ascii=False))
         return
     for note in run.notes:
-        show_note(note)
+        if note not in told:
+            show_note(note)
     page = plain(Path(run.path) / "report.html")
     out.print(said("saved: {path} (report: {report})", path=plain(run.path), report=page), soft_wrap=True)
     for line in after(Path(run.path), base=base):

@@ -68,6 +68,7 @@ class Prepared:
     sizes: dict[str, int]
     notes: list[str]
     labels: tuple[Any, ...]
+    fields: dict[str, str]  # role -> the field of the data that plays it
 
 
 @dataclass(frozen=True)
@@ -251,8 +252,7 @@ def _note_baselines(
     ledger = splits.ledger
     if validation is not None and has_chance(task):
         ledger.passed("chance")
-        sentence = below_chance(task, validation, folder.path)
-        if sentence is not None:
+        if (sentence := below_chance(task, validation, folder.path)) is not None:
             splits.notes.append(ledger.warned("chance", sentence))
     splits.notes += [*baseline_notes(task, scores, ledger), *beside_the_one_before(task, scores, splits)]
 
@@ -261,7 +261,8 @@ def _prepared(
     model: Model, attachment: Attachment, encoded: Mapping[str, Encoded], splits: Splits, task: Task
 ) -> Prepared:
     sizes = {name: part.report.rows for name, part in encoded.items()}
-    return Prepared(summarize(model, attachment), sizes, splits.notes, tuple(getattr(task, "labels", ())))
+    labels = tuple(getattr(task, "labels", ()))
+    return Prepared(summarize(model, attachment), sizes, splits.notes, labels, task.known_fields)
 
 
 def _precision(recipe: Recipe, model: Model, encoded: Encoded) -> number_format.Precision:
@@ -336,10 +337,9 @@ def _epochs(
     with good_checkpoints(training, folder):
         for event in run_training(training, folder, choice, evaluate if judged is not None else None, sitting):
             yield event
-            if isinstance(event, Scored) and judged is not None and event.step <= training.steps_per_epoch:
-                sentence = below_chance(task, judged, folder.path)
-                if sentence is not None:
-                    yield Warned("chance", f"[chance] {sentence}")
+            first = isinstance(event, Scored) and event.step <= training.steps_per_epoch
+            if first and judged is not None and (sentence := below_chance(task, judged, folder.path)) is not None:
+                yield Warned("chance", f"[chance] {sentence}")
     return sitting.ends
 
 
