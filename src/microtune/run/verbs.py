@@ -26,7 +26,7 @@ from microtune.run.classic import check_classic, pretrain_classic
 from microtune.run.compare import Comparison, Question, compare_recipe
 from microtune.run.digest import weights_digest
 from microtune.run.evaluate import Score
-from microtune.run.folder import RunFolder, default_name
+from microtune.run.folder import RunFolder, default_name, scores_of
 from microtune.run.guesses import step_hashes
 from microtune.run.hub.revisions import pin
 from microtune.run.load import Model, load
@@ -78,9 +78,7 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        file = self.path / "scores.json"
-        if not file.is_file():
-            raise RunError(f"{self.path}: not a finished run; there is no scores.json in it.")
+        file = scores_of(self.path)
         record = validated(ScoresRecord, read_object(file, error=RunError), str(file))
         self.scores: dict[str, dict[str, float]] = {k: v.values for k, v in record.scores.items()}
         self.intervals: dict[str, dict[str, tuple[float, float]]] = {k: v.intervals for k, v in record.scores.items()}
