@@ -60,7 +60,7 @@ def test_tune_plan_and_evaluate(chinese: None, tmp_path: Path, capsys: pytest.Ca
     assert "已保存：r（报告：r/report.html）\n  接下来：microtune predict r" in tune.out
     shown = [line for line in (plan + tune.out + tune.err).splitlines() if not line.startswith("  接下来")]
     assert not [line for line in shown if re.search(r"[a-z]{3,} (?:of|the|to|is|at|rows|split)\b", line)]
-    assert re.search(r"test +accuracy +\d\.\d{4}  \(\d\.\d{4} 至 \d\.\d{4}\)", call(capsys, "evaluate", "r").out)
+    assert re.search(r"测试集 +accuracy +\d\.\d{4}  \(\d\.\d{4} 至 \d\.\d{4}\)", call(capsys, "evaluate", "r").out)
     english = call(capsys, "tune", *asked, "--out", "e", "--lang", "en")
     assert english.code == 0
 

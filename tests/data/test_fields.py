@@ -30,6 +30,7 @@ def named(*fields: str) -> list[Row]:
         (["text", "intent", "slots"], "label", "intent"),
         (["text", "category"], "label", "category"),
         (["clause", "type"], "label", "type"),
+        (["text", "topics"], "label", "topics"),
         (["clause", "type", "label"], "label", "label"),
         (["question", "coarse", "fine"], "text", "question"),
         (["condition_label", "medical_abstract"], "text", "medical_abstract"),

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.console import err, out, plain, show_score, written_answers
-from microtune.cli.language import said
+from microtune.cli.language import said, word
 from microtune.cli.mixing import mixed
 from microtune.cli.pairs import SourceFile, TargetFile, pair
+from microtune.cli.words import TheirLabel, TheirText
 from microtune.errors import InputError
 
 DecodingOptions = Annotated[
@@ -48,6 +49,7 @@ def predict(
         list[str] | None,
         typer.Option(metavar="NAME=RUN", help="an adapter on the base; each row of --input names its own; repeatable"),
     ] = None,
+    text_field: TheirText = None,
     adapter_field: Annotated[str, typer.Option(help="field of a row with the name of its adapter")] = "adapter",
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout")] = False,
 ) -> None:
@@ -62,13 +64,15 @@ def predict(
     from microtune.run.load import load
     from microtune.run.predict import predict as run_predict
     from microtune.run.predict import task_of, text_rows
+    from microtune.run.their_fields import called_otherwise
 
     model = load(run)
     task = task_of(model)
     if source_file:
         texts = [str(row.data["text"]) for row in read_rows(source_file, format="text")]
     rows = read_rows(input_file) if input_file else text_rows(task, texts or [])
-    answers = run_predict(model, rows, min_confidence=min_confidence, max_new_tokens=max_new_tokens, decoding=options)
+    asked = called_otherwise(task, rows, text_field)
+    answers = run_predict(model, asked, min_confidence=min_confidence, max_new_tokens=max_new_tokens, decoding=options)
     records = (
         {**(row.data if input_file or len(row.data) > 1 else {"text": text}), **_record(p)}
         for row, text, p in zip(
@@ -126,6 +130,8 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help="rows to score; default: show the run's own scores")] = None,
     source: SourceFile = None,
     target: TargetFile = None,
+    text_field: TheirText = None,
+    label_field: TheirLabel = None,
     as_json: Annotated[bool, typer.Option("--json", help="the scores as JSON on stdout")] = False,
 ) -> None:
     """Score a model on a file, or show the scores its run ended with."""
@@ -142,14 +148,17 @@ def evaluate(
             for name, value in scores.items():
                 low, high = intervals[split].get(name, (float("nan"), float("nan")))
                 between = said("{low} to {high}", low=f"{low:.4f}", high=f"{high:.4f}")
-                out.print(f"{plain(split):12} {plain(name):16} {value:.4f}  ({between})")
+                out.print(f"{word(split):12} {plain(name):18} {value:.4f}  ({between})")
         return
     from microtune.data.sources import read_rows
     from microtune.run.load import load
     from microtune.run.predict import evaluate as run_evaluate
     from microtune.run.predict import task_of
+    from microtune.run.their_fields import called_otherwise
 
     model, rows = load(run), read_rows(files or data)
+    if text_field or label_field:
+        rows = list(called_otherwise(task_of(model, rows), rows, text_field, label_field))
     score = run_evaluate(model, rows)
     if as_json:
         parts = {name: {"scores": p.values, "intervals": p.intervals} for name, p in score.parts.items()}

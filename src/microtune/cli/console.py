@@ -40,6 +40,7 @@ class Output:
 
 out = Output()
 err = Output(stderr=True)
+SPLITS = ("train", "validation", "test")
 MATRIX_LABELS = 15  # a wider confusion matrix does not fit a terminal; then its largest cells are listed
 
 
@@ -232,7 +233,8 @@ def show_score(split: str, score: Any, task: Any) -> None:
     from microtune.tasks.classification import Classification
     from microtune.tasks.token_labelling import TokenLabelling
 
-    title = said("{split} split, {rows} rows", split=word(split), rows=score.rows)
+    form = "{split} split, {rows} rows" if split in SPLITS else "{file}, {rows} rows"
+    title = said(form, split=word(split), file=split, rows=score.rows)
     shown = table(title, {"metric": "left", "value": "right", "95 % interval": "right"})
     for name, value in score.values.items():
         low, high = score.intervals.get(name, (float("nan"), float("nan")))

@@ -182,8 +182,13 @@ def _is_categorical(values: list[Any]) -> bool:
 
 def _by_values(sample: list[Row], fields: list[str]) -> list[str]:
     """The fields whose few values come back, as labels do: a hint, for other fields have few values too."""
-    columns = {name: [row.data.get(name) for row in sample] for name in fields}
+    columns = {name: [_joined(row.data.get(name)) for row in sample] for name in fields}
     return [name for name, values in columns.items() if len(values) >= ENOUGH and _is_categorical(values)]
+
+
+def _joined(value: Any) -> Any:
+    """A list of texts as one: of several labels the same ones come back together, too."""
+    return " ".join(value) if isinstance(value, list) and all(isinstance(part, str) for part in value) else value
 
 
 def _unsettled(row: Row, role: str, candidates: list[str], fields: list[str], flag: str, few: list[str]) -> InputError:
@@ -192,6 +197,8 @@ def _unsettled(row: Row, role: str, candidates: list[str], fields: list[str], fl
     what = f"several fields could be the {role} ({names})" if candidates else f"no field looks like the {role}"
     have = "" if candidates else (f"; the fields are {names}" if fields else "; all fields are taken")
     hint = f" (perhaps {shown(few[0])}, whose few values come back)" if len(few) == 1 else ""
+    if len(few) == 2:  # naming more is no help
+        hint = f" (perhaps {shown(few[0])} or {shown(few[1])}, whose few values come back)"
     return refuse(row.path, None, f"{what}{have}; name it with {flag}{hint}")
 
 

@@ -24,6 +24,7 @@ from microtune.run.mixture import parts_of
 from microtune.run.pieces import DAMAGED
 from microtune.run.prepare import items_limit
 from microtune.run.reference import scored_against_base
+from microtune.run.their_fields import check_fields
 from microtune.tasks.base import Prediction, Task
 from microtune.tasks.classification import Classification
 from microtune.tasks.conversation import chat_prompt, messages_of, tools_of
@@ -49,6 +50,11 @@ def task_of(model: Model, rows: Sequence[Row] = ()) -> Task:
         model.vocabulary_head()  # says what it has not
     if model.task is not None:
         return model.task
+    if "head.out.weight" in model.spare:  # merged or exported: to go on with the text would be no answer at all
+        raise InputError(
+            "This folder holds a classifier in the form of other tools, without the task that says how it is asked; "
+            "give the run folder that it was made of."
+        )
     network = model.network
     if network.encoder is not None or not isinstance(network.head, VocabularyHead) or model.missing_head:
         raise InputError("This model was not tuned for a task; give a run folder, or tune it first.")
@@ -116,7 +122,9 @@ def predict(
     """
     task = task_of(model, rows)
     options = written_as(task, decoding)
-    rows = task.ready(in_its_field(task, rows), answers=False)
+    rows = in_its_field(task, rows)
+    check_fields(task, rows, answers=False)
+    rows = task.ready(rows, answers=False)
     if min_confidence and not isinstance(task, Classification):
         raise InputError(f"--min-confidence is for classifiers; the task {task.name} has no confidence.")
     if isinstance(task, SequenceToSequence):
@@ -213,6 +221,7 @@ def evaluate(model: Model, rows: Sequence[Row]) -> Score:
     if not rows:
         raise InputError("There are no rows to evaluate on.")
     task = task_of(model, rows)
+    check_fields(task, rows, answers=True)
     if isinstance(task, Classification):
         _known_labels(task, rows)
     elif isinstance(task, Regression):

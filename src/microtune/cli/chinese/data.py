@@ -32,6 +32,17 @@ DATA: dict[str, str] = {
     "the file is not a list of objects; expected [ at its beginning.": "文件不是对象的列表；开头应当是 [。",
     # fields
     "the field {field} is empty; fill it in, or remove the row.": "字段 {field} 是空的；请补上内容，或删去这一行。",
+    "no row has the field {field}, whose text this model reads; the fields are {names}; name the one that stands for "
+    "it with --text-field.": (
+        "没有一行有该模型要读的字段 {field}；字段有 {names}；请用 --text-field 指出代替它的字段。"
+    ),
+    "no row has the field {field}, whose answer this model learnt; the fields are {names}; name the one that stands "
+    "for it with --label-field.": (
+        "没有一行有该模型所学答案的字段 {field}；字段有 {names}；请用 --label-field 指出代替它的字段。"
+    ),
+    "The task {task} reads no single field that --{role}-field could name.": (
+        "任务 {task} 读的不是单个字段，不能用 --{role}-field 指定。"
+    ),
     "the field {field} is missing; the row has {names}.": "缺少字段 {field}；这一行有 {names}。",
     "there are {tokens} tokens, but {tags} tags; each token needs one.": (
         "有 {tokens} 个词元，却有 {tags} 个标记；每个词元需要一个标记。"
@@ -72,8 +83,10 @@ DATA: dict[str, str] = {
     ),
     'data.split: no row says "train" in the field "{field}".': "data.split：字段“{field}”中没有一行写着“train”。",
     "No row of the training split is left to learn from.": "训练集中没有留下可以学习的行。",
-    "There is no training data; name a file, for instance: microtune tune data.csv --task classification.": (
-        "没有训练数据；请指定一个文件，例如：microtune tune data.csv --task classification。"
+    "There is no training data; name a file, for instance: microtune tune data.csv --task classification, or, behind a "
+    "recipe, data.train=data.csv.": (
+        "没有训练数据；请指定一个文件，例如：microtune tune data.csv --task classification，或在配方后面写 "
+        "data.train=data.csv。"
     ),
     "There are no rows to evaluate on.": "没有可以用来评估的行。",
     # texts

@@ -39,6 +39,8 @@ OPTIONS: dict[str, str] = {
     "name of a field that says train, validation or test": "写明 train、validation 或 test 的字段名",
     "field with the text [default: detected]": "文本所在的字段 [默认：自动识别]",
     "field with the label [default: detected]": "标签所在的字段 [默认：自动识别]",
+    "field of these rows with the text [default: as in training]": "这份数据中文本所在的字段 [默认：与训练时相同]",
+    "field of these rows with the label [default: as in training]": "这份数据中标签所在的字段 [默认：与训练时相同]",
     "text encoding [default: recognised]": "文本编码 [默认：自动识别]",
     "tables have a header [default: recognised]": "表格有没有表头 [默认：自动识别]",
     # model, method, training

@@ -61,6 +61,8 @@ RUNS: dict[str, str] = {
         "model.max_length：{asked} 超过了该模型的 {limit} 个位置。"
     ),
     # runs
+    "no such folder.": "没有这个文件夹。",
+    'no such folder; did you mean "{name}"?': "没有这个文件夹；是不是“{name}”？",
     "not a finished run; there is no scores.json in it.": "不是已完成的运行；里面没有 scores.json。",
     "this run has no model yet; run its command again to finish it.": (
         "这次运行还没有模型；请再执行一次原来的命令把它做完。"
@@ -72,6 +74,10 @@ RUNS: dict[str, str] = {
         "磁盘已满；请腾出空间后再执行同一条命令，运行会从中断处继续。"
     ),
     "cannot be written ({reason}).": "无法写入（{reason}）。",
+    "This folder holds a classifier in the form of other tools, without the task that says how it is asked; give the "
+    "run folder that it was made of.": (
+        "这个文件夹是其他工具的格式的分类器，没有说明如何提问的任务；请给出导出它的那个运行目录。"
+    ),
     "This model was not tuned for a task; give a run folder, or tune it first.": (
         "这个模型没有针对任务微调过；请给出运行文件夹，或先微调。"
     ),

@@ -22,6 +22,7 @@ TERMINAL: dict[str, str] = {
     "time": "时间",
     "size": "大小",
     # titles
+    "{file}, {rows} rows": "{file}，{rows} 行",
     "{split} split, {rows} rows": "{split}，{rows} 行",
     "when unsure": "不确定时：只在置信度足够时回答",
     "per class": "各标签",
