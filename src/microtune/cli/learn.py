@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from microtune.cli.asked import recipe_of
+from microtune.cli.asked import corpus_of, recipe_of
 from microtune.cli.console import EventPrinter, out, plain, show_note
 from microtune.cli.language import language, said
 from microtune.cli.nexts import after
@@ -20,6 +20,7 @@ from microtune.cli.pairs import (
     TestTarget,
     ValidationSource,
     ValidationTarget,
+    is_recipe,
     pair,
 )
 from microtune.cli.planning import show_plan
@@ -94,8 +95,9 @@ def tune(
 
 
 def pretrain(
-    recipe: Annotated[str, typer.Argument(help="a recipe (.yaml)")],
+    recipe: Annotated[str, typer.Argument(help="a recipe (.yaml), or text to learn from (file, glob)")],
     overrides: Overrides = None,
+    model: Annotated[str | None, typer.Option(help="the model to go on from, such as sprout")] = None,
     run_folder: Annotated[str | None, typer.Option("--out", help="run folder")] = None,
     overwrite: Annotated[bool, typer.Option(help="replace what stands in the run folder")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
@@ -107,8 +109,10 @@ def pretrain(
     from microtune.run.verbs import pretrain as run_pretrain
 
     Words(language(lang))
+    values, rest = corpus_of(recipe, overrides, model)
+    named = recipe if is_recipe(recipe) else values
     with EventPrinter(quiet=quiet, silent=as_json) as printer:
-        run = run_pretrain(recipe, *(overrides or []), out=run_folder, overwrite=overwrite, on_event=printer)
+        run = run_pretrain(named, *rest, out=run_folder, overwrite=overwrite, on_event=printer)
     pages_again(run.path, lang)
     _finish(run, printer.told, as_json=as_json, base=True)
 

@@ -70,6 +70,11 @@ def _minilm() -> Path | None:
     return None
 
 
+MADE = {
+    "ngram": "microtune pretrain TEXT model.classic=ngram (docs/classic.md)",
+    "word2vec": "microtune pretrain TEXT model.classic=word2vec (docs/classic.md)",
+    "seq2seq-rnn": "microtune tune DATA recipes/seq2seq-rnn.yaml (docs/recurrent.md)",
+}
 bases: Registry[Base] = Registry("model")
 bases.add("sprout", Base("2", "embedded bilingual (English, Chinese) decoder, 9.8 M parameters", _sprout))
 bases.add(
@@ -113,6 +118,9 @@ def _elsewhere(source: str) -> Place:
     scheme = modelscope.SCHEME if source.startswith(modelscope.SCHEME) else ""
     name, _, revision = source.removeprefix(scheme).partition("@")
     if not hub.is_id(source.removeprefix(scheme)):
+        command = MADE.get(source.partition(":")[0])
+        if command is not None:
+            raise InputError(f'"{source}" is not loaded, it is made: {command}.')
         raise InputError(f'There is no model or folder "{source}". {suggest(source, bases)}')
     found = (modelscope if scheme else hub).fetch(name, revision)
     kind: Literal["hub", "adapter"] = "adapter" if (found.path / hub.ADAPTER).is_file() else "hub"

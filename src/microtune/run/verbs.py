@@ -251,7 +251,8 @@ def pretrain(
     if out is not None:
         values["out"] = str(out)
     checked = recipes.build(values, where=str(recipe) if not isinstance(recipe, dict) else "recipe")
-    name = "recipe" if isinstance(recipe, dict) else Path(recipe).stem
+    first = checked.data.sources[0].path if checked.data.sources else "recipe"
+    name = stem_of(first) if isinstance(recipe, dict) else Path(recipe).stem
     name = name if checked.model.classic is None else f"{name}-{checked.model.classic.name}"
     check_classic(checked)
     folder = RunFolder(checked.out or Path("runs") / default_name(checked, name))

@@ -53,6 +53,7 @@ RUNS: dict[str, str] = {
         "method.train_blocks：重新初始化 {blocks} 层，却只训练 {count} 层；随机的层必须训练。"
     ),
     # models
+    '"{name}" is not loaded, it is made: {command}.': "“{name}”不是加载的，而是做出来的：{command}。",
     'There is no model or folder "{name}". {hint}': "没有名为“{name}”的模型或文件夹。{hint}",
     "holds no model: there is no config.json, adapter_config.json or recipe.yaml in it.": (
         "里面没有模型：没有 config.json、adapter_config.json 或 recipe.yaml。"
