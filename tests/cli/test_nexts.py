@@ -55,6 +55,16 @@ def test_without_a_record_one_text(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("architecture", "count"), [("LlamaForCausalLM", 2), ("BertForMaskedLM", 1)])
+def test_a_base_that_writes_can_be_asked_to(architecture: str, count: int, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"architectures": [architecture]}), encoding="utf-8")
+    said = after(tmp_path, base=True)
+    assert len(said) == count
+    assert said[-1].endswith(f"--task classification --model {in_shell(tmp_path / 'model')}")
+    assert said[0] == f'microtune predict {in_shell(tmp_path)} "Once upon a time"' or count == 1
+
+
 @pytest.mark.parametrize(
     ("task", "asked", "scored"),
     [

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from command import call
 
+from microtune.cli.ask import decoding_of
 from microtune.cli.mistaken import OPTIONS, VALUES, VERBS
 from microtune.recipe import Data, ModelChoice, Train
 
@@ -62,6 +63,21 @@ def test_a_value_without_its_section(capsys: Capture) -> None:
 def test_verbs(verb: str, sentence: str, capsys: Capture) -> None:
     answer = call(capsys, verb, "a.csv")
     assert (answer.code, answer.sentence) == (2, sentence)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("adapter", "bottleneck"), ("qlora", "lora"), ("prompt-tuning", "prompt"), ("freeze", "top")]
+)
+def test_methods(typed: str, meant: str, tmp_path: Path, capsys: Capture) -> None:
+    data = tmp_path / "d.csv"
+    data.write_text("text,label\n" + "hello there,x\ngood bye,y\n" * 20, encoding="utf-8")
+    answer = call(capsys, "tune", data, "--task", "classification", "--method", typed)
+    assert answer.sentence.startswith(f'Unknown method "{typed}". Did you mean "{meant}"? Known: bitfit, bottleneck, ')
+
+
+def test_options_of_decoding_in_one_value() -> None:
+    assert decoding_of(["temperature=0.9,top_k=20", "seed=3"]) == {"temperature": 0.9, "top_k": 20, "seed": 3}
+    assert decoding_of(["regex=a,b=c", "labels=[a,b]"]) == {"regex": "a,b=c", "labels": ["a", "b"]}
 
 
 def test_in_chinese(capsys: Capture) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +28,7 @@ DecodingOptions = Annotated[
         help="how answers are written, such as beams=5, top_p=0.9, regex=[0-9]+, json_schema=@file.json; repeatable",
     ),
 ]
+_BORDER = re.compile(r",(?=[a-z_]+=)")  # between two options in one value
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
@@ -217,7 +219,7 @@ def decoding_of(assignments: list[str] | None) -> dict[str, Any]:
     from microtune.recipe import override
 
     options: dict[str, Any] = {}
-    for one in assignments or []:
+    for one in _parted(assignments or []):
         key, sign, text = one.partition("=")
         if key == "json_schema" and text.startswith("@"):
             from microtune.data.objects import read_object
@@ -231,6 +233,12 @@ def decoding_of(assignments: list[str] | None) -> dict[str, Any]:
         value = options[key]
         options[key] = [str(part) for part in value] if isinstance(value, list) else [str(value)]
     return options
+
+
+def _parted(assignments: list[str]) -> list[str]:
+    """`temperature=0.9,top_k=20` as two; texts, of which a comma may be part, stay whole."""
+    whole = ("regex=", "json_schema=", "labels=", "stops=")
+    return [part for one in assignments for part in ([one] if one.startswith(whole) else _BORDER.split(one))]
 
 
 def checked_decoding(options: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,12 @@ def after(path: Path, *, base: bool) -> list[str]:
     if (path / "model" / FILE).is_file():
         return [f"microtune vectors {in_shell(path)} " + word("WORD")]
     if base and not is_classic(path):
-        return ["microtune tune " + word("DATA") + f" --task classification --model {in_shell(path / 'model')}"]
+        goes_on = "CausalLM" in str(_record(path / "model" / "config.json").get("architectures"))
+        asked = [f"microtune predict {in_shell(path)} " + f'"{word("Once upon a time")}"'] if goes_on else []
+        return [
+            *asked,
+            "microtune tune " + word("DATA") + f" --task classification --model {in_shell(path / 'model')}",
+        ]
     return [asking(path), f"microtune evaluate {in_shell(path)} --data " + word("FILE")]
 
 
@@ -41,15 +46,19 @@ def in_shell(path: str | Path) -> str:
 
 
 def _task(path: Path) -> dict[str, Any]:
-    """The task that the run's model.json holds; {} where there is none to read."""
+    """The task that the run's model.json holds; {} where there is none to read: an n-gram model has another file."""
+    found = _record(path / "model" / "model.json").get("task")
+    return found if isinstance(found, dict) else {}
+
+
+def _record(file: Path) -> dict[str, Any]:
     from microtune.data.objects import read_object
     from microtune.errors import InputError
 
     try:
-        found = read_object(path / "model" / "model.json").get("task")
-    except InputError:  # an n-gram model has another file
+        return dict(read_object(file))
+    except InputError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _texts(task: dict[str, Any]) -> str:

@@ -64,6 +64,7 @@ TERMINAL: dict[str, str] = {
     "WORD": "词语",
     "DATA": "数据文件",
     "FILE": "文件",
+    "Once upon a time": "从前有座山",
     "your text": "你的文本",
     "a question": "问题",
     "its passage": "所在的段落",
