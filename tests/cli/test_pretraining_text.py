@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,22 @@ def test_a_model_goes_on_with_a_text(text: str, capsys: Capture) -> None:
 def test_what_is_made_is_not_loaded(name: str, command: str, text: str, capsys: Capture) -> None:
     answer = call(capsys, "tune", text, "--task", "language-modelling", "--model", name)
     assert answer.sentence == f'"{name}" is not loaded, it is made: {command}.'
+
+
+def test_a_text_of_few_blocks_is_said_to_be_few_steps(
+    text: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MICROTUNE_LANG", "zh")
+    make_model(Path("m"))
+    lines = [f"{one} and {i}" for i, one in enumerate(TEXTS * 40)]
+    Path(text).write_text("\n".join(lines), encoding="utf-8")
+    asked = ("tune", text, "--task", "language-modelling", "--model", "m", "--method", "lora:2")
+    said = call(capsys, *asked, "--epochs", "1", "data.block_size=32", "train.precision=float32", "--out", "few")
+    assert said.code == 0, said.err
+    rows = re.search(
+        r"说明：训练文本切成 (\d+) 块，每块最多 32 个词元，总共只有 (\d+) 步，学不到多少。请提高 --epochs，", said.err
+    )
+    assert rows is not None, said.err
+    assert -(-int(rows[1]) // 16) == int(rows[2]) < 20
+    more = call(capsys, *asked, "--epochs", "20", "data.block_size=8", "train.precision=float32", "--dry-run")
+    assert "学不到多少" not in more.err

@@ -234,7 +234,7 @@ def show_score(split: str, score: Any, task: Any) -> None:
     from microtune.tasks.token_labelling import TokenLabelling
 
     form = "{split} split, {rows} rows" if split in SPLITS else "{file}, {rows} rows"
-    title = said(form, split=word(split), file=split, rows=score.rows)
+    title = said(form, split=word(split), file=split, rows=f"{score.rows:,}")
     shown = table(title, {"metric": "left", "value": "right", "95 % interval": "right"})
     for name, value in score.values.items():
         low, high = score.intervals.get(name, (float("nan"), float("nan")))

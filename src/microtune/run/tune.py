@@ -43,6 +43,7 @@ from microtune.run.plan import fitted
 from microtune.run.precision import HeldBase
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
 from microtune.run.prompts import check_prompts
+from microtune.run.reach import notes_on_reach
 from microtune.run.reference import check_base, with_references
 from microtune.run.report import write_report
 from microtune.run.report.facts import score_record, write_facts
@@ -51,9 +52,8 @@ from microtune.run.saved import save_run
 from microtune.run.session import Choice, Scored, Sitting, Stage, run_training
 from microtune.run.sharing import Rows, Sharing
 from microtune.run.summary import Summary, summarize
-from microtune.run.train import Step, Training, micro_tokens, step_counts
+from microtune.run.train import Step, Training, micro_tokens
 from microtune.run.trunk import TrunkCache
-from microtune.run.unfreezing import Unfreezing
 from microtune.tasks.base import Encoded, Task
 
 CACHE_BYTES = 8_000_000_000
@@ -166,7 +166,7 @@ def get_ready(
     attachment = _attach(recipe, method, model, task)
     splits.notes.extend([*virtual.begin(method, model), *virtual.notes_on(method, model, encoded)])
     splits.notes.extend(added.notes_on(model, attachment, encoded["train"].items))
-    splits.notes.extend(_too_short(recipe, model, attachment, len(encoded["train"].items)))
+    splits.notes.extend(notes_on_reach(recipe, task, model.network, attachment, len(encoded["train"].items)))
     yield _prepared(model, attachment, encoded, splits, task)
     probe = Probe(model.network, attachment, encoded["train"].items)
     precision = remembered("precision", lambda: _precision(recipe, model, encoded["train"]))
@@ -225,13 +225,6 @@ def _attach(recipe: Recipe, method: Method, model: Model, task: Task) -> Attachm
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.network.to(device)
     return attach(method, model.network, model.added)
-
-
-def _too_short(recipe: Recipe, model: Model, attachment: Attachment, rows: int) -> list[str]:
-    """A note where the run ends before gradual unfreezing does."""
-    epoch, total = step_counts(recipe.train, rows)
-    late = Unfreezing(model.network, attachment, epoch).not_begun(total)
-    return [] if late is None else [f"{late} Raise train.epochs to {attachment.schedule[-1][0] + 1} or more."]
 
 
 def _check_before(training: Training, model: Model, encoded: Encoded, splits: Splits) -> None:
