@@ -106,8 +106,15 @@ def test_plan_reads_the_fields_that_tune_reads(tmp_path: Path, capsys: Capture) 
     assert answer.sentence.endswith('d.csv: there is no field "c" for the text; it has "text", "label".')
 
 
-def test_a_folder_that_is_not_there_is_no_unfinished_run(tmp_path: Path, capsys: Capture) -> None:
+def test_a_folder_that_is_not_there_is_no_unfinished_run(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "topics_ng").mkdir()
+    (tmp_path / "topics_ng" / "recipe.yaml").write_text("task: classification", encoding="utf-8")
+    monkeypatch.chdir(tmp_path.parent)
+    run = Path(tmp_path.name) / "topics"  # as short as a name of a hub, which is not asked
+    near = f'{run}: no such folder; did you mean "{run.parent / "topics_ng"}"?'
+    assert call(capsys, "predict", run, "hello").sentence == near
     for verb in ("report", "evaluate"):
         answer = call(capsys, verb, tmp_path / "topics")
         assert answer.sentence == f'{tmp_path / "topics"}: no such folder; did you mean "{tmp_path / "topics_ng"}"?'

@@ -58,7 +58,7 @@ def test_a_model_goes_on_with_a_text(text: str, capsys: Capture) -> None:
     [
         ("ngram:5", "microtune pretrain TEXT model.classic=ngram (docs/classic.md)"),
         ("word2vec", "microtune pretrain TEXT model.classic=word2vec (docs/classic.md)"),
-        ("seq2seq-rnn", "microtune tune DATA recipes/seq2seq-rnn.yaml (docs/recurrent.md)"),
+        ("seq2seq-rnn", "microtune tune recipes/seq2seq-rnn.yaml data.train=DATA (docs/recurrent.md)"),
     ],
 )
 def test_what_is_made_is_not_loaded(name: str, command: str, text: str, capsys: Capture) -> None:

@@ -352,11 +352,23 @@ def scores_of(folder: Path) -> Path:
     if file.is_file():
         return file
     if not folder.exists():
-        from difflib import get_close_matches
-
-        beside = sorted(path.name for path in folder.parent.iterdir()) if folder.parent.is_dir() else []
-        near = get_close_matches(folder.name, beside, n=1, cutoff=0.6)
-        if near:
-            raise RunError(f'{folder}: no such folder; did you mean "{folder.parent / near[0]}"?')
-        raise RunError(f"{folder}: no such folder.")
+        raise absent(folder)
     raise RunError(f"{folder}: not a finished run; there is no scores.json in it.")
+
+
+def absent(folder: Path) -> RunError:
+    """That there is no such folder, and which one may be meant."""
+    from difflib import get_close_matches  # only a mistake needs it
+
+    beside = sorted(path.name for path in folder.parent.iterdir()) if folder.parent.is_dir() else []
+    if near := get_close_matches(folder.name, beside, n=1, cutoff=0.6):
+        return RunError(f'{folder}: no such folder; did you mean "{folder.parent / near[0]}"?')
+    return RunError(f"{folder}: no such folder.")
+
+
+def beside_runs(folder: Path) -> bool:
+    """Whether other runs stand where this folder would: then a folder is meant, and no model of a hub."""
+    try:
+        return folder.parent != Path() and any((path / "recipe.yaml").is_file() for path in folder.parent.iterdir())
+    except OSError:
+        return False

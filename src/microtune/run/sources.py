@@ -17,6 +17,7 @@ from microtune.errors import InputError, suggest
 from microtune.families.files import CONFIG, INDEX, WEIGHTS, read_index
 from microtune.registry import Registry
 from microtune.run import hub
+from microtune.run.folder import absent, beside_runs
 from microtune.run.hub import modelscope
 
 CLASSIC = "classic.json"  # in the model folder of a run: a model before the Transformer
@@ -73,7 +74,7 @@ def _minilm() -> Path | None:
 MADE = {
     "ngram": "microtune pretrain TEXT model.classic=ngram (docs/classic.md)",
     "word2vec": "microtune pretrain TEXT model.classic=word2vec (docs/classic.md)",
-    "seq2seq-rnn": "microtune tune DATA recipes/seq2seq-rnn.yaml (docs/recurrent.md)",
+    "seq2seq-rnn": "microtune tune recipes/seq2seq-rnn.yaml data.train=DATA (docs/recurrent.md)",
 }
 bases: Registry[Base] = Registry("model")
 bases.add("sprout", Base("2", "embedded bilingual (English, Chinese) decoder, 9.8 M parameters", _sprout))
@@ -115,6 +116,8 @@ def locate(source: str) -> Place:
 
 def _elsewhere(source: str) -> Place:
     """A model of a hub, fetched or found in its cache."""
+    if beside_runs(Path(source)):
+        raise absent(Path(source))
     scheme = modelscope.SCHEME if source.startswith(modelscope.SCHEME) else ""
     name, _, revision = source.removeprefix(scheme).partition("@")
     if not hub.is_id(source.removeprefix(scheme)):

@@ -68,6 +68,11 @@ DATA: dict[str, str] = {
     "{rows} rows are too few to part into {split_names}: {split} would be empty.": (
         "只有 {rows} 行，不够分成{split_names}：{split}会是空的。"
     ),
+    "{rows} rows have {labels} different labels, too many to part into {split_names} with some of each; is the right "
+    "field the label (--label-field)?": (
+        "{rows} 行里有 {labels} 种不同的标签，太多了，无法在{split_names}里各放一些；"
+        "标签字段选对了吗（--label-field）？"
+    ),
     "{rows} rows hold only {groups} different inputs, too few to part into {split_names}, as equal ones stay together; "
     "is the right field read (--text-field)?": (
         "{rows} 行里只有 {groups} 种不同的输入，相同的要放在一起，不够分成{split_names}；读的字段对吗（--text-field）？"
