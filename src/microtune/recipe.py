@@ -376,6 +376,9 @@ def _sentence(kind: type[BaseModel], error: Any) -> str:
     place = ".".join(str(part) for part in error["loc"] if "[" not in str(part))  # dict[...] is no field of ours
     if error["type"] == "extra_forbidden":
         known = _known_keys(kind, [str(part) for part in error["loc"][:-1]])
+        inside = next((f"{key}.{place}" for key in known if place in _known_keys(kind, [key])), None)
+        if inside and place not in known and kind is Recipe and len(error["loc"]) == 1:  # `lr=3e-4` for train.lr
+            return f'unknown key "{place}". Did you mean "{inside}"? Known: {", ".join(sorted(known))}.'
         return f'unknown key "{place}". {suggest(str(error["loc"][-1]), known)}'
     if error["type"] == "missing":
         return f'"{place}" is missing.'

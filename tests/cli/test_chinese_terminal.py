@@ -51,14 +51,16 @@ def test_tune_plan_and_evaluate(chinese: None, tmp_path: Path, capsys: pytest.Ca
     assert "合计，1 轮" in plan
     assert "程序库与数据" in plan
     tune = call(capsys, "tune", *asked, "--out", "r")
-    assert "数据：训练集 20 行，验证集 2 行，测试集 2 行；2 个标签\n" in tune.err
+    assert "数据：训练集 20 行，验证集 2 行，测试集 2 行；2 个标签\n字段：text = text; label = label\n" in tune.err
+    notes = [line for line in tune.err.splitlines() if line.startswith("说明：")]
+    assert len(notes) == len(set(notes))
     assert re.search(r"\n合计 .*\(\d\.\d\d%\)", tune.err)
     assert "\n测试集，2 行" in tune.out
     assert re.search("\n诊断：.*训练损失从", tune.out)
     assert "已保存：r（报告：r/report.html）\n  接下来：microtune predict r" in tune.out
     shown = [line for line in (plan + tune.out + tune.err).splitlines() if not line.startswith("  接下来")]
     assert not [line for line in shown if re.search(r"[a-z]{3,} (?:of|the|to|is|at|rows|split)\b", line)]
-    assert re.search(r"test +accuracy +\d\.\d{4}  \(\d\.\d{4} 至 \d\.\d{4}\)", call(capsys, "evaluate", "r").out)
+    assert re.search(r"测试集 +accuracy +\d\.\d{4}  \(\d\.\d{4} 至 \d\.\d{4}\)", call(capsys, "evaluate", "r").out)
     english = call(capsys, "tune", *asked, "--out", "e", "--lang", "en")
     assert english.code == 0
 

@@ -15,7 +15,13 @@ from microtune.cli.chinese import translated
 from microtune.cli.chinese.system import SYSTEM
 from microtune.cli.chinese.usage import USAGE
 
-HINT = "（microtune --help 列出全部用法）"
+VERBS = ("tune", "evaluate", "combine", "export", "report", "lint")
+
+
+def hint(first: str) -> str:
+    return f"（microtune {first} --help 列出全部用法）" if first in VERBS else "（microtune --help 列出全部用法）"
+
+
 USAGES = [
     (("tune", "a.csv", "--epoch", "1"), "没有选项 --epoch，相近的有 --epochs"),
     (("tune", "a.csv", "-z"), "没有选项 -z"),
@@ -25,7 +31,7 @@ USAGES = [
     (("tune", "a.csv", "--epochs", "many"), "选项 --epochs 的值应为数字"),
     (("tune", "a.csv", "--seed", "1.5"), "选项 --seed 的值应为整数"),
     (("zzz",), "没有命令“zzz”"),
-    (("tunee", "a.csv"), "没有命令“tunee”，是不是 'tune'？"),
+    (("tunee", "a.csv"), "没有命令“tunee”，是不是“tune”？"),
     (("evaluate",), "缺少参数 run"),
     (("combine",), "缺少参数 RUN RUN..."),
     (("export", "a"), "缺少选项 --out"),
@@ -40,12 +46,12 @@ pytestmark = pytest.mark.usefixtures("quick", "chinese")
 def test_mistakes_on_the_command_line(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], expected: str
 ) -> None:
-    assert sentence(call(capsys, *arguments)) == expected + HINT
+    assert sentence(call(capsys, *arguments)) == expected + hint(arguments[0])
 
 
 def test_lang_is_enough(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MICROTUNE_LANG")
-    assert sentence(call(capsys, "lint", "a.csv", "--lang", "zh", "--zzz")) == f"没有选项 --zzz{HINT}"
+    assert sentence(call(capsys, "lint", "a.csv", "--lang", "zh", "--zzz")) == f"没有选项 --zzz{hint('lint')}"
     assert call(capsys, "lint", "a.csv", "--zzz").err.startswith("error: No such option")
     monkeypatch.setenv("MICROTUNE_LANG", "zh")
     assert sentence(call(capsys, "lint", "a.csv", "--lang", "fr")) == "--lang：没有“fr”；报告的语言有 en 和 zh。"

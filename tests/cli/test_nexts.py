@@ -53,3 +53,31 @@ def test_without_a_record_one_text(tmp_path: Path) -> None:
     assert after(tmp_path, base=True) == [
         f"microtune tune DATA --task classification --model {in_shell(tmp_path / 'model')}"
     ]
+
+
+@pytest.mark.parametrize(("architecture", "count"), [("LlamaForCausalLM", 2), ("BertForMaskedLM", 1)])
+def test_a_base_that_writes_can_be_asked_to(architecture: str, count: int, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"architectures": [architecture]}), encoding="utf-8")
+    said = after(tmp_path, base=True)
+    assert len(said) == count
+    assert said[-1].endswith(f"--task classification --model {in_shell(tmp_path / 'model')}")
+    assert said[0] == f'microtune predict {in_shell(tmp_path)} "Once upon a time"' or count == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "asked", "scored"),
+    [
+        ({"name": "regression"}, '"你的文本"', "--data 文件"),
+        ({"name": "question-answering"}, '"问题" "所在的段落"', "--data 文件"),
+        ({"name": "instruction", "mixture": {"a": {}}}, "--input 文件", "--data 文件"),
+    ],
+)
+def test_in_chinese(
+    task: dict[str, Any], asked: str, scored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MICROTUNE_LANG", "zh")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").write_text(json.dumps({"task": task}), encoding="utf-8")
+    run = in_shell(tmp_path)
+    assert after(tmp_path, base=False) == [f"microtune predict {run} {asked}", f"microtune evaluate {run} {scored}"]

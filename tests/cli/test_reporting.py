@@ -40,7 +40,7 @@ def test_the_card_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["report", "nowhere"], "nowhere: not a finished run; there is no scores.json in it."),
+        (["report", "nowhere"], "nowhere: no such folder."),
         (["report", ".", "--lang", "fr"], 'There is no report in the language "fr". Known: en, zh.'),
         (["tune", "tickets", "--task", "classification", "--lang", "fr"], 'There is no report in the language "fr".'),
         (

@@ -78,7 +78,15 @@ def test_a_field_of_few_values_is_proposed_as_the_label(tmp_path: Path, capsys: 
     )
     two = [{**v, "site": "abc"[i % 3]} for i, v in enumerate(values)]
     answer = call(capsys, "tune", write(tmp_path / "e.jsonl", two), "--task", "classification")
+    assert answer.sentence.endswith(
+        'name it with --label-field (perhaps "unfair" or "site", whose few values come back).'
+    )
+    three = [{**v, "floor": i % 4} for i, v in enumerate(two)]
+    answer = call(capsys, "tune", write(tmp_path / "f.jsonl", three), "--task", "classification")
     assert answer.sentence.endswith("name it with --label-field.")
+    lists = [{"sentence": v["sentence"], "matters": ["a", "b"][: 1 + i % 2]} for i, v in enumerate(values)]
+    answer = call(capsys, "tune", write(tmp_path / "g.jsonl", lists), "--task", "classification")
+    assert answer.sentence.endswith('(perhaps "matters", whose few values come back).')
 
 
 def test_plain_text_holds_no_labels(tmp_path: Path, capsys: Capture) -> None:

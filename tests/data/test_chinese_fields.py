@@ -45,6 +45,16 @@ def test_a_question_above_all_its_answers_is_not_the_text() -> None:
     assert find_field(rows(10, 题目="什么是光合作用？", 学号=str), "text") == "题目"  # the only one that is named so
 
 
+def test_a_few_questions_above_all_their_answers_are_not_the_text() -> None:
+    asked = {"题目": lambda i: f"问题{i % 5}", "学生答案": lambda i: f"第{i}个答案"}
+    assert find_field(rows(99, **asked), "text") == "题目"  # each comes back less than twenty times
+    assert find_field(rows(100, **asked), "text") == "学生答案"
+    pair = {"premise": lambda i: f"premise {i % 5}", "hypothesis": lambda i: f"hypothesis {i}"}
+    assert find_field(rows(100, **pair), "text") == "premise"  # a second text stays the second
+    paired = {"sentence1": lambda i: f"one of {i % 5}", "sentence2": lambda i: f"another {i}"}
+    assert find_field(rows(100, **paired), "text") == "sentence1"
+
+
 def test_equal_inputs_are_named_as_the_reason() -> None:
     table = rows(240, text="the same", label=lambda i: "ab"[i % 2])
     with pytest.raises(InputError) as caught:

@@ -180,3 +180,12 @@ def test_near_duplicates_of_one_template_stay_fast() -> None:
     texts = [f"please cancel my order number {i:05d} as soon as you possibly can" for i in range(4000)]
     with within(20):
         near_duplicates(of(*texts[:2000]), of(*texts[2000:]), text)
+
+
+def test_labels_that_are_no_classes_are_named_as_the_reason() -> None:
+    with pytest.raises(InputError) as caught:
+        split_rows(make([f"day {i}" for i in range(40)]), split=SPLIT, label=label, group=text)
+    assert str(caught.value) == (
+        "40 rows have 40 different labels, too many to part into train, validation, test with some of each; is the "
+        "right field the label (--label-field)?"
+    )

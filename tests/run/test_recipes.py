@@ -14,10 +14,12 @@ import torch
 from tiny_runs import SPEC, WORDS, run
 
 from microtune import recipe as recipes
+from microtune.adapt import make_method
 from microtune.data.text import train_bpe
 from microtune.families.base import save_folder
 from microtune.nn.parameters import initialize
 from microtune.nn.transformer import Transformer
+from microtune.run.prepare import make_task
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -108,3 +110,11 @@ def test_two_steps(name: str, base: str, tmp_path: Path) -> None:
     steps = [line for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines() if '"step", "step"' in line]
     assert len(steps) == 2
     assert (tmp_path / "run" / "report.html").stat().st_size > 20_000
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.yaml")))
+def test_every_recipe_is_one(name: str) -> None:
+    """Those that need a corpus, too: no key that a section has not, in the task and the method either."""
+    checked = recipes.build(recipes.load(FOLDER / name), where=name)
+    assert make_task(checked).name == checked.task.name
+    make_method(checked.method)

@@ -94,3 +94,29 @@ def test_languages(text: str, name: str) -> None:
 def test_a_file_without_text_is_refused() -> None:
     with pytest.raises(InputError, match="no field holds text"):
         guess(sample_of(read_rows([{"id": i} for i in range(20)])))
+
+
+def test_a_named_pair_is_one_however_often_its_texts_come_back() -> None:
+    texts = ["are you open on Saturday", "when do you close today", "renew my tablets please", "a refill of my pills"]
+    pairs = [(a, b, 5 - 1.5 * abs(i - j)) for i, a in enumerate(texts) for j, b in enumerate(texts)] * 4
+    values = [{"sentence1": a, "sentence2": b, "score": score} for a, b, score in pairs]
+    found = guess(sample_of(read_rows(values)))
+    assert (found.task, found.fields) == ("similarity", {"text": "sentence1", "pair": "sentence2", "score": "score"})
+    labelled = [{"premise": v["sentence1"], "hypothesis": v["sentence2"], "label": str(v["score"] > 1)} for v in values]
+    found = guess(sample_of(read_rows(labelled)))
+    assert found.fields == {"text": "premise", "label": "label", "pair": "hypothesis"}
+
+
+def test_few_answers_that_stand_in_their_passages_are_no_classes() -> None:
+    places = ["Delaware", "Ontario", "Ireland", "New York"]
+    values = [
+        {
+            "question": "Which law governs this contract?" if i % 5 else "Which law governs it?",
+            "context": f"Clause {i} of the contract. It is governed by the laws of {places[i % 4]}, as agreed.",
+            "answers": [places[i % 4]] if i % 7 else [],
+        }
+        for i in range(80)
+    ]
+    found = guess(sample_of(read_rows(values)))
+    assert found.task == "question-answering"
+    assert found.fields == {"question": "question", "context": "context", "answer": "answers"}

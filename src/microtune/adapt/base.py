@@ -177,7 +177,28 @@ class Attachment:
             parameter.requires_grad_(not _fixed_table(self.model, name))
 
 
-methods: Registry[type[Method]] = Registry("method")
+CALLED = {
+    "adapter": "bottleneck",
+    "adapters": "bottleneck",
+    "houlsby": "bottleneck",
+    "pfeiffer": "bottleneck",
+    "qlora": "lora",
+    "dora": "lora",
+    "rslora": "lora",
+    "peft": "lora",
+    "prompt-tuning": "prompt",
+    "soft-prompt": "prompt",
+    "p-tuning": "prompt",
+    "prefix-tuning": "prefix",
+    "linear-probe": "head",
+    "linear-probing": "head",
+    "classifier": "head",
+    "last-layer": "top",
+    "freeze": "top",
+    "bias": "bitfit",
+    "full-finetuning": "full",
+}  # elsewhere: who writes one of these hears which method is meant
+methods: Registry[type[Method]] = Registry("method", CALLED)
 
 
 def make_method(choice: Choice, where: str = "method") -> Method:

@@ -112,6 +112,7 @@ app.command("merge")(exporting.merge)
 app.command("combine")(combining.combine)
 app.command("vectors")(vectors.vectors)
 app.command("list")(listing.list_things)
+_VERBS = [str(command.name) for command in app.registered_commands]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -143,7 +144,16 @@ def _usage(error: Any, arguments: list[str]) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return 2
-    return _complain(f"{error.format_message()} (microtune --help shows what there is)", 2, arguments)
+    from microtune.cli.mistaken import other_option, other_verb
+
+    verb = next((word for word in arguments if word in _VERBS), None)
+    option = error.option_name if type(error).__name__ == "NoSuchOption" else None
+    first = next((word for word in arguments if not word.startswith("-")), "")
+    known = other_option(verb or "", option) if option else None if verb else other_verb(first)
+    if known is not None:
+        return _complain(known, 2, arguments)
+    page = f"microtune {verb} --help" if verb else "microtune --help"
+    return _complain(f"{error.format_message()} ({page} shows what there is)", 2, arguments)
 
 
 def _unexpected(error: Exception, arguments: list[str], *, debug: bool) -> int:

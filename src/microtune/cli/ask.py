@@ -15,9 +15,10 @@ from typing import Annotated, Any
 import typer
 
 from microtune.cli.console import err, out, plain, show_note, show_score, written_answers
-from microtune.cli.language import said
+from microtune.cli.language import said, word
 from microtune.cli.mixing import mixed
 from microtune.cli.pairs import SourceFile, TargetFile, pair
+from microtune.cli.words import TheirLabel, TheirText
 from microtune.errors import InputError
 
 DecodingOptions = Annotated[
@@ -29,6 +30,7 @@ DecodingOptions = Annotated[
     ),
 ]
 NAMED = 20  # rows that are left out and named each by itself
+_BORDER = re.compile(r",(?=[a-z_]+=)")  # between two options in one value
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
@@ -52,6 +54,7 @@ def predict(
         list[str] | None,
         typer.Option(metavar="NAME=RUN", help="an adapter on the base; each row of --input names its own; repeatable"),
     ] = None,
+    text_field: TheirText = None,
     adapter_field: Annotated[str, typer.Option(help="field of a row with the name of its adapter")] = "adapter",
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="name rows that cannot be answered, answer all others, exit with 1")
@@ -60,8 +63,9 @@ def predict(
 ) -> None:
     """Answer texts, or every row of a file in its order."""
     _check_asked(texts, input_file, source_file, output_file, min_confidence, max_new_tokens)
-    if skip_bad and (adapter or not input_file):
-        raise InputError("--skip-bad is for the rows of --input FILE, answered by one run; leave it out.")
+    for option, given in (("--skip-bad", skip_bad), ("--text-field", text_field)):
+        if given and (adapter or not input_file):
+            raise InputError(f"{option} is for the rows of --input FILE, answered by one run; leave it out.")
     options = decoding_of(decoding)
     if adapter:
         pairs = mixed(run, adapter, input_file, adapter_field, options, min_confidence, max_new_tokens or 128)
@@ -71,7 +75,7 @@ def predict(
     bad: list[InputError] = []
     notes: list[str] = []
     take = bad.append if skip_bad else None
-    records = _some(_records(run, texts, input_file, source_file, take, notes, how), bad)
+    records = _some(_records(run, texts, input_file, source_file, text_field, take, notes, how), bad)
     _show(records, output_file, as_lines=bool(input_file or source_file or as_json))
     for note in notes:
         show_note(note)
@@ -85,6 +89,7 @@ def _records(
     texts: list[str] | None,
     input_file: str | None,
     source_file: str | None,
+    text_field: str | None,
     bad: Callable[[InputError], None] | None,
     notes: list[str],
     how: dict[str, Any],
@@ -95,6 +100,7 @@ def _records(
     from microtune.run.load import load
     from microtune.run.predict import predict as run_predict
     from microtune.run.predict import task_of, text_rows
+    from microtune.run.their_fields import called_otherwise
 
     model = load(run)
     task = task_of(model)
@@ -102,7 +108,7 @@ def _records(
         texts = [str(row.data["text"]) for row in read_rows(source_file, format="text")]
     rows = rows_for(task, input_file, bad) if input_file else text_rows(task, texts or [])
     typed = texts if texts and len(texts) == len(rows) else [""] * len(rows)
-    for found in run_predict(model, rows, bad=bad, notes=notes, **how):
+    for found in run_predict(model, called_otherwise(task, rows, text_field), bad=bad, notes=notes, **how):
         row = rows[found.row]
         given = _asked(row.data) if input_file or len(row.data) > 1 else {"text": typed[found.row]}
         yield {**given, **_record(found)}
@@ -173,6 +179,8 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help="rows to score; default: show the run's own scores")] = None,
     source: SourceFile = None,
     target: TargetFile = None,
+    text_field: TheirText = None,
+    label_field: TheirLabel = None,
     as_json: Annotated[bool, typer.Option("--json", help="the scores as JSON on stdout")] = False,
 ) -> None:
     """Score a model on a file, or show the scores its run ended with."""
@@ -189,17 +197,20 @@ def evaluate(
             for name, value in scores.items():
                 low, high = intervals[split].get(name, (float("nan"), float("nan")))
                 between = said("{low} to {high}", low=f"{low:.4f}", high=f"{high:.4f}")
-                out.print(f"{plain(split):12} {plain(name):16} {value:.4f}  ({between})")
+                out.print(f"{word(split):12} {plain(name):18} {value:.4f}  ({between})")
         return
     from microtune.run.given import rows_for
     from microtune.run.known_rows import learnt_from, one_split
     from microtune.run.load import load
     from microtune.run.predict import evaluate as run_evaluate
     from microtune.run.predict import task_of
+    from microtune.run.their_fields import called_otherwise
 
     given = files or one_split(str(data))
     model = load(run)
     rows = rows_for(model.task, given)
+    if text_field or label_field:
+        rows = list(called_otherwise(task_of(model, rows), rows, text_field, label_field))
     score = run_evaluate(model, rows)
     for note in [*score.notes, *learnt_from(model.place, given)]:
         show_note(note)
@@ -260,7 +271,7 @@ def decoding_of(assignments: list[str] | None) -> dict[str, Any]:
     from microtune.recipe import override
 
     options: dict[str, Any] = {}
-    for one in assignments or []:
+    for one in _parted(assignments or []):
         key, sign, text = one.partition("=")
         if key == "json_schema" and text.startswith("@"):
             from microtune.data.objects import read_object
@@ -274,6 +285,12 @@ def decoding_of(assignments: list[str] | None) -> dict[str, Any]:
         value = options[key]
         options[key] = [str(part) for part in value] if isinstance(value, list) else [str(value)]
     return options
+
+
+def _parted(assignments: list[str]) -> list[str]:
+    """`temperature=0.9,top_k=20` as two; texts, of which a comma may be part, stay whole."""
+    whole = ("regex=", "json_schema=", "labels=", "stops=")
+    return [part for one in assignments for part in ([one] if one.startswith(whole) else _BORDER.split(one))]
 
 
 def checked_decoding(options: dict[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Output:
 
 out = Output()
 err = Output(stderr=True)
+SPLITS = ("train", "validation", "test")
 MATRIX_LABELS = 15  # a wider confusion matrix does not fit a terminal; then its largest cells are listed
 
 
@@ -101,6 +102,7 @@ class EventPrinter:
         self._task: TaskID | None = None
         self._stage_name = ""
         self._rate = 0.0
+        self.told: set[str] = set()  # notes that were shown before training: they need not stand there twice
 
     def __enter__(self) -> EventPrinter:
         if not self.quiet:
@@ -131,8 +133,10 @@ class EventPrinter:
             self._step(event)
         elif isinstance(event, Prepared):
             show_summary(event)
+            self.told.update(event.notes)
         elif isinstance(event, Warned):
             show_note(event.note)
+            self.told.add(event.note)
         elif isinstance(event, Decision):
             show_note(event.text, "  ", "  ")
         elif isinstance(event, Scored):
@@ -196,6 +200,9 @@ def show_summary(prepared: Any) -> None:
     rows = word(", ").join(said("{count} {split}", count=f"{count:,}", split=word(name)) for name, count in sizes)
     labels = said("; {count} labels", count=len(prepared.labels)) if prepared.labels else ""
     err.print(cell(said("rows: {rows}", rows=rows) + labels))
+    if prepared.fields:  # which column is read is what is most often taken for granted, and wrong
+        names = "; ".join(f"{role} = {name}" for role, name in prepared.fields.items())
+        err.print(cell(said("fields: {fields}", fields=names)), soft_wrap=True)
     for note in prepared.notes:
         show_note(note)
     summary = prepared.summary
@@ -226,7 +233,8 @@ def show_score(split: str, score: Any, task: Any) -> None:
     from microtune.tasks.classification import Classification
     from microtune.tasks.token_labelling import TokenLabelling
 
-    title = said("{split} split, {rows} rows", split=word(split), rows=score.rows)
+    form = "{split} split, {rows} rows" if split in SPLITS else "{file}, {rows} rows"
+    title = said(form, split=word(split), file=split, rows=f"{score.rows:,}")
     shown = table(title, {"metric": "left", "value": "right", "95 % interval": "right"})
     for name, value in score.values.items():
         low, high = score.intervals.get(name, (float("nan"), float("nan")))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from microtune.cli.asked import recipe_of
+from microtune.cli.asked import corpus_of, recipe_of
 from microtune.cli.console import EventPrinter, out, plain, show_note
 from microtune.cli.language import language, said
 from microtune.cli.nexts import after
@@ -19,6 +20,7 @@ from microtune.cli.pairs import (
     TestTarget,
     ValidationSource,
     ValidationTarget,
+    is_recipe,
     pair,
 )
 from microtune.cli.planning import show_plan
@@ -89,12 +91,13 @@ def tune(
     with EventPrinter(quiet=quiet, silent=as_json) as printer:
         run = tune_recipe(recipe, overwrite=overwrite, on_event=printer)
     pages_again(run.path, lang)
-    _finish(run, as_json=as_json)
+    _finish(run, printer.told, as_json=as_json)
 
 
 def pretrain(
-    recipe: Annotated[str, typer.Argument(help="a recipe (.yaml)")],
+    recipe: Annotated[str, typer.Argument(help="a recipe (.yaml), or text to learn from (file, glob)")],
     overrides: Overrides = None,
+    model: Annotated[str | None, typer.Option(help="the model to go on from, such as sprout")] = None,
     run_folder: Annotated[str | None, typer.Option("--out", help="run folder")] = None,
     overwrite: Annotated[bool, typer.Option(help="replace what stands in the run folder")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
@@ -106,18 +109,22 @@ def pretrain(
     from microtune.run.verbs import pretrain as run_pretrain
 
     Words(language(lang))
+    values, rest = corpus_of(recipe, overrides, model)
+    named = recipe if is_recipe(recipe) else values
     with EventPrinter(quiet=quiet, silent=as_json) as printer:
-        run = run_pretrain(recipe, *(overrides or []), out=run_folder, overwrite=overwrite, on_event=printer)
+        run = run_pretrain(named, *rest, out=run_folder, overwrite=overwrite, on_event=printer)
     pages_again(run.path, lang)
-    _finish(run, as_json=as_json, base=True)
+    _finish(run, printer.told, as_json=as_json, base=True)
 
 
-def _finish(run: Any, *, as_json: bool, base: bool = False) -> None:
+def _finish(run: Any, told: Collection[str], *, as_json: bool, base: bool = False) -> None:
+    """What a reader should know at the end; told: the notes that stand above already."""
     if as_json:
         print(json.dumps({"path": str(run.path), "scores": run.scores, "intervals": run.intervals}, ensure_ascii=False))
         return
     for note in run.notes:
-        show_note(note)
+        if note not in told:
+            show_note(note)
     page = plain(Path(run.path) / "report.html")
     out.print(said("saved: {path} (report: {report})", path=plain(run.path), report=page), soft_wrap=True)
     for line in after(Path(run.path), base=base):

@@ -121,7 +121,8 @@ def _show(report: Any) -> None:
     roles = "; ".join(f"{role} = {v if isinstance(v, str) else ', '.join(v)}" for role, v in report.fields.items())
     _line(f"{w['fields']}: {roles}")
     tests = f", {report.test_rows:,} {w['test_rows']}" if report.test_rows else ""
-    _line(f"{report.rows:,} {w['rows']}{tests}, {len(report.findings)} {w['found']}")
+    found = w["found" if len(report.findings) != 1 else "found_one"]
+    _line(f"{report.rows:,} {w['rows']}{tests}, {len(report.findings)} {found}")
     styles = {"error": "red", "warning": "yellow", "note": ""}
     for told in report.findings:
         _line("")

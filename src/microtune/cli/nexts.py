@@ -8,12 +8,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from microtune.cli.language import word
+
 _PLAIN = re.compile(r"[\w./\\:@%+=,~-]+")
 _SPECIAL = '"$`!' if os.name == "nt" else '"$`!\\'  # what double quotes do not protect
-_TEXTS = {
-    "question-answering": '"a question" "its passage"',
-    "similarity": '"a text" "another text"',
-}
+_TEXTS = {"question-answering": ("a question", "its passage"), "similarity": ("a text", "another text")}
 
 
 def after(path: Path, *, base: bool) -> list[str]:
@@ -22,10 +21,15 @@ def after(path: Path, *, base: bool) -> list[str]:
     from microtune.run.vectors import FILE
 
     if (path / "model" / FILE).is_file():
-        return [f"microtune vectors {in_shell(path)} WORD"]
+        return [f"microtune vectors {in_shell(path)} " + word("WORD")]
     if base and not is_classic(path):
-        return [f"microtune tune DATA --task classification --model {in_shell(path / 'model')}"]
-    return [asking(path), f"microtune evaluate {in_shell(path)} --data FILE"]
+        goes_on = "CausalLM" in str(_record(path / "model" / "config.json").get("architectures"))
+        asked = [f"microtune predict {in_shell(path)} " + f'"{word("Once upon a time")}"'] if goes_on else []
+        return [
+            *asked,
+            "microtune tune " + word("DATA") + f" --task classification --model {in_shell(path / 'model')}",
+        ]
+    return [asking(path), f"microtune evaluate {in_shell(path)} --data " + word("FILE")]
 
 
 def asking(path: Path) -> str:
@@ -42,25 +46,30 @@ def in_shell(path: str | Path) -> str:
 
 
 def _task(path: Path) -> dict[str, Any]:
-    """The task that the run's model.json holds; {} where there is none to read."""
+    """The task that the run's model.json holds; {} where there is none to read: an n-gram model has another file."""
+    found = _record(path / "model" / "model.json").get("task")
+    return found if isinstance(found, dict) else {}
+
+
+def _record(file: Path) -> dict[str, Any]:
     from microtune.data.objects import read_object
     from microtune.errors import InputError
 
     try:
-        found = read_object(path / "model" / "model.json").get("task")
-    except InputError:  # an n-gram model has another file
+        return dict(read_object(file))
+    except InputError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _texts(task: dict[str, Any]) -> str:
     name = task.get("name")
     if task.get("mixture"):
-        return "--input FILE"
+        return "--input " + word("FILE")
+    texts: tuple[str, ...] = _TEXTS.get(str(name), ("your text",))
     if name == "multiple-choice":
-        passage = '"a passage" ' if task.get("context_field") else ""
         apart = task.get("choices_field") or task.get("choice_columns")
-        return passage + ('"a question" "an option" "another option"' if apart else '"a question with its options"')
-    if task.get("pair_field"):
-        return '"the first text" "the second text"'
-    return _TEXTS.get(str(name), '"your text"')
+        texts = ("a question", "an option", "another option") if apart else ("a question with its options",)
+        texts = ("a passage", *texts) if task.get("context_field") else texts
+    elif task.get("pair_field") and name != "similarity":
+        texts = ("the first text", "the second text")
+    return " ".join(f'"{word(text)}"' for text in texts)

@@ -12,7 +12,19 @@ from microtune.cli.asked import recipe_of
 from microtune.cli.console import cell, out, show_note, table
 from microtune.cli.language import asked_for, said, word
 from microtune.cli.pairs import SourceFile, TargetFile, pair
-from microtune.cli.words import DataName, Epochs, ModelName, TaskName
+from microtune.cli.words import (
+    DataName,
+    Encoding,
+    Epochs,
+    Header,
+    LabelField,
+    ModelName,
+    Split,
+    TaskName,
+    Test,
+    TextField,
+    Validation,
+)
 
 
 def plan(
@@ -26,11 +38,20 @@ def plan(
     epochs: Epochs = None,
     source: SourceFile = None,
     target: TargetFile = None,
+    validation: Validation = None,
+    test: Test = None,
+    split: Split = None,
+    text_field: TextField = None,
+    label_field: LabelField = None,
+    encoding: Encoding = None,
+    header: Header = None,
     as_json: Annotated[bool, typer.Option("--json", help="the plan as JSON on stdout")] = False,
 ) -> None:
     """Predict memory and time of `tune` (or, for a recipe with sources, `pretrain`); nothing is trained or written."""
     flags = {"task": task, "model": model, "method": method, "epochs": epochs}
-    show_plan(recipe_of(data, overrides, flags, files=pair(source, target)), as_json=as_json)
+    fields: dict[str, Any] = {"validation": validation, "test": test, "split": split, "text_field": text_field}
+    fields |= {"label_field": label_field, "encoding": encoding, "header": header}
+    show_plan(recipe_of(data, overrides, flags, fields, files=pair(source, target)), as_json=as_json)
 
 
 def show_plan(recipe: Any, *, as_json: bool) -> None:

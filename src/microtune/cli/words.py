@@ -27,6 +27,12 @@ Split = Annotated[
 ]
 TextField = Annotated[str | None, typer.Option("--text-field", help="field with the text [default: detected]")]
 LabelField = Annotated[str | None, typer.Option("--label-field", help="field with the label [default: detected]")]
+TheirText = Annotated[
+    str | None, typer.Option("--text-field", help="field of these rows with the text [default: as in training]")
+]
+TheirLabel = Annotated[
+    str | None, typer.Option("--label-field", help="field of these rows with the label [default: as in training]")
+]
 Encoding = Annotated[str | None, typer.Option("--encoding", help="text encoding [default: recognised]")]
 Header = Annotated[bool | None, typer.Option("--header/--no-header", help="tables have a header [default: recognised]")]
 RunFolder = Annotated[

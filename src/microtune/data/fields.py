@@ -20,7 +20,9 @@ from microtune.data.sources import ENDINGS, Row
 from microtune.errors import InputError, suggest
 
 SAMPLE = 1000
-ENOUGH = 10  # rows from which on a field that never changes is not the text
+ENOUGH = 10  # rows from which on a field that hardly changes is not the text, where another one can be
+OFTEN = 20  # how often its values come back, on average
+SECONDS = {name for tier in NAMES["pair"] for name in tier}
 _CLEARLY = 1.5  # the longest column must be this much longer than the next one
 
 
@@ -49,7 +51,9 @@ def find_field(
     if wanted is not None:
         return _wanted(rows, fields, wanted, role)
     free = [name for name in fields if name not in exclude]
-    varied = [name for name in free if role != "text" or not _is_constant(sample, name)]
+    varied = [name for name in free if role != "text" or not _comes_back(sample, name)]
+    if len(varied) < len(free):  # the second text of a pair does not take the place of the first
+        varied = [name for name in varied if plain(name) not in SECONDS]
     candidates = _by_name(varied, role) or _by_name(free, role) or _by_structure(sample, free, role)
     if len(candidates) == 1:
         return candidates[0]
@@ -96,10 +100,10 @@ def second_part(rows: Sequence[Row], *, exclude: Sequence[str]) -> str | None:
     return None
 
 
-def _is_constant(sample: Sequence[Row], field: str) -> bool:
-    """Whether a field says the same in every row, as the question does above the answers to it."""
+def _comes_back(sample: Sequence[Row], field: str) -> bool:
+    """Whether a field says the same in every row or one of a few things, as questions do above the answers to them."""
     values = [row.data.get(field) for row in sample]
-    return len(values) >= ENOUGH and all(value == values[0] for value in values)
+    return len(values) >= ENOUGH and len({repr(value) for value in values}) <= max(1, len(values) // OFTEN)
 
 
 def _is_text(value: Any) -> bool:
@@ -198,8 +202,13 @@ def _is_categorical(values: list[Any]) -> bool:
 
 def _by_values(sample: list[Row], fields: list[str]) -> list[str]:
     """The fields whose few values come back, as labels do: a hint, for other fields have few values too."""
-    columns = {name: [row.data.get(name) for row in sample] for name in fields}
+    columns = {name: [_joined(row.data.get(name)) for row in sample] for name in fields}
     return [name for name, values in columns.items() if len(values) >= ENOUGH and _is_categorical(values)]
+
+
+def _joined(value: Any) -> Any:
+    """A list of texts as one: of several labels the same ones come back together, too."""
+    return " ".join(value) if isinstance(value, list) and all(isinstance(part, str) for part in value) else value
 
 
 def _unsettled(row: Row, role: str, candidates: list[str], fields: list[str], flag: str, few: list[str]) -> InputError:
@@ -208,6 +217,8 @@ def _unsettled(row: Row, role: str, candidates: list[str], fields: list[str], fl
     what = f"several fields could be the {role} ({names})" if candidates else f"no field looks like the {role}"
     have = "" if candidates else (f"; the fields are {names}" if fields else "; all fields are taken")
     hint = f" (perhaps {shown(few[0])}, whose few values come back)" if len(few) == 1 else ""
+    if len(few) == 2:  # naming more is no help
+        hint = f" (perhaps {shown(few[0])} or {shown(few[1])}, whose few values come back)"
     return refuse(row.path, None, f"{what}{have}; name it with {flag}{hint}")
 
 

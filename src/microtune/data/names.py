@@ -36,8 +36,23 @@ NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "label": (
         ("label", "labels", "标签"),
         ("intent", "category", "class", "sentiment", "target", "类别", "分类", "意图", "情感", "类型"),
-        ("topic", "tag", "rating", "stars", "polarity", "emotion", "y", "主题", "评分", "星级"),
-        ("grade", "level", "outcome", "等级", "级别", "档次", "结果"),
+        (
+            "topic",
+            "topics",
+            "tag",
+            "tags",
+            "categories",
+            "rating",
+            "stars",
+            "polarity",
+            "emotion",
+            "emotions",
+            "y",
+            "主题",
+            "评分",
+            "星级",
+        ),
+        ("grade", "level", "outcome", "type", "等级", "级别", "档次", "结果"),
     ),
     "pair": (
         (

@@ -62,7 +62,8 @@ def beginning(recipe: Recipe, task: Task, rows: Sequence[Row], cache: Path | Non
         raise InputError(f"{recipe.model.source}: an adapter; tuning it further is not supported yet. Name its base.")
     if model.task is not None and model.network is not None:  # a classic model says that it has none
         raise InputError(
-            f"{recipe.model.source}: already tuned; tuning a run further is not supported yet. Name its base."
+            f"{recipe.model.source}: already tuned; tuning a run further is not supported yet. Name its base, or what "
+            "`microtune merge RUN --out FOLDER` makes of the run."
         )
     model = as_read(model, task)
     return model, added.add_to_model(model, recipe.model.added_tokens)

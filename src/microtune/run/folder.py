@@ -344,3 +344,31 @@ def _differences(stored: Any, asked: Any, place: str = "") -> Iterator[str]:
             yield from _differences(stored.get(key), asked.get(key), f"{place}.{key}" if place else str(key))
     elif stored != asked:
         yield f"{place}: {str(stored)[:60]} there, {str(asked)[:60]} now"
+
+
+def scores_of(folder: Path) -> Path:
+    """Where a finished run keeps its scores, or a RunError that says what is there instead."""
+    file = folder / "scores.json"
+    if file.is_file():
+        return file
+    if not folder.exists():
+        raise absent(folder)
+    raise RunError(f"{folder}: not a finished run; there is no scores.json in it.")
+
+
+def absent(folder: Path) -> RunError:
+    """That there is no such folder, and which one may be meant."""
+    from difflib import get_close_matches  # only a mistake needs it
+
+    beside = sorted(path.name for path in folder.parent.iterdir()) if folder.parent.is_dir() else []
+    if near := get_close_matches(folder.name, beside, n=1, cutoff=0.6):
+        return RunError(f'{folder}: no such folder; did you mean "{folder.parent / near[0]}"?')
+    return RunError(f"{folder}: no such folder.")
+
+
+def beside_runs(folder: Path) -> bool:
+    """Whether other runs stand where this folder would: then a folder is meant, and no model of a hub."""
+    try:
+        return folder.parent != Path() and any((path / "recipe.yaml").is_file() for path in folder.parent.iterdir())
+    except OSError:
+        return False

@@ -28,6 +28,7 @@ from microtune.run.mixture import parts_of
 from microtune.run.pieces import DAMAGED
 from microtune.run.prepare import items_limit
 from microtune.run.reference import scored_against_base
+from microtune.run.their_fields import check_fields
 from microtune.tasks.base import Encoded, EncodingReport, Prediction, Task
 from microtune.tasks.classification import Classification
 from microtune.tasks.conversation import chat_prompt, messages_of, tools_of
@@ -55,6 +56,11 @@ def task_of(model: Model, rows: Sequence[Row] = ()) -> Task:
         model.vocabulary_head()  # says what it has not
     if model.task is not None:
         return model.task
+    if "head.out.weight" in model.spare:  # merged or exported: to go on with the text would be no answer at all
+        raise InputError(
+            "This folder holds a classifier in the form of other tools, without the task that says how it is asked; "
+            "give the run folder that it was made of."
+        )
     network = model.network
     if network.encoder is not None or not isinstance(network.head, VocabularyHead) or model.missing_head:
         raise InputError("This model was not tuned for a task; give a run folder, or tune it first.")
@@ -129,6 +135,7 @@ def predict(
     if min_confidence and not isinstance(task, Classification):
         raise InputError(f"--min-confidence is for classifiers; the task {task.name} has no confidence.")
     rows = in_its_field(task, rows)
+    check_fields(task, rows, answers=False)
     if bad is None and len(rows) <= ROWS_AT_ONCE:  # all of them are read before the first is answered
         places: Sequence[int] = range(len(rows))
     else:
@@ -303,6 +310,7 @@ def evaluate(model: Model, rows: Sequence[Row]) -> Score:
     if not rows:
         raise InputError("There are no rows to evaluate on.")
     task = task_of(model, rows)
+    check_fields(task, rows, answers=True)
     if isinstance(task, Classification):
         _known_labels(task, rows)
     elif isinstance(task, Regression):

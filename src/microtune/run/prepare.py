@@ -82,7 +82,8 @@ def make_splits(recipe: Recipe, task: Task, data: Mapping[str, Any]) -> tuple[Ta
     apart = [source for source in several if source.train is not None]
     if data.get("train") is None and not apart:
         raise InputError(
-            "There is no training data; name a file, for instance: microtune tune data.csv --task classification."
+            "There is no training data; name a file, for instance: microtune tune data.csv --task classification, or, "
+            "behind a recipe, data.train=data.csv."
         )
     fields = {"text_field": recipe.data.text_field, "label_field": recipe.data.label_field}
     folders = [source for source in data.values() if isinstance(task, Classification) and is_classes(source)]

@@ -17,6 +17,7 @@ from microtune.errors import InputError, suggest
 from microtune.families.files import CONFIG, INDEX, WEIGHTS, read_index
 from microtune.registry import Registry
 from microtune.run import hub
+from microtune.run.folder import absent, beside_runs
 from microtune.run.hub import modelscope
 
 CLASSIC = "classic.json"  # in the model folder of a run: a model before the Transformer
@@ -70,6 +71,11 @@ def _minilm() -> Path | None:
     return None
 
 
+MADE = {
+    "ngram": "microtune pretrain TEXT model.classic=ngram (docs/classic.md)",
+    "word2vec": "microtune pretrain TEXT model.classic=word2vec (docs/classic.md)",
+    "seq2seq-rnn": "microtune tune recipes/seq2seq-rnn.yaml data.train=DATA (docs/recurrent.md)",
+}
 bases: Registry[Base] = Registry("model")
 bases.add("sprout", Base("2", "embedded bilingual (English, Chinese) decoder, 9.8 M parameters", _sprout))
 bases.add(
@@ -110,9 +116,14 @@ def locate(source: str) -> Place:
 
 def _elsewhere(source: str) -> Place:
     """A model of a hub, fetched or found in its cache."""
+    if beside_runs(Path(source)):
+        raise absent(Path(source))
     scheme = modelscope.SCHEME if source.startswith(modelscope.SCHEME) else ""
     name, _, revision = source.removeprefix(scheme).partition("@")
     if not hub.is_id(source.removeprefix(scheme)):
+        command = MADE.get(source.partition(":")[0])
+        if command is not None:
+            raise InputError(f'"{source}" is not loaded, it is made: {command}.')
         raise InputError(f'There is no model or folder "{source}". {suggest(source, bases)}')
     found = (modelscope if scheme else hub).fetch(name, revision)
     kind: Literal["hub", "adapter"] = "adapter" if (found.path / hub.ADAPTER).is_file() else "hub"

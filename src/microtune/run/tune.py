@@ -43,6 +43,7 @@ from microtune.run.plan import fitted
 from microtune.run.precision import HeldBase
 from microtune.run.prepare import Splits, encode_splits, make_splits, make_task
 from microtune.run.prompts import check_prompts
+from microtune.run.reach import notes_on_reach
 from microtune.run.reference import check_base, with_references
 from microtune.run.report import write_report
 from microtune.run.report.card import write_card
@@ -52,9 +53,8 @@ from microtune.run.saved import save_run
 from microtune.run.session import Choice, Scored, Sitting, Stage, run_training
 from microtune.run.sharing import Rows, Sharing
 from microtune.run.summary import Summary, summarize
-from microtune.run.train import Step, Training, micro_tokens, step_counts
+from microtune.run.train import Step, Training, micro_tokens
 from microtune.run.trunk import TrunkCache
-from microtune.run.unfreezing import Unfreezing
 from microtune.tasks.base import Encoded, Task
 
 CACHE_BYTES = 8_000_000_000
@@ -69,6 +69,7 @@ class Prepared:
     sizes: dict[str, int]
     notes: list[str]
     labels: tuple[Any, ...]
+    fields: dict[str, str]  # role -> the field of the data that plays it
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def get_ready(
     attachment = _attach(recipe, method, model, task)
     splits.notes.extend([*virtual.begin(method, model), *virtual.notes_on(method, model, encoded)])
     splits.notes.extend(added.notes_on(model, attachment, encoded["train"].items))
-    splits.notes.extend(_too_short(recipe, model, attachment, len(encoded["train"].items)))
+    splits.notes.extend(notes_on_reach(recipe, task, model.network, attachment, len(encoded["train"].items)))
     yield _prepared(model, attachment, encoded, splits, task)
     probe = Probe(model.network, attachment, encoded["train"].items)
     precision = remembered("precision", lambda: _precision(recipe, model, encoded["train"]))
@@ -226,13 +227,6 @@ def _attach(recipe: Recipe, method: Method, model: Model, task: Task) -> Attachm
     return attach(method, model.network, model.added)
 
 
-def _too_short(recipe: Recipe, model: Model, attachment: Attachment, rows: int) -> list[str]:
-    """A note where the run ends before gradual unfreezing does."""
-    epoch, total = step_counts(recipe.train, rows)
-    late = Unfreezing(model.network, attachment, epoch).not_begun(total)
-    return [] if late is None else [f"{late} Raise train.epochs to {attachment.schedule[-1][0] + 1} or more."]
-
-
 def _check_before(training: Training, model: Model, encoded: Encoded, splits: Splits) -> None:
     """The last checks before the first step."""
     rows = splits.rows["train"]
@@ -251,8 +245,7 @@ def _note_baselines(
     ledger = splits.ledger
     if validation is not None and has_chance(task):
         ledger.passed("chance")
-        sentence = below_chance(task, validation, folder.path)
-        if sentence is not None:
+        if (sentence := below_chance(task, validation, folder.path)) is not None:
             splits.notes.append(ledger.warned("chance", sentence))
     splits.notes += [*baseline_notes(task, scores, ledger), *beside_the_one_before(task, scores, splits)]
 
@@ -261,7 +254,8 @@ def _prepared(
     model: Model, attachment: Attachment, encoded: Mapping[str, Encoded], splits: Splits, task: Task
 ) -> Prepared:
     sizes = {name: part.report.rows for name, part in encoded.items()}
-    return Prepared(summarize(model, attachment), sizes, splits.notes, tuple(getattr(task, "labels", ())))
+    labels = tuple(getattr(task, "labels", ()))
+    return Prepared(summarize(model, attachment), sizes, splits.notes, labels, task.known_fields)
 
 
 def _precision(recipe: Recipe, model: Model, encoded: Encoded) -> number_format.Precision:
@@ -336,10 +330,9 @@ def _epochs(
     with good_checkpoints(training, folder):
         for event in run_training(training, folder, choice, evaluate if judged is not None else None, sitting):
             yield event
-            if isinstance(event, Scored) and judged is not None and event.step <= training.steps_per_epoch:
-                sentence = below_chance(task, judged, folder.path)
-                if sentence is not None:
-                    yield Warned("chance", f"[chance] {sentence}")
+            first = isinstance(event, Scored) and event.step <= training.steps_per_epoch
+            if first and judged is not None and (sentence := below_chance(task, judged, folder.path)) is not None:
+                yield Warned("chance", f"[chance] {sentence}")
     return sitting.ends
 
 

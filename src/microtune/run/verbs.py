@@ -25,7 +25,7 @@ from microtune.run import tune as tuning
 from microtune.run.classic import check_classic, pretrain_classic
 from microtune.run.compare import Comparison, Question, compare_recipe
 from microtune.run.evaluate import Score
-from microtune.run.folder import RunFolder, default_name
+from microtune.run.folder import RunFolder, default_name, scores_of
 from microtune.run.given import hashes, rows_for
 from microtune.run.guesses import step_hashes
 from microtune.run.hub.revisions import pin
@@ -78,9 +78,7 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        file = self.path / "scores.json"
-        if not file.is_file():
-            raise RunError(f"{self.path}: not a finished run; there is no scores.json in it.")
+        file = scores_of(self.path)
         record = validated(ScoresRecord, read_object(file, error=RunError), str(file))
         self.scores: dict[str, dict[str, float]] = {k: v.values for k, v in record.scores.items()}
         self.intervals: dict[str, dict[str, tuple[float, float]]] = {k: v.intervals for k, v in record.scores.items()}
@@ -255,7 +253,8 @@ def pretrain(
     if out is not None:
         values["out"] = str(out)
     checked = recipes.build(values, where=str(recipe) if not isinstance(recipe, dict) else "recipe")
-    name = "recipe" if isinstance(recipe, dict) else Path(recipe).stem
+    first = checked.data.sources[0].path if checked.data.sources else "recipe"
+    name = stem_of(first) if isinstance(recipe, dict) else Path(recipe).stem
     name = name if checked.model.classic is None else f"{name}-{checked.model.classic.name}"
     check_pretraining(checked)
     check_classic(checked)

@@ -137,6 +137,13 @@ class Task(Section):
         names = (getattr(self, option, None) for option in READ)
         return tuple(name for name in names if isinstance(name, str) and name)
 
+    @property
+    def known_fields(self) -> dict[str, str]:
+        """The fields of the data that play a role, by role: `{"text": "review", "label": "stars"}`."""
+        options = {name: getattr(self, name) for name in type(self).model_fields if name.endswith("_field")}
+        made = [name_of(option) for option, _ in self.wordings]
+        return {k.removesuffix("_field"): v for k, v in options.items() if isinstance(v, str) and v and v not in made}
+
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """A copy that knows the fields and labels of this data; refuses data that cannot be learnt from."""
         raise NotImplementedError

@@ -14,6 +14,17 @@ from microtune.data.shapes import Shape, flat, overlap, weight
 from microtune.data.sources import Row
 
 RELATED = 60  # rows by which the relation of two texts is judged
+PAIRS = (
+    ("sentence1", "sentence2"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("sentence_a", "sentence_b"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("句子1", "句子2"),
+    ("文本1", "文本2"),
+    ("前提", "假设"),
+)
 COPIES = 0.85  # shared words from which on two texts say the same thing
 
 Relation = Literal["answer", "asks", "shorter", "translated", "alike", "same", "other"]
@@ -53,6 +64,16 @@ class File:
     def relation(self, one: Shape, other: Shape) -> Relation:
         """What the second of two texts is to the first."""
         return relation(self.rows, one, other)
+
+
+def named_pair(shapes: Sequence[Shape]) -> list[Shape]:
+    """Two texts that are named as the first and the second of a pair: texts, however often the same ones come back."""
+    found = [shape for shape in shapes if shape.kind == "text" and shape.prose >= 0.5]
+    for first, second in PAIRS:
+        pair = [next((s for s in found if plain(s.name) == name), None) for name in (first, second)]
+        if pair[0] is not None and pair[1] is not None:
+            return [s for s in pair if s is not None]
+    return []
 
 
 def stands_in(rows: Sequence[Row], part: Shape, whole: Shape) -> float:

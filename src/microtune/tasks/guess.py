@@ -22,6 +22,7 @@ from microtune.tasks.evidence import (
     label_of,
     lengths_together,
     main_two,
+    named_pair,
     number_of,
     stands_in,
 )
@@ -35,8 +36,9 @@ MOST_CLASSES = 300
 def guess(rows: Sequence[Row]) -> Guess:
     """The most likely task for a sample of rows (`shapes.sample_of`); InputError where no field holds text."""
     shapes = shapes_of(rows)
-    texts = [s for s in shapes if s.is_text]
-    labels = [s for s in shapes if s.is_category and s.distinct <= MOST_CLASSES]
+    pair = named_pair(shapes)
+    texts = [s for s in shapes if s.is_text or s in pair]
+    labels = [s for s in shapes if s.is_category and s.distinct <= MOST_CLASSES and s not in pair]
     file = File(rows, shapes, texts, labels)
     steps: tuple[Callable[[File], Guess | None], ...] = (
         _answers,
@@ -69,6 +71,11 @@ def _answers(file: File) -> Guess | None:
     if found is not None and found[0] == "answer":
         roles = _flat_answer(file)
         return Guess("question-answering", "squad", roles, "points-to-answer", _asked_options(roles))
+    question, context, answer = (file.called(role, file.shapes) for role in ("question", "context", "answer"))
+    if question and context and answer and len({question.name, context.name, answer.name}) == 3:
+        roles = {"question": question.name, "context": context.name, "answer": answer.name}
+        if stands_in(file.rows, answer, context) >= 0.8:
+            return Guess("question-answering", "rows", roles, "answer-in-passage", _asked_options(roles))
     asked = [s for s in file.texts if s.questions >= 0.7]
     for question in asked:
         longer = [s for s in file.texts if s.kind == "text" and s.length > 2 * question.length]

@@ -145,6 +145,11 @@ COMPOSED: dict[str, str] = {
     "values come back).": (
         "没有字段像是{sought}；字段有 {names}；请用 {flag} 指定（也许是“{field}”，它只有几个反复出现的值）。"
     ),
+    'no field looks like the {sought}; the fields are {names}; name it with {flag} (perhaps "{field}" or "{other}", '
+    "whose few values come back).": (
+        "没有字段像是{sought}；字段有 {names}；请用 {flag} 指定"
+        "（也许是“{field}”或“{other}”，它们只有几个反复出现的值）。"
+    ),
     "plain text has no field for the {sought}; make a table (.csv) or JSON lines with one.": (
         "纯文本没有可作{sought}的字段；请改用带这一列的表格（.csv）或 JSONL。"
     ),

@@ -39,6 +39,17 @@ DATA: dict[str, str] = {
     "the file is not a list of objects; expected [ at its beginning.": "文件不是对象的列表；开头应当是 [。",
     # fields
     "the field {field} is empty; fill it in, or remove the row.": "字段 {field} 是空的；请补上内容，或删去这一行。",
+    "no row has the field {field}, whose text this model reads; the fields are {names}; name the one that stands for "
+    "it with --text-field.": (
+        "没有一行有该模型要读的字段 {field}；字段有 {names}；请用 --text-field 指出代替它的字段。"
+    ),
+    "no row has the field {field}, whose answer this model learnt; the fields are {names}; name the one that stands "
+    "for it with --label-field.": (
+        "没有一行有该模型所学答案的字段 {field}；字段有 {names}；请用 --label-field 指出代替它的字段。"
+    ),
+    "The task {task} reads no single field that --{role}-field could name.": (
+        "任务 {task} 读的不是单个字段，不能用 --{role}-field 指定。"
+    ),
     "the field {field} is missing; the row has {names}.": "缺少字段 {field}；这一行有 {names}。",
     "there are {tokens} tokens, but {tags} tags; each token needs one.": (
         "有 {tokens} 个词元，却有 {tags} 个标记；每个词元需要一个标记。"
@@ -64,6 +75,11 @@ DATA: dict[str, str] = {
     "{rows} rows are too few to part into {split_names}: {split} would be empty.": (
         "只有 {rows} 行，不够分成{split_names}：{split}会是空的。"
     ),
+    "{rows} rows have {labels} different labels, too many to part into {split_names} with some of each; is the right "
+    "field the label (--label-field)?": (
+        "{rows} 行里有 {labels} 种不同的标签，太多了，无法在{split_names}里各放一些；"
+        "标签字段选对了吗（--label-field）？"
+    ),
     "{rows} rows hold only {groups} different inputs, too few to part into {split_names}, as equal ones stay together; "
     "is the right field read (--text-field)?": (
         "{rows} 行里只有 {groups} 种不同的输入，相同的要放在一起，不够分成{split_names}；读的字段对吗（--text-field）？"
@@ -79,8 +95,10 @@ DATA: dict[str, str] = {
     ),
     'data.split: no row says "train" in the field "{field}".': "data.split：字段“{field}”中没有一行写着“train”。",
     "No row of the training split is left to learn from.": "训练集中没有留下可以学习的行。",
-    "There is no training data; name a file, for instance: microtune tune data.csv --task classification.": (
-        "没有训练数据；请指定一个文件，例如：microtune tune data.csv --task classification。"
+    "There is no training data; name a file, for instance: microtune tune data.csv --task classification, or, behind a "
+    "recipe, data.train=data.csv.": (
+        "没有训练数据；请指定一个文件，例如：microtune tune data.csv --task classification，或在配方后面写 "
+        "data.train=data.csv。"
     ),
     "There are no rows to evaluate on.": "没有可以用来评估的行。",
     # texts

@@ -39,6 +39,8 @@ OPTIONS: dict[str, str] = {
     "name of a field that says train, validation or test": "写明 train、validation 或 test 的字段名",
     "field with the text [default: detected]": "文本所在的字段 [默认：自动识别]",
     "field with the label [default: detected]": "标签所在的字段 [默认：自动识别]",
+    "field of these rows with the text [default: as in training]": "这份数据中文本所在的字段 [默认：与训练时相同]",
+    "field of these rows with the label [default: as in training]": "这份数据中标签所在的字段 [默认：与训练时相同]",
     "text encoding [default: recognised]": "文本编码 [默认：自动识别]",
     "tables have a header [default: recognised]": "表格有没有表头 [默认：自动识别]",
     # model, method, training
@@ -56,7 +58,8 @@ OPTIONS: dict[str, str] = {
     "replace what stands in the run folder": "替换运行文件夹里已有的内容",
     "show memory and time, then stop": "只显示要用的内存和时间，不训练",
     "no progress": "不显示进度",
-    "a recipe (.yaml)": "配方（.yaml）",
+    "a recipe (.yaml), or text to learn from (file, glob)": "配方（.yaml），或要学的文本（文件、通配符）",
+    "the model to go on from, such as sprout": "在哪个模型上继续，例如 sprout",
     "run folder": "运行文件夹",
     "run folder, or that of a comparison": "运行文件夹，或一次比较的文件夹",
     "where everything is saved": "保存全部结果的文件夹",

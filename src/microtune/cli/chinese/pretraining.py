@@ -70,8 +70,10 @@ PRETRAINING: dict[str, str] = {
     "an adapter; tuning it further is not supported yet. Name its base.": (
         "这是适配器；暂不支持在其上继续微调。请指定它的基座。"
     ),
-    "already tuned; tuning a run further is not supported yet. Name its base.": (
-        "已经微调过；暂不支持在运行上继续微调。请指定它的基座。"
+    "already tuned; tuning a run further is not supported yet. Name its base, or what `microtune merge RUN --out "
+    "FOLDER` makes of the run.": (
+        "已经微调过；暂不支持在运行上继续微调。请指定它的基座，"
+        "或先用 `microtune merge RUN --out FOLDER` 合并，再指定合并后的文件夹。"
     ),
     "model.{name} is for a new model; {source} keeps what it has.": "model.{name} 只用于新模型；{source} 保持原有的。",
     # tokenizers and networks

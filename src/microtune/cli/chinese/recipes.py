@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 RECIPES: dict[str, str] = {
+    "say which model learns from this text: --model sprout goes on from one, model.classic=ngram:5 counts n-grams; a "
+    "new network is described in a recipe (.yaml).": (
+        "请说明由哪个模型来学这份文本：--model sprout 在已有模型上继续，model.classic=ngram:5 统计 n 元语法；"
+        "新的网络请写在配方（.yaml）里。"
+    ),
     # values
     "{field}: the value should be a valid integer, unable to parse string as an integer, not {value}.": (
         "{field}：应为整数，而不是 {value}。"

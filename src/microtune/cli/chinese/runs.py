@@ -53,6 +53,7 @@ RUNS: dict[str, str] = {
         "method.train_blocks：重新初始化 {blocks} 层，却只训练 {count} 层；随机的层必须训练。"
     ),
     # models
+    '"{name}" is not loaded, it is made: {command}.': "“{name}”不是加载的，而是做出来的：{command}。",
     'There is no model or folder "{name}". {hint}': "没有名为“{name}”的模型或文件夹。{hint}",
     "holds training rows ({file}) beside others, and they would be scored together; name the file to score, such as "
     "{path}.": "里面既有训练行（{file}），也有其他行，会被放在一起打分；请指明要打分的文件，例如 {path}。",
@@ -63,6 +64,8 @@ RUNS: dict[str, str] = {
         "model.max_length：{asked} 超过了该模型的 {limit} 个位置。"
     ),
     # runs
+    "no such folder.": "没有这个文件夹。",
+    'no such folder; did you mean "{name}"?': "没有这个文件夹；是不是“{name}”？",
     "not a finished run; there is no scores.json in it.": "不是已完成的运行；里面没有 scores.json。",
     "this run has no model yet; run its command again to finish it.": (
         "这次运行还没有模型；请再执行一次原来的命令把它做完。"
@@ -74,12 +77,16 @@ RUNS: dict[str, str] = {
         "磁盘已满；请腾出空间后再执行同一条命令，运行会从中断处继续。"
     ),
     "cannot be written ({reason}).": "无法写入（{reason}）。",
+    "This folder holds a classifier in the form of other tools, without the task that says how it is asked; give the "
+    "run folder that it was made of.": (
+        "这个文件夹是其他工具的格式的分类器，没有说明如何提问的任务；请给出导出它的那个运行目录。"
+    ),
     "This model was not tuned for a task; give a run folder, or tune it first.": (
         "这个模型没有针对任务微调过；请给出运行文件夹，或先微调。"
     ),
     "--max-new-tokens is at least 1.": "--max-new-tokens 至少为 1。",
-    "--skip-bad is for the rows of --input FILE, answered by one run; leave it out.": (
-        "--skip-bad 用于由一个运行回答的 --input 文件的各行；请去掉它。"
+    "{option} is for the rows of --input FILE, answered by one run; leave it out.": (
+        "{option} 用于由一个运行回答的 --input 文件的各行；请去掉它。"
     ),
     "--min-confidence is a probability between 0 and 1.": "--min-confidence 应为 0 与 1 之间的概率。",
     "Give either texts, --input FILE or --source FILE.": "请给出文本、--input FILE 或 --source FILE 中的一种。",

@@ -14,8 +14,21 @@ ENDINGS: dict[str, str] = {
     "internal error ({name}: {text}); please report it with the output of --debug": (
         "内部错误（{name}: {text}）；请加 --debug 再执行一次，并把输出一起报告"
     ),
+    'There is no command "{command}"; here it is `microtune {verb}`.': (
+        "没有命令“{command}”；这里用 `microtune {verb}`。"
+    ),
+    'There is no command "{command}" yet; `microtune --help` shows what there is.': (
+        "还没有命令“{command}”；`microtune --help` 列出全部命令。"
+    ),
+    "There is no option --{name}; here it is {option}.": "没有选项 --{name}；这里用 {option}。",
+    "There is no option --{name}; write {key}=VALUE behind the data or the recipe.": (
+        "没有选项 --{name}；请在数据或配方后面写 {key}=值。"
+    ),
 }
-HINT = " (microtune --help shows what there is)"  # stands behind everything that the parser says
+HINTS = {
+    " (microtune --help shows what there is)": "（microtune --help 列出全部用法）",
+    " (microtune {page} --help shows what there is)": "（microtune {page} --help 列出全部用法）",
+}  # one stands behind everything that the parser says
 _OF_THE_PARSER: dict[str, str] = {
     "No such option: {option}": "没有选项 {option}",
     "No such option '{option}'.": "没有选项 {option}",
@@ -24,7 +37,7 @@ _OF_THE_PARSER: dict[str, str] = {
     "No such option '{option}'. Did you mean {near}?": "没有选项 {option}，是不是 {near}？",
     "No such option '{option}'. Did you mean one of: {near}?": "没有选项 {option}，相近的有 {near}",
     "No such command '{command}'.": "没有命令“{command}”",
-    "No such command '{command}'. Did you mean {near}?": "没有命令“{command}”，是不是 {near}？",
+    "No such command '{command}'. Did you mean '{near}'?": "没有命令“{command}”，是不是“{near}”？",
     "No such command '{command}'. Did you mean one of: {near}?": "没有命令“{command}”，相近的有 {near}",
     "Missing argument '{argument}'.": "缺少参数 {argument}",
     "Missing option '{option}'.": "缺少选项 {option}",
@@ -46,6 +59,4 @@ _OF_THE_PARSER: dict[str, str] = {
     "Invalid value for '{option}': '{value}' is not a valid float.": "选项 {option} 的值应为数字，而不是 {value}",
     "Invalid value for '{option}': '{value}' is not a valid integer.": "选项 {option} 的值应为整数，而不是 {value}",
 }
-USAGE = {
-    f"{english}{HINT}": f"{chinese}（microtune --help 列出全部用法）" for english, chinese in _OF_THE_PARSER.items()
-}
+USAGE = {english + hint: chinese + page for english, chinese in _OF_THE_PARSER.items() for hint, page in HINTS.items()}

@@ -166,6 +166,7 @@ PAGE: dict[str, str] = {
     "test_rows": "test rows",
     "none": "No findings.",
     "found": "findings",
+    "found_one": "finding",
     "error": "error",
     "warning": "warning",
     "note": "note",

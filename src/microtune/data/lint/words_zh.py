@@ -148,6 +148,7 @@ PAGE: dict[str, str] = {
     "test_rows": "行测试数据",
     "none": "没有发现问题。",
     "found": "条发现",
+    "found_one": "条发现",
     "error": "错误",
     "warning": "警告",
     "note": "提示",

@@ -18,7 +18,7 @@ from microtune.data.objects import read_object
 from microtune.errors import InputError, RunError
 from microtune.recipe import load as load_recipe
 from microtune.run.adjust import decided
-from microtune.run.folder import read_metrics
+from microtune.run.folder import read_metrics, scores_of
 
 FILE = "report.json"
 
@@ -254,9 +254,7 @@ def read_run(folder: Path, record: Mapping[str, Any] | None = None) -> RunFiles:
     """The files of a finished run; record: what scores.json is about to hold, where it is not written yet."""
     scores = folder / "scores.json"
     if record is None:
-        if not scores.is_file():
-            raise RunError(f"{folder}: not a finished run; there is no scores.json in it.")
-        record = read_object(scores, error=RunError)
+        record = read_object(scores_of(folder), error=RunError)
     facts, lint, environment = (read_there(folder / name) for name in (FILE, "lint.json", "environment.json"))
     metrics = folder / "metrics.jsonl"
     try:

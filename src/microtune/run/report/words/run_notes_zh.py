@@ -89,6 +89,12 @@ RUN_NOTES: dict[str, str] = {
     "clearly better).": (
         "在{split}上，沿用前一时刻的数字（按“{field}”）RMSE 为 {rmse}；模型为 {own}（并不明显更好）。"
     ),
+    # steps
+    "The training text makes {blocks} blocks of at most {size} tokens, which is {steps} steps in all: few to learn "
+    "from. Raise --epochs, or lower data.block_size or train.batch_size.": (
+        "训练文本切成 {blocks} 块，每块最多 {size} 个词元，总共只有 {steps} 步，学不到多少。请提高 --epochs，"
+        "或减小 data.block_size、train.batch_size。"
+    ),
     # methods
     "method.unfreeze: after step {step}, in epoch {epoch} of the {epochs} that gradual unfreezing takes, {first} to "
     "{last} had not begun to train and are as in the base. Raise train.epochs to {wanted} or more.": (
