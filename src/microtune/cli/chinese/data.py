@@ -19,6 +19,7 @@ DATA: dict[str, str] = {
     "not a text file; each file in the folder of a class is a text, so move it elsewhere.": (
         "不是文本文件；类别文件夹里的每个文件都是一段文本，请把它移到别处。"
     ),
+    "there is no token in this text.": "这段文本里没有任何词元。",
     "the file holds no rows.": "文件里没有数据行。",
     "the file holds only blanks.": "文件里只有空白。",
     "the file has a header and no rows below it.": "文件只有表头，下面没有数据行。",
