@@ -13,6 +13,8 @@ from microtune.cli.chinese import translated
 from microtune.errors import InputError
 from microtune.recipe import Recipe, build
 from microtune.run.foresee import plan
+from microtune.run.held_out import learnt_before
+from microtune.run.report.words.notes import in_chinese
 from microtune.run.unused import check_pretraining, check_tuning
 
 
@@ -76,3 +78,23 @@ def test_the_verb_refuses_before_rows_are_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"train.compile is for `microtune pretrain`"):
         mt.tune(data, task="classification", model=base, train=recipe.train.model_dump(), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_new_network_is_not_pretrained_in_part(tmp_path: Path) -> None:
+    recipe = pretrain_recipe(tmp_path)
+    with pytest.raises(InputError, match=r"has nothing yet that could stay as it is; take method: full, not lora\."):
+        check_pretraining(recipe.model_copy(update={"method": build({"task": "x", "method": "lora"}).method}))
+    with pytest.raises(InputError, match=r"model.max_length belongs to tuning; leave it out\."):
+        check_pretraining(changed(recipe, "model", max_length=8))
+
+
+def test_held_out_text_that_is_learnt_is_said(tmp_path: Path) -> None:
+    recipe = pretrain_recipe(tmp_path)
+    assert learnt_before(recipe) == []
+    source = recipe.data.sources[0].model_copy(update={"held_out": "./corpus.txt"})
+    note = learnt_before(changed(recipe, "data", sources=[source.model_dump()]))[0]
+    assert note == (
+        "The held-out text of tiny is a file that the model learns from (./corpus.txt), so its scores say nothing "
+        "about new text."
+    )
+    assert in_chinese(note).startswith("tiny 的留出文本就是模型学习的文件")

@@ -16,14 +16,13 @@ from microtune.run.encoders import as_read
 from microtune.run.load import Model, load
 from microtune.run.networks import spec_of
 from microtune.run.scratch import check_stacks, new_model
-from microtune.run.unused import check_tuning
+from microtune.run.unused import check_tuning, check_whole
 from microtune.tasks.base import Task
 
 
 def check_beginning(recipe: Recipe) -> None:
     """Refuse, before any row is read, a recipe that names no beginning, or two."""
     choice = recipe.model
-    check_tuning(recipe)
     if choice.classic is not None:
         raise InputError("recipe: model.classic belongs to `microtune pretrain`; name a base with model.source.")
     if choice.spec is None:
@@ -33,17 +32,15 @@ def check_beginning(recipe: Recipe) -> None:
                 "model.spec."
             )
         check_kept(choice)
+        check_tuning(recipe)
         return
     if choice.source is not None:
         raise InputError(
             f"recipe: model.spec describes a new network, but model.source names one to load ({choice.source}); write "
             "source: null, or leave the spec out."
         )
-    if recipe.method.name != "full":
-        raise InputError(
-            f"recipe: a new network (model.spec) has nothing yet that could stay as it is; take method: full, not "
-            f"{recipe.method.title}."
-        )
+    check_whole(recipe)
+    check_tuning(recipe)
     check_stacks(spec_of(choice.family, {"vocab_size": LONGEST, **choice.spec}))
 
 

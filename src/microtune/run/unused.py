@@ -35,6 +35,19 @@ def check_pretraining(recipe: Recipe) -> None:
     """Refuse what only tuning reads: a corpus stands in `data.sources`."""
     _refuse(recipe, TUNING, "is for tuning (a corpus stands in data.sources); leave it out.")
     _check_family(recipe)
+    if recipe.model.spec is None or recipe.model.classic is not None:
+        return
+    _refuse(recipe, ("model.max_length",), "belongs to tuning; leave it out.")
+    check_whole(recipe)
+
+
+def check_whole(recipe: Recipe) -> None:
+    """Refuse a method that leaves most of a new network as it is: random."""
+    if recipe.method.name != "full":
+        raise InputError(
+            f"recipe: a new network (model.spec) has nothing yet that could stay as it is; take method: full, not "
+            f"{recipe.method.title}."
+        )
 
 
 def _check_family(recipe: Recipe) -> None:
