@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from door_helpers import data, message, write
 
+from microtune.cli.chinese import translated
 from microtune.data.sources import iter_rows, read_rows
 from microtune.data.tables import has_header
 
@@ -95,6 +96,8 @@ HEADERS = [
     (["hello there", "NA"], [["good day", "1"], ["good night", "2"]], False),
     (["2019", "2020"], [["1", "2"]], False),
     (["hello"], [["hello"], ["bye"]], False),
+    (["refund"], [[t] for t in LONG], False),
+    (["height"], [["1.7"], ["1.8"]], True),
     (["a", "b"], [], False),
     (["text", "label"], [], True),
 ]
@@ -126,3 +129,16 @@ def test_header_forced_and_columns_named(tmp_path: Path) -> None:
     ]
     semicolon = write(tmp_path / "e.csv", "text;label\na, b;1\n")
     assert data(read_rows(semicolon)) == [{"text": "a, b", "label": "1"}]
+
+
+def test_a_stray_mark_does_not_swallow_rows(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", 'text\tlabel\n"Good morning\tpos\nfine\tneg\nbye"\tneg\nyes\tpos\n')
+    said = (
+        "a.tsv, line 2: a quotation mark opens a field here that closes 2 lines below, but each of these lines is a row"
+    )
+    assert message(path).startswith(said)
+    assert "每一行本身就是一行数据" in translated(message(path))
+    spread = write(tmp_path / "b.tsv", 'text\tlabel\n"Good\nmorning"\tpos\nyes\tpos\n')
+    assert data(read_rows(spread))[0] == {"text": "Good\nmorning", "label": "pos"}
+    commas = write(tmp_path / "c.csv", 'text,label\n"Hello, you\nand, bye",pos\nyes,pos\n')
+    assert data(read_rows(commas))[0] == {"text": "Hello, you\nand, bye", "label": "pos"}

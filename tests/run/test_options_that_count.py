@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from microtune import recipe as recipes
 from microtune.cli.chinese import translated
 from microtune.errors import InputError
+from microtune.run.folder import RunFolder, read_metrics
 from microtune.run.prepare import make_splits, make_task
 from microtune.run.report.words.notes import in_chinese
 from microtune.tasks.classification import Classification
@@ -62,3 +64,11 @@ def test_nothing_to_choose_by_is_said() -> None:
     assert not [
         n for n in prepared(choose="loss", data={"split": {"validation": 0.3}})[1].notes if "no validation" in n
     ]
+
+
+def test_a_label_with_a_line_separator_keeps_its_metrics(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_metric("score", {"split": "validation", "step": 4, "f1:a\u2028b": 0.5})
+    assert [line["f1:a\u2028b"] for line in read_metrics(tmp_path / "metrics.jsonl")] == [0.5]
+    folder.rewind_metrics(4)
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 1

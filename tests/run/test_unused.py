@@ -12,6 +12,8 @@ import microtune as mt
 from microtune.cli.chinese import translated
 from microtune.errors import InputError
 from microtune.recipe import build
+from microtune.run.held_out import learnt_before
+from microtune.run.report.words.notes import in_chinese
 from microtune.run.unused import check_pretraining, check_tuning
 
 ROWS = [{"text": f"row {i}", "label": "ab"[i % 2]} for i in range(20)]
@@ -89,3 +91,25 @@ def test_comparing(tmp_path: Path) -> None:
         lambda: mt.compare(ROWS, task="classification", methods=["head"], train={"compile": True}, out=out), out
     )
     assert said == "recipe: train.compile does nothing in tuning: it is for pretraining. Leave it out."
+
+
+def test_a_new_network_is_not_pretrained_in_part(tmp_path: Path) -> None:
+    recipe = pretrain_recipe(tmp_path)
+    with pytest.raises(InputError, match=r"has nothing yet that could stay as it is; take method: full, not lora\."):
+        check_pretraining(recipe.model_copy(update={"method": build({"task": "x", "method": "lora"}).method}))
+    short = recipe.model_copy(update={"model": recipe.model.model_copy(update={"max_length": 8})})
+    with pytest.raises(InputError, match=r"model.max_length does nothing in pretraining: data.block_size"):
+        check_pretraining(short)
+
+
+def test_held_out_text_that_is_learnt_is_said(tmp_path: Path) -> None:
+    recipe = pretrain_recipe(tmp_path)
+    assert learnt_before(recipe) == []
+    source = recipe.data.sources[0].model_copy(update={"held_out": "./corpus.txt"})
+    data = recipe.data.model_copy(update={"sources": [source]})
+    note = learnt_before(recipe.model_copy(update={"data": data}))[0]
+    assert note == (
+        "The held-out text of tiny is a file that the model learns from (./corpus.txt), so its scores say nothing "
+        "about new text."
+    )
+    assert in_chinese(note).startswith("tiny 的留出文本就是模型学习的文件")

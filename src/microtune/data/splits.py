@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 from microtune.data.decode import refuse, shown
+from microtune.data.invisible import TURNING, WIDTHLESS
 from microtune.data.sources import Row
 from microtune.errors import InputError
 
@@ -38,7 +39,7 @@ _PART_NAMES = {
     "测试": "test",
     "测试集": "test",
 }
-_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
+_UNSEEN = re.compile(f"[{WIDTHLESS}{TURNING}]")
 COMPARED = 1000  # characters of a text that are compared for near-duplicates
 TRIES = 500  # candidates looked at per test row: a cap against data that is all alike
 
@@ -170,7 +171,7 @@ def part_name(value: object) -> str | None:
 
 def normalised(text: str) -> str:
     """A text without the differences that do not make another text: width and form (NFKC), case, blanks, and signs
-    that nobody sees (soft hyphens, joiners, marks of direction and of byte order)."""
+    that nobody sees (soft hyphens, marks of direction and of byte order)."""
     return " ".join(_UNSEEN.sub("", unicodedata.normalize("NFKC", text)).casefold().split())
 
 

@@ -43,6 +43,8 @@ def has_header(first: list[str], body: list[list[str]]) -> bool:
         return False
     if len(named) < len(cells) - 1 and not any(is_common(cell) for cell in named):
         return False
+    if len(cells) == 1 and not holds_common(cells[0]) and not _is_mostly_numbers([line[0] for line in body if line]):
+        return False  # a short text above long ones, and nothing else to go by
     score = sum(_name_points(cell) for cell in named)
     columns = [[row[i].strip() for row in body if i < len(row) and row[i].strip()] for i in range(len(cells))]
     score += sum(_column_points(cell, column) for cell, column in zip(cells, columns, strict=True))
@@ -192,11 +194,14 @@ class _Lines:
     def __init__(self, path: Path, numbered: Iterator[tuple[int, str]], limits: Limits, delimiter: str) -> None:
         self.path, self.limits, self.delimiter = path, limits, delimiter
         self.start: int | None = None
+        self.fields: list[int] = []  # of each line of the record
+        self.quoted = False  # whether the first line of all has a quotation mark, as where every text is quoted
+        self._first = True
         self._numbered, self._size = numbered, 0
 
     def begin(self) -> None:
         """The next line is the first of a record."""
-        self.start, self._size = None, 0
+        self.start, self._size, self.fields = None, 0, []
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -210,6 +215,8 @@ class _Lines:
             what = "the record is too long (a quotation mark that is not closed?)"
             raise over(self.path, self.start, what, self.limits, "field_characters")
         fields = text.count(self.delimiter) + 1
+        self.fields.append(fields)
+        self.quoted, self._first = ('"' in text) if self._first else self.quoted, False
         if fields > self.limits.fields and '"' not in text:
             raise over(self.path, number, f"the line has {fields:,} fields", self.limits, "fields")
         return text + "\n"
@@ -234,7 +241,18 @@ def _quoted_records(source: _Lines) -> Iterator[tuple[int, list[str]]]:
         except csv.Error as error:
             raise refuse(source.path, source.start, _quoting_problem(str(error), source.delimiter)) from error
         if len(cells) > 1 or (cells and cells[0].strip()):
+            _check_rows_inside(source, len(cells))
             yield source.start or 0, cells
+
+
+def _check_rows_inside(source: _Lines, count: int) -> None:
+    """Refuse a record of a table with tabs that swallowed others, where no mark stands around the names."""
+    lines, loose = len(source.fields), source.delimiter == "\t" and not source.quoted
+    if loose and count > 1 and lines > 1 and all(fields == count for fields in source.fields):
+        what = (
+            f"a quotation mark opens a field here that closes {lines - 1} lines below, but each of these lines is a row"
+        )
+        raise refuse(source.path, source.start, f"{what}; remove the marks, or double those that belong to a text")
 
 
 def _quoting_problem(reason: str, delimiter: str) -> str:

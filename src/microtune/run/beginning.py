@@ -16,6 +16,7 @@ from microtune.run.encoders import as_read
 from microtune.run.load import Model, load
 from microtune.run.networks import spec_of
 from microtune.run.scratch import check_stacks, new_model
+from microtune.run.unused import check_whole
 from microtune.tasks.base import Task
 
 
@@ -37,11 +38,7 @@ def check_beginning(recipe: Recipe) -> None:
             f"recipe: model.spec describes a new network, but model.source names one to load ({choice.source}); write "
             "source: null, or leave the spec out."
         )
-    if recipe.method.name != "full":
-        raise InputError(
-            f"recipe: a new network (model.spec) has nothing yet that could stay as it is; take method: full, not "
-            f"{recipe.method.title}."
-        )
+    check_whole(recipe)
     check_stacks(spec_of(choice.family, {"vocab_size": LONGEST, **choice.spec}))
 
 

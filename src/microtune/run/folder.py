@@ -294,7 +294,9 @@ def _step_of(line: Mapping[str, Any]) -> int:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The objects of a metrics file; a half-written last line is left out."""
     result = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split(
+        "\n"
+    ):  # a label may hold other line separators
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
@@ -359,7 +361,9 @@ def scores_of(folder: Path) -> Path:
 def absent(folder: Path) -> RunError:
     """That there is no such folder, and which one may be meant."""
     near = nearest(folder)
-    return RunError(f"{folder}: no such folder." if near is None else f'{folder}: no such folder; did you mean "{near}"?')
+    return RunError(
+        f"{folder}: no such folder." if near is None else f'{folder}: no such folder; did you mean "{near}"?'
+    )
 
 
 def nearest(folder: Path) -> Path | None:

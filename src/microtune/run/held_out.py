@@ -113,6 +113,18 @@ class HeldOut:
         return Encoded(items, report)
 
 
+def learnt_before(recipe: Recipe) -> list[str]:
+    """A note for each held-out text that is a file which the model learns from."""
+    folder = Path(recipe.data.folder or "")
+    learnt = {(folder / source.path).resolve() for source in recipe.data.sources}
+    return [
+        f"The held-out text of {name} is a file that the model learns from ({source.held_out}), so its scores say "
+        "nothing about new text."
+        for source, name in zip(recipe.data.sources, source_names(recipe.data.sources), strict=True)
+        if source.held_out and (folder / source.held_out).resolve() in learnt
+    ]
+
+
 def watched(
     events: Iterable[Event], held_out: HeldOut, training: Training, folder: RunFolder, every: int
 ) -> Iterator[Event | Scored]:

@@ -35,7 +35,7 @@ from microtune.run.disk import explained
 from microtune.run.diverged import good_checkpoints
 from microtune.run.folder import RunFolder
 from microtune.run.hashes import file_hash
-from microtune.run.held_out import HeldOut, source_names, watched
+from microtune.run.held_out import HeldOut, learnt_before, source_names, watched
 from microtune.run.invariants import check_rates, check_tied
 from microtune.run.models import save_base
 from microtune.run.objective import fitting, make_blocks, make_items, pretraining_task, token_ids
@@ -67,6 +67,7 @@ def pretrain(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Step | Score
     network, notes = build_network(recipe, tokenizer) if base is None else (goes_on(recipe, task, base), [])
     folder.notes.extend(notes)
     held_out = HeldOut(recipe, task, tokenizer)
+    folder.notes.extend(learnt_before(recipe))
     if held_out.sources:  # read now: it may be gone after days of training
         yield Stage("held-out text", 0, len(held_out.encoded), "sources")
     training = make_training(recipe, network, items, folder.remembered)

@@ -40,8 +40,10 @@ BLOCKS = {"data.block_size": "it is for language modelling; model.max_length cut
 
 def check_pretraining(recipe: Recipe) -> None:
     """Refuse what pretraining does not read."""
-    if recipe.model.spec is not None and recipe.model.max_length is not None:
-        _refuse("model.max_length", "pretraining", "data.block_size is the length of a row")
+    if recipe.model.spec is not None and recipe.model.classic is None:
+        if recipe.model.max_length is not None:
+            _refuse("model.max_length", "pretraining", "data.block_size is the length of a row")
+        check_whole(recipe)
     options = PRETRAINING if recipe.model.classic is not None else PRETRAINING | NETWORKS
     _check(recipe, {**options, **_of_beginning(recipe)}, "pretraining")
 
@@ -50,6 +52,15 @@ def check_tuning(recipe: Recipe) -> None:
     """Refuse what tuning does not read."""
     options = TUNING if recipe.task.name == "language-modelling" else TUNING | BLOCKS
     _check(recipe, {**options, **_of_beginning(recipe)}, "tuning")
+
+
+def check_whole(recipe: Recipe) -> None:
+    """Refuse a method that leaves most of a new network as it is: random."""
+    if recipe.method.name != "full":
+        raise InputError(
+            f"recipe: a new network (model.spec) has nothing yet that could stay as it is; take method: full, not "
+            f"{recipe.method.title}."
+        )
 
 
 def _of_beginning(recipe: Recipe) -> Mapping[str, str]:

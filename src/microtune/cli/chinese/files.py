@@ -32,6 +32,11 @@ FILES: dict[str, str] = {
     "a quotation mark opens a field here and the file ends before it is closed; close it, or double it.": (
         "这里有一个字段以引号开始，直到文件结束也没有闭合；请补上引号，或把它写成两个。"
     ),
+    "a quotation mark opens a field here that closes {count} lines below, but each of these lines is a row; remove the "
+    "marks, or double those that belong to a text.": (
+        "这里的引号打开了一个字段，到 {count} 行之后才闭合，而其中每一行本身就是一行数据；请去掉引号，"
+        "属于文本的引号请写成两个。"
+    ),
     'there is text after the closing quotation mark of a field; write a quotation mark inside a field as "".': (
         '字段的结束引号之后还有文字；字段内的引号请写成两个（""）。'
     ),

@@ -22,7 +22,7 @@ from microtune.run.classic.base import RECORD, check_recipe, finish, read_classi
 from microtune.run.classic.ngram import ARRAYS, Counted, NGramModel, load_ngram
 from microtune.run.disk import explained, remove_folder, write_folder, write_json
 from microtune.run.folder import RunFolder
-from microtune.run.held_out import HeldOut
+from microtune.run.held_out import HeldOut, learnt_before
 from microtune.run.pretrain import make_stores, make_tokenizer, source_facts
 from microtune.run.scratch import size_notes
 from microtune.run.session import Scored, Stage
@@ -47,6 +47,7 @@ def pretrain_ngram(recipe: Recipe, folder: RunFolder) -> Iterator[Stage | Scored
     folder.notes += [] if characters else size_notes(recipe, tokenizer)
     stores = yield from make_stores(recipe, tokenizer, cache)
     held_out = HeldOut(recipe, Counted(), tokenizer)
+    folder.notes += learnt_before(recipe)
     if held_out.sources:  # read now, as for other models
         yield Stage("held-out text", 0, len(held_out.texts), "sources")
     work = folder.path / "cache" / "counting"

@@ -32,6 +32,8 @@ RUN_NOTES: dict[str, str] = {
     "There is no validation split, so {names} have nothing to go by: the weights are those of the last step.": (
         "没有验证集，{names} 无从依据：权重是最后一步的。"
     ),
+    "The held-out text of {name} is a file that the model learns from ({file}), so its scores say nothing about new "
+    "text.": "{name} 的留出文本就是模型学习的文件（{file}），其得分不能说明新文本上的表现。",
     # rows that a model is scored on
     "These rows are the file that the model was trained with: what it has learnt is among them, so the figures say "
     "nothing about new rows.": (
