@@ -166,3 +166,12 @@ def test_parallel_files(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,b\n", encoding="utf-8")
     with pytest.raises(InputError, match="parallel files are plain text"):
         read_rows({**pair, "target": str(tmp_path / "rows.csv")})
+
+
+@pytest.mark.parametrize(("reference", "there"), [("AAPL 12", False), ("AAPL is at 12", True)])
+def test_bleu_is_left_out_where_nothing_has_four_words(reference: str, there: bool) -> None:
+    """It would be 0 beside an exact match of 1."""
+    made = TextScores("13a")
+    scores = made.scores(made.count([reference, "TSLA"], [reference, "TSLA"]))
+    assert scores["exact_match"] == 1
+    assert scores.get("bleu") == (pytest.approx(100, abs=1e-9) if there else None)
