@@ -80,13 +80,16 @@ class TextScores:
     def scores(self, columns: Columns, weights: Column | None = None) -> dict[str, float]:
         """BLEU and chrF from 0 to 100; ROUGE F1, exact match and repetition from 0 to 1; words per reference word.
 
-        BLEU counts runs of four words: where no text has four, it would be 0 for right answers too, and is left out.
+        BLEU counts runs of one to four words: where no text has four it would be 0 for right answers too, so only the
+        runs that there are count (sacrebleu's effective order).
         weights: how often each row counts.
         """
         times = np.ones(len(columns["words"])) if weights is None else weights
         result: dict[str, float] = {}
         for name, metric in self._sacrebleu.items():
-            if name in columns and (name != "bleu" or columns[name][:, :2].max(initial=0) >= REPEATED):
+            if name in columns:
+                if name == "bleu":  # of texts that all have fewer words than it counts in a run, by shorter runs
+                    metric.effective_order = columns[name][:, :2].max(initial=0) < REPEATED
                 sums = (times @ columns[name]).tolist()
                 result[name] = float(metric._compute_score_from_stats(sums).score)
         if "rouge" in columns:
