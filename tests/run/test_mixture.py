@@ -209,7 +209,7 @@ def test_a_file_is_scored_task_by_task(
     evaluate(str(finished.path), data=str(file))
     shown = capsys.readouterr().out
     assert "some.jsonl: kind, 5 rows" in shown.replace("\n", "")
-    assert "some.jsonl: 翻译 split, 3 rows" in shown.replace("\n", "")
+    assert "some.jsonl: 翻译, 3 rows" in shown.replace("\n", "")
 
 
 @pytest.mark.parametrize(
