@@ -208,8 +208,8 @@ def test_a_file_is_scored_task_by_task(
     assert printed["tasks"]["翻译"]["scores"] == pytest.approx(score.parts["翻译"].values, rel=1e-6)
     evaluate(str(finished.path), data=str(file))
     shown = capsys.readouterr().out
-    assert "some.jsonl: kind split, 5 rows" in shown.replace("\n", "")
-    assert "some.jsonl: 翻译 split, 3 rows" in shown.replace("\n", "")
+    assert "some.jsonl: kind, 5 rows" in shown.replace("\n", "")
+    assert "some.jsonl: 翻译, 3 rows" in shown.replace("\n", "")
 
 
 @pytest.mark.parametrize(

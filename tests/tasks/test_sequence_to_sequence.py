@@ -166,3 +166,17 @@ def test_parallel_files(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,b\n", encoding="utf-8")
     with pytest.raises(InputError, match="parallel files are plain text"):
         read_rows({**pair, "target": str(tmp_path / "rows.csv")})
+
+
+def test_bleu_of_texts_without_four_words_is_that_of_shorter_runs() -> None:
+    """Of four it would be 0 beside an exact match of 1."""
+    sacrebleu = pytest.importorskip("sacrebleu")
+    made = TextScores("13a")
+    right = made.scores(made.count(["AAPL 12", "TSLA"], ["AAPL 12", "TSLA"]))
+    assert (right["exact_match"], right["bleu"]) == (1, pytest.approx(100, abs=1e-9))
+    answers, references = ["AAPL 12", "TM 7"], ["AAPL 12", "TM 8"]
+    theirs = sacrebleu.metrics.BLEU(effective_order=True).corpus_score(answers, [references]).score
+    assert made.scores(made.count(answers, references))["bleu"] == pytest.approx(theirs, abs=1e-9)
+    answers, references = ["AAPL 12 is up"], ["AAPL 12 is down"]  # four words: as everywhere
+    theirs = sacrebleu.corpus_bleu(answers, [references]).score
+    assert made.scores(made.count(answers, references))["bleu"] == pytest.approx(theirs, abs=1e-9)

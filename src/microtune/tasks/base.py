@@ -141,7 +141,7 @@ class Task(Section):
     def known_fields(self) -> dict[str, str]:
         """The fields of the data that play a role, by role: `{"text": "review", "label": "stars"}`."""
         options = {name: getattr(self, name) for name in type(self).model_fields if name.endswith("_field")}
-        made = [name_of(option) for option, _ in self.wordings]
+        made = [name_of(option) for option in self.templates]  # no field of the data has such a name
         return {k.removesuffix("_field"): v for k, v in options.items() if isinstance(v, str) and v and v not in made}
 
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:

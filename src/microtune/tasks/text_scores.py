@@ -21,7 +21,7 @@ from microtune.tasks.outcomes import Column, Columns
 
 Words = Literal["13a", "zh", "char"]
 ROUGE = ("rouge1", "rouge2", "rougeL")
-REPEATED = 4  # words of the n-grams whose return counts as repetition
+REPEATED = 4  # words of the n-grams whose return counts as repetition, and of the longest ones of BLEU
 WRITTEN_CLOSE = 0.3  # share of letters that are Chinese or Japanese above which words are not parted by blanks
 _WORD = re.compile(f"[{CLOSE}]|[^\\W_{CLOSE}]+")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")  # Thai, Lao, Burmese, Khmer
@@ -80,12 +80,16 @@ class TextScores:
     def scores(self, columns: Columns, weights: Column | None = None) -> dict[str, float]:
         """BLEU and chrF from 0 to 100; ROUGE F1, exact match and repetition from 0 to 1; words per reference word.
 
+        BLEU counts runs of one to four words: where no text has four it would be 0 for right answers too, so only the
+        runs that there are count (sacrebleu's effective order).
         weights: how often each row counts.
         """
         times = np.ones(len(columns["words"])) if weights is None else weights
         result: dict[str, float] = {}
         for name, metric in self._sacrebleu.items():
             if name in columns:
+                if name == "bleu":  # of texts that all have fewer words than it counts in a run, by shorter runs
+                    metric.effective_order = columns[name][:, :2].max(initial=0) < REPEATED
                 sums = (times @ columns[name]).tolist()
                 result[name] = float(metric._compute_score_from_stats(sums).score)
         if "rouge" in columns:
