@@ -89,9 +89,6 @@ class SplitBy(Section):
     field: str = Field(min_length=1, description="field with a date or a number")
 
 
-SHARES = {"validation": 0.1, "test": 0.1}
-
-
 class Data(Section):
     """Where the rows come from and how they are read and split."""
 
@@ -99,7 +96,7 @@ class Data(Section):
     validation: Any = Field(default=None, description="rows for choosing; default: cut from train")
     test: Any = Field(default=None, description="rows read once, at the end; default: cut from train")
     split: dict[str, float] | Literal["none"] | str = Field(
-        default=SHARES, description="fractions cut from train, `none`, or the name of a field"
+        default={"validation": 0.1, "test": 0.1}, description="fractions cut from train, `none`, or the name of a field"
     )
     split_by: Annotated[SplitBy | None, BeforeValidator(lambda v: {"field": v} if isinstance(v, str) else v)] = Field(
         default=None, description="{field: date}: the latest rows are the test, not rows drawn at random"
@@ -293,7 +290,7 @@ def override(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, An
             raise InputError(f'"{assignment}" is not an override: a recipe has at most {MAX_DEPTH} levels.')
         if keys[:2] == ["data", "split"] and len(keys) == 3:  # one share changes, the other stays
             data = result.setdefault("data", {})
-            data["split"] = data.get("split") or dict(SHARES)
+            data["split"] = data.get("split") or dict(Data.model_fields["split"].default)
         place = result
         for key in keys[:-1]:
             inner = place.setdefault(key, {})

@@ -186,18 +186,7 @@ def evaluate(
     """Score a model on a file, or show the scores its run ended with."""
     files = pair(source, target)
     if data is None and files is None:
-        from microtune.run.verbs import Run
-
-        done = Run(run)
-        values, intervals = done.scores, done.intervals
-        if as_json:
-            print(json.dumps({"scores": values, "intervals": intervals}, ensure_ascii=False))
-            return
-        for split, scores in values.items():
-            for name, value in scores.items():
-                low, high = intervals[split].get(name, (float("nan"), float("nan")))
-                between = said("{low} to {high}", low=f"{low:.4f}", high=f"{high:.4f}")
-                out.print(f"{word(split):12} {plain(name):18} {value:.4f}  ({between})")
+        _show_own(run, as_json)
         return
     from microtune.run.given import rows_for
     from microtune.run.known_rows import learnt_from, one_split
@@ -225,6 +214,22 @@ def evaluate(
         show_score(named, score, task)
         for name, part in score.parts.items():
             show_score(f"{named}: {name}", part, task)
+
+
+def _show_own(run: str, as_json: bool) -> None:
+    """The scores that a run ended with."""
+    from microtune.run.verbs import Run
+
+    done = Run(run)
+    values, intervals = done.scores, done.intervals
+    if as_json:
+        print(json.dumps({"scores": values, "intervals": intervals}, ensure_ascii=False))
+        return
+    for split, scores in values.items():
+        for name, value in scores.items():
+            low, high = intervals[split].get(name, (float("nan"), float("nan")))
+            between = said("{low} to {high}", low=f"{low:.4f}", high=f"{high:.4f}")
+            out.print(f"{word(split):12} {plain(name):18} {value:.4f}  ({between})")
 
 
 def chat(
