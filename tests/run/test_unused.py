@@ -11,7 +11,7 @@ from tiny_runs import pretrain_recipe, tune_recipe
 import microtune as mt
 from microtune.cli.chinese import translated
 from microtune.errors import InputError
-from microtune.recipe import build
+from microtune.recipe import Choice, build
 from microtune.run.held_out import learnt_before
 from microtune.run.report.words.notes import in_chinese
 from microtune.run.unused import check_pretraining, check_tuning
@@ -29,7 +29,6 @@ def refusal(work: Any, out: Path) -> str:
 @pytest.mark.parametrize(
     ("option", "value", "instead"),
     [
-        ("data.steps", ["html"], "texts of a corpus are prepared before"),
         ("data.train", "a.txt", "a corpus stands in data.sources"),
         ("data.test", "a.txt", "held-out text stands in data.sources.held_out"),
         ("data.text_field", "body", "fields stand in data.sources.fields"),
@@ -113,3 +112,13 @@ def test_held_out_text_that_is_learnt_is_said(tmp_path: Path) -> None:
         "about new text."
     )
     assert in_chinese(note).startswith("tiny 的留出文本就是模型学习的文件")
+
+
+def test_steps_that_choose_rows_are_not_for_a_corpus(tmp_path: Path) -> None:
+    recipe = pretrain_recipe(tmp_path)
+    data = recipe.data.model_copy(update={"steps": [Choice(name="unicode"), Choice(name="duplicates")]})
+    with pytest.raises(
+        InputError, match=r"data.steps: duplicates chooses among rows.*texts are .*html.*mask"
+    ) as caught:
+        check_pretraining(recipe.model_copy(update={"data": data}))
+    assert "逐篇读取语料" in translated(str(caught.value))

@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from microtune.data.batches import Item
 from microtune.data.sources import Row, iter_rows
+from microtune.data.steps.apply import field_changer
 from microtune.data.store import RaggedStore, content_key
 from microtune.data.text import CORE_TOKENS, Tokenizer
 from microtune.errors import InputError, at
-from microtune.recipe import Data, Limits, Source
+from microtune.recipe import Choice, Data, Limits, Source
 
 ENCODE_TEXTS = 512  # at once,
 ENCODE_CHARACTERS = 4_000_000  # and no more once so many are together: the encodings of whole books take gigabytes
@@ -37,11 +38,12 @@ SPEAKERS = {
 def documents(source: Source, data: Data, limits: Limits, path: str | None = None) -> Iterator[str]:
     """The texts of one source."""
     folder = Path(data.folder) if data.folder else Path()
+    prepared = field_changer([choice.model_dump() for choice in data.steps])
     found = False
     for row in iter_rows(str(folder / (path or source.path)), encoding=data.encoding, limits=limits):
         if any(str(row.data.get(key)) not in values for key, values in source.where.items()):
             continue
-        text = source.join.join(part for field in source.fields for part in _parts(row, field, source.join))
+        text = source.join.join(part for field in source.fields for part in _parts(row, field, source.join, prepared))
         if text.strip():
             found = True
             yield text
@@ -49,17 +51,21 @@ def documents(source: Source, data: Data, limits: Limits, path: str | None = Non
         raise InputError(f"{path or source.path}: no row has text in {', '.join(source.fields)}.")
 
 
-def _parts(row: Row, field: str, join: str) -> list[str]:
-    """`text`, `lines` (a list of strings) or `messages.content` (a field of every element of a list)."""
+def _parts(row: Row, field: str, join: str, prepared: Callable[[str, str], str]) -> list[str]:
+    """`text`, `lines` (a list of strings) or `messages.content` (a field of every element of a list).
+
+    prepared: (name of the field, text) -> the text as it should be.
+    """
     name, _, inner = field.partition(".")
     if name not in row.data:
         raise InputError(f'{at(row.path, row.line)}: there is no field "{name}"; the row has {", ".join(row.data)}.')
     value: Any = row.data[name]
     if inner == "chat":
-        return [_chat(value)]
+        return [_chat(value, lambda text: prepared(name, text))]
     if inner and isinstance(value, list):
         value = [element.get(inner, "") for element in value if isinstance(element, dict)]
-    return [join.join(str(v) for v in value)] if isinstance(value, list) else [str(value)] if value is not None else []
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    return [join.join(prepared(name, str(v)) for v in values)] if values or isinstance(value, list) else []
 
 
 def is_chat(source: Source) -> bool:
@@ -67,12 +73,13 @@ def is_chat(source: Source) -> bool:
     return any(field.endswith(".chat") for field in source.fields)
 
 
-def _chat(turns: Any) -> str:
+def _chat(turns: Any, prepared: Callable[[str], str]) -> str:
     """Dialogue turns in the chat format: `{role | speaker, content | text}` each."""
     parts = []
     for turn in turns if isinstance(turns, list) else []:
         role = SPEAKERS.get(str(turn.get("role") or turn.get("speaker")).lower(), "user")
-        parts.append(f"{CORE_TOKENS[role]}{turn.get('content') or turn.get('text') or ''}{CORE_TOKENS['end']}")
+        said = prepared(str(turn.get("content") or turn.get("text") or ""))
+        parts.append(f"{CORE_TOKENS[role]}{said}{CORE_TOKENS['end']}")
     return "".join(parts)
 
 
@@ -107,11 +114,11 @@ def _chunks(texts: Iterator[str]) -> Iterator[list[str]]:
         yield chunk
 
 
-def source_key(source: Source, tokenizer: Tokenizer, file_hash: str) -> str:
-    """Hash of content, tokenizer and options."""
-    return content_key(
-        file_hash, tokenizer.digest, source.model_dump(exclude={"epochs", "held_out", "name", "language"})
-    )
+def source_key(source: Source, tokenizer: Tokenizer, file_hash: str, steps: Sequence[Choice] = ()) -> str:
+    """Hash of content, tokenizer and options; steps: that prepare the texts."""
+    prepared = [[choice.model_dump() for choice in steps]] if steps else []
+    options = source.model_dump(exclude={"epochs", "held_out", "name", "language"})
+    return content_key(file_hash, tokenizer.digest, options, *prepared)
 
 
 class Blocks:

@@ -200,7 +200,7 @@ def make_stores(recipe: Recipe, tokenizer: Tokenizer, cache: Path) -> Generator[
     stores = []
     for number, source in enumerate(recipe.data.sources):
         yield Stage("tokenise", number, len(recipe.data.sources), "sources")
-        key = source_key(source, tokenizer, _hash(recipe, source))
+        key = source_key(source, tokenizer, _hash(recipe, source), recipe.data.steps)
         with explained(cache / key):
             stores.append(tokenise(_read(recipe, source), tokenizer, cache, key, chat=is_chat(source)))
     return stores

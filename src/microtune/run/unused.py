@@ -1,6 +1,6 @@
 """Options that do nothing in a run of a kind are refused: whoever sets one believes that it does something.
 
-A corpus whose `data.steps` should have masked personal data, and did not, would be the worst of them.
+Nobody would notice their absence: such a run ends as well as any other.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from microtune.data.steps import TextStep, make_step, steps
 from microtune.errors import InputError
 from microtune.recipe import Recipe
 
@@ -21,7 +22,6 @@ PRETRAINING = {
     **dict.fromkeys(("data.split_by", "data.split_seed", "data.overlap"), HELD_OUT),
     **dict.fromkeys(("data.text_field", "data.label_field"), FIELDS),
     "data.header": "tables of a corpus have a header",
-    "data.steps": "texts of a corpus are prepared before",
     "train.patience": "held-out text is scored and chooses nothing",
 }
 NETWORKS = {"train.cache": "nothing is frozen there"}  # a model without a network says so in a note
@@ -44,8 +44,22 @@ def check_pretraining(recipe: Recipe) -> None:
         if recipe.model.max_length is not None:
             _refuse("model.max_length", "pretraining", "data.block_size is the length of a row")
         check_whole(recipe)
+    _check_steps(recipe)
     options = PRETRAINING if recipe.model.classic is not None else PRETRAINING | NETWORKS
     _check(recipe, {**options, **_of_beginning(recipe)}, "pretraining")
+
+
+def _check_steps(recipe: Recipe) -> None:
+    """Refuse steps that choose rows: a corpus is read text by text."""
+    for choice in recipe.data.steps:
+        step = make_step(choice.model_dump())
+        step.check()
+        if not isinstance(step, TextStep):
+            texts = ", ".join(name for name, kind in steps.items() if issubclass(kind, TextStep))
+            raise InputError(
+                f"recipe: data.steps: {step.name} chooses among rows, and pretraining reads a corpus text by text; "
+                f"steps that change texts are {texts}."
+            )
 
 
 def check_tuning(recipe: Recipe) -> None:

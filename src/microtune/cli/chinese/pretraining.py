@@ -4,6 +4,8 @@ from __future__ import annotations
 
 PRETRAINING: dict[str, str] = {
     # the recipe
+    "data.steps: {name} chooses among rows, and pretraining reads a corpus text by text; steps that change texts are "
+    "{texts}.": "data.steps：{name} 要在各行之间挑选，而预训练逐篇读取语料；改变文本的步骤有 {texts}。",
     "{option} does nothing in {kind}: {reason}. Leave it out.": "{option} 在{kind}中不起作用：{reason}。请去掉。",
     "data.sources is missing: the files that the model shall learn from.": "缺少 data.sources：供模型学习的文件。",
     "model.spec is missing: the shape of the new model.": "缺少 model.spec：新模型的结构。",

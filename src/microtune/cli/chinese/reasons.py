@@ -9,7 +9,6 @@ REASONS: dict[str, str] = {
     "fields stand in data.sources.fields": "字段写在 data.sources.fields 中",
     "train.max_steps ends a run early": "要提前结束，请用 train.max_steps",
     "tables of a corpus have a header": "语料中的表格都有表头",
-    "texts of a corpus are prepared before": "语料的文本应事先处理好",
     "held-out text is scored and chooses nothing": "留出的文本只用于评分，不用来选择",
     "nothing is frozen there": "那里没有冻结的部分",
     "data.block_size is the length of a row": "一行的长度由 data.block_size 决定",

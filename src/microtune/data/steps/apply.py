@@ -68,6 +68,18 @@ def text_changer(found: Sequence[Step], fields: Sequence[str]) -> Callable[[Row]
     return change
 
 
+def field_changer(kept: Sequence[Mapping[str, Any]]) -> Callable[[str, str], str]:
+    """(name of a field, a text of it) -> the text after the text steps, for texts that are read one by one."""
+    ways = [step for step in (make_step(dict(values)) for values in kept) if isinstance(step, TextStep)]
+
+    def change(name: str, text: str) -> str:
+        for step in ways:
+            text = step.change(text) if not step.fields or name in step.fields else text
+        return text
+
+    return change
+
+
 def step_warnings(names: Sequence[str], *, cased: bool) -> list[str]:
     """One sentence for each step that is likely to hurt; cased: the tokenizer tells upper from lower case."""
     return [
