@@ -262,3 +262,17 @@ def test_the_containers_limit_counts(version: int | str, tmp_path: Path, monkeyp
     monkeypatch.setattr(control_groups, "GROUPS", groups)
     wanted = 8_000_000 * 1024 if version == "none" else 3300
     assert memory.available(torch.device("cpu")) == wanted
+
+
+def test_code_for_float32_products_counts_where_there_is_some(
+    base: str, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """q, k and v; gate and up; o; down: each there and back, of each number of tokens."""
+    training, trunks, _ = ready(base, rows, "full", precision="float32", epochs=1)
+    monkeypatch.setattr(plan, "onednn_is_faster", lambda: False)
+    assert plan.kernels(training, trunks, [], 10**6) == 0
+    monkeypatch.setattr(plan, "onednn_is_faster", lambda: True)
+    assert plan.kernels(training, trunks, [], 10**6) == 0  # all of them small
+    monkeypatch.setattr(plan, "WORTH", 0)
+    batches = [sum(training.sizes[i] for i in piece) for batch in training.plan(0, 10**6) for piece in batch]
+    assert plan.kernels(training, trunks, [], 10**6) == 8 * len(set(batches)) * plan.KERNEL_BYTES

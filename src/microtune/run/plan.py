@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,6 +21,7 @@ from microtune.data.batches import Batch, Item, Items, collate, in_order, item_s
 from microtune.errors import InputError
 from microtune.nn.fused import role_parts
 from microtune.nn.padded import computed
+from microtune.nn.products import WORTH, onednn_is_faster
 from microtune.nn.spec import ModelSpec
 from microtune.nn.transformer import Transformer, Trunk
 from microtune.recipe import parse_size
@@ -185,10 +186,12 @@ def libraries(training: Training, parts: Sequence[Part]) -> int:
 
 
 def kernels(training: Training, trunks: Mapping[str, TrunkCache], judged: Sequence[Items], micro_tokens: int) -> int:
-    """Bytes of what oneDNN prepares for bfloat16 products: code for every new shape, and ragged batches bring many."""
-    if training.device.type != "cpu" or compute_type(training.precision, training.device) != torch.bfloat16:
+    """Bytes of what oneDNN prepares for products: code for every new shape, and ragged batches bring many."""
+    dtype = compute_type(training.precision, training.device)
+    if training.device.type != "cpu" or (dtype == torch.float32 and not onednn_is_faster()):
         return 0
     model = training.model
+    large = _large(model) if dtype == torch.float32 else None
     cut = model.cut.decoder if model.decoder is not None else model.cut.encoder
     width, products = model.spec.hidden_size, _products(model)
     first = training.items[0]
@@ -198,12 +201,17 @@ def kernels(training: Training, trunks: Mapping[str, TrunkCache], judged: Sequen
     if "train" not in trunks or cut < len(model.output_stack.blocks):  # else no block is computed in a step
         for epoch in range(min(math.ceil(training.total_steps / training.steps_per_epoch), 4)):
             for number, piece in enumerate(piece for batch in training.plan(epoch, micro_tokens) for piece in batch):
-                found |= _shapes([training.sizes[i] for i in piece], width, products, inside)
+                lengths = [training.sizes[i] for i in piece]
+                if large is not None:
+                    found |= large(sum(lengths), 2)
+                    continue
+                found |= _shapes(lengths, width, products, inside)
                 found |= {(kind, -epoch - 1, number) for kind in range(products * some)}
     for items in (*judged, *(trunk.items for trunk in trunks.values())):
         sizes = item_sizes(items)
         for piece in in_order(sizes, EVALUATION_TOKENS):
-            found |= _shapes([sizes[i] for i in piece], width, 4, 2)
+            lengths = [sizes[i] for i in piece]
+            found |= _shapes(lengths, width, 4, 2) if large is None else large(sum(lengths), 1)
     gone = max(len(found) - KERNELS, 0)
     return min(len(found), KERNELS) * KERNEL_BYTES + min(gone * GONE_BYTES, MOST_GONE)
 
@@ -213,6 +221,18 @@ def _products(network: Transformer) -> int:
     roles = {} if not network.output_stack.blocks else role_parts(network.output_stack.blocks[-1])  # type: ignore[arg-type]
     found = (roles or {}).values()
     return 8 + 4 * any(parts.weight.requires_grad for parts in found) + 24 * any(parts.updates for parts in found)
+
+
+def _large(network: Transformer) -> Callable[[int, int], set[tuple[int, ...]]]:
+    """(tokens, ways) -> the products of a block, there (1) or there and back (2), that oneDNN forms in float32."""
+    roles = {} if not network.output_stack.blocks else role_parts(network.output_stack.blocks[-1]) or {}  # type: ignore[arg-type]
+    sizes = [sum(roles[n].weight.numel() for n in names if n in roles) for names in (("q", "k", "v"), ("gate", "up"))]
+    sizes += [roles[name].weight.numel() for name in ("o", "down") if name in roles]
+
+    def shapes(tokens: int, ways: int) -> set[tuple[int, ...]]:
+        return {(kind, way, tokens) for kind, size in enumerate(sizes) for way in range(ways) if tokens * size >= WORTH}
+
+    return shapes
 
 
 def _shapes(lengths: Sequence[int], width: int, products: int, inside: int) -> set[tuple[int, ...]]:
@@ -236,7 +256,7 @@ def plan_memory(
     others = _others(training, [*judged, *(t.items for t in trunks.values())])
     micro_tokens = training.micro_tokens
     for _ in range(ATTEMPTS):
-        prepared = Part("prepared bfloat16 products", kernels(training, trunks, judged, micro_tokens))
+        prepared = Part("prepared products", kernels(training, trunks, judged, micro_tokens))
         fixed = (held, prepared, *parts)
         piece = largest(training, micro_tokens)
         tokens = sum(sizes[i] for i in piece)

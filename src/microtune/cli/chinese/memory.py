@@ -12,7 +12,7 @@ MEMORY: dict[str, str] = {  # the parts of run/plan.py
     "gradients": "梯度",
     "optimizer state": "优化器状态",
     "frozen trunk's states, mapped": "冻结主干的状态（内存映射）",
-    "prepared bfloat16 products": "预备的 bfloat16 乘积",
+    "prepared products": "预备的乘积",
     "libraries and data": "程序库与数据",
     "evaluation": "评估",
     "better weights beside the best": "最佳权重之外的新权重",
