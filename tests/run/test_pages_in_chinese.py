@@ -147,6 +147,16 @@ def test_a_base_card(tmp_path: Path) -> None:
             assert page_in_chinese(said) == said
 
 
+def test_a_base_of_which_nothing_was_held_out(tmp_path: Path) -> None:
+    recipe = build({"task": "language-modelling", "data": {"train": "x"}, "model": {"source": "sprout"}})
+    source = {"name": "x.txt", "language": "en", "tokens": 1000, "epochs": 1.0}
+    facts = {"parameters": 1234, "tokens": 1000, "steps": 10, "seconds": 3600, "sources": [source]}
+    write_base_card(tmp_path / "README.md", recipe, {}, facts)
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "held-out" not in page
+    assert page.endswith("drawn from all sources alike.\n\n")
+
+
 def test_a_classic_card(tmp_path: Path) -> None:
     about = (
         "An n-gram model of order 3 over 40 words, interpolated modified Kneser-Ney: 99 n-grams of 500 tokens, counted "

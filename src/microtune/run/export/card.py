@@ -181,8 +181,9 @@ def _room(model: Model) -> list[str]:
 
 
 def _bare(name: str) -> str:
-    """The last part of a path; data and bases are named in a card, places are not."""
-    return PureWindowsPath(name).name or name
+    """The last part of a path, of the model of a run that of the run; in a card data are named, places are not."""
+    path = PureWindowsPath(name)
+    return (path.parent.name if path.name == "model" else "") or path.name or name
 
 
 def _without(line: str, files: list[str]) -> str:
