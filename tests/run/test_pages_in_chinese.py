@@ -75,6 +75,7 @@ def test_the_card_of_a_run(run: Path) -> None:
     assert "| 测试集 | rmse | 0.5000 | 0.4000 至 0.6000 |" in said
     assert "| 部分 | 行数 | 词元数 | 其中参与学习或评分 | 最长 | 被截断 | 被舍弃 |" in said
     assert "语言，按出现多少排列：zh, en。" in said
+    assert "最多训练 3 轮，每步" in said
     assert "学习率由方法决定" in said
     assert "保留的权重：最好的。" in said
     assert "- 从第 3 步继续，共 8 步。\n- A \\| b &lt;c>.\n" in said
