@@ -19,7 +19,10 @@ import microtune as mt
 from microtune.errors import InputError
 from microtune.run.export import loading, readers
 from microtune.run.export.asking import EXAMPLES, example
+from microtune.run.export.card import Made, write_card
+from microtune.run.export.parity import Parity
 from microtune.run.report.pages import page_in_chinese
+from microtune.run.sources import Place
 from microtune.tasks.classification import Classification
 from microtune.tasks.regression import Regression
 
@@ -162,6 +165,24 @@ def test_a_model_that_was_not_tuned_here(made: dict[str, Path], tmp_path: Path) 
     }
     assert "base, written in another form by microtune" in body
     assert "## Scores" not in body
+
+
+@pytest.mark.parametrize(("kind", "name"), [("embedded", "apache-2.0"), ("folder", "unknown")])
+def test_the_licence_of_a_combination(kind: str, name: str, made: dict[str, Path], tmp_path: Path) -> None:
+    """It has no facts of a training, and its record names its base."""
+    pytest.importorskip("gguf")
+    run = tmp_path / "run"
+    shutil.copytree(made["talk"], run)
+    (run / "report.json").unlink()
+    record = run / "model" / "model.json"
+    values = json.loads(record.read_text(encoding="utf-8"))
+    model = replace(opened(run), place=Place("run", "run", run))
+    values["base"]["kind"] = kind
+    record.write_text(json.dumps(values), encoding="utf-8")
+    parts = Made("gguf", tmp_path / "out", "float16", {})
+    write_card(tmp_path, model, parts, Parity("gguf", "gguf", True, "logits", 6, 0.0, 1.0, "the same weights"))
+    assert card_of(tmp_path)[0]["license"] == name
+    assert f"Licence: {name} (that of the model)." in card_of(tmp_path)[1]
 
 
 def test_the_card_of_a_base_goes_along(made: dict[str, Path], tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def test_the_card_of_a_run(run: Path) -> None:
     assert "| 测试集 | rmse | 0.5000 | 0.4000 至 0.6000 |" in said
     assert "| 部分 | 行数 | 词元数 | 其中参与学习或评分 | 最长 | 被截断 | 被舍弃 |" in said
     assert "语言，按出现多少排列：zh, en。" in said
+    assert "最多训练 3 轮，每步" in said
     assert "学习率由方法决定" in said
     assert "保留的权重：最好的。" in said
     assert "- 从第 3 步继续，共 8 步。\n- A \\| b &lt;c>.\n" in said
@@ -145,6 +146,16 @@ def test_a_base_card(tmp_path: Path) -> None:
             assert "| from \\| x.txt | en | 1,000 | 2 |" in said
             assert "| 留出的文本 |" in said
             assert page_in_chinese(said) == said
+
+
+def test_a_base_of_which_nothing_was_held_out(tmp_path: Path) -> None:
+    recipe = build({"task": "language-modelling", "data": {"train": "x"}, "model": {"source": "sprout"}})
+    source = {"name": "x.txt", "language": "en", "tokens": 1000, "epochs": 1.0}
+    facts = {"parameters": 1234, "tokens": 1000, "steps": 10, "seconds": 3600, "sources": [source]}
+    write_base_card(tmp_path / "README.md", recipe, {}, facts)
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "held-out" not in page
+    assert page.endswith("drawn from all sources alike.\n\n")
 
 
 def test_a_classic_card(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def write_base_card(path: Path, recipe: Recipe, scores: Mapping[str, Any], facts
     planned = mix * recipe.train.epochs
     share = min(facts["tokens"] / planned, 1.0) if planned else 0.0
     lines += ["", f"Of the passes planned, {share:.0%} of the tokens were seen, drawn from all sources alike.", ""]
-    lines += held_out_table(scores)
+    held_out = held_out_table(scores)
+    lines += [*held_out, ""] if held_out else []
     lines += _tokenizer(facts["tokenizer"]) if "tokenizer" in facts else []
     write_text(path, "\n".join([*lines, ""]))
 
@@ -55,7 +56,6 @@ def _beginning(recipe: Recipe) -> str:
 def _tokenizer(report: Mapping[str, Any]) -> list[str]:
     """How well the tokenizer fits the text, by language."""
     lines = [
-        "",
         f"The tokenizer has {report['vocabulary']:,} entries; {report['used']:.1%} of them occur in the text, and "
         f"{report['common']:,} make up 99 % of it.",
         "",
@@ -69,7 +69,12 @@ def _tokenizer(report: Mapping[str, Any]) -> list[str]:
 
 
 def held_out_table(scores: Mapping[str, Any]) -> list[str]:
-    """Bits per byte, or what stands for them where an objective hides tokens: the loss and the share guessed right."""
+    """Bits per byte, or what stands for them where an objective hides tokens: the loss and the share guessed right.
+
+    Nothing where no text was held out.
+    """
+    if not scores:
+        return []
     names = ("bits_per_byte", "perplexity")
     if any(names[0] not in score["values"] for score in scores.values()):
         names = ("loss", next((n for s in scores.values() for n in s["values"] if n.endswith("_accuracy")), "loss"))

@@ -28,6 +28,9 @@ EXPORTED: dict[str, str] = {
         "该分类器不能转成 {name}：那个类的输出层与它的计算方式不同（{differences}）。"
         "请按该架构设置 task.pooling 后再微调，或导出为 onnx。"
     ),
+    'its label head is not the one that config.json describes ("{name}"); save the model again.': (
+        "它的分类头不是 config.json 所描述的那个（“{name}”）；请重新保存模型。"
+    ),
     # heads without a form of transformers
     "transformers has no classifier with a hidden layer under its scores; save in our own form.": (
         "transformers 没有在得分之下带隐藏层的分类器；请以 microtune 自己的格式保存。"

@@ -20,6 +20,7 @@ from microtune.errors import InputError, RunError, suggest
 from microtune.run.disk import write_folder, write_json
 from microtune.run.export.beside import beside
 from microtune.run.export.card import Made, write_card
+from microtune.run.export.label_folder import with_its_labels
 from microtune.run.export.merging import fold, merged, refuse_slots
 from microtune.run.export.own_folder import check_own, check_read, write_own
 from microtune.run.export.parity import Parity, outputs, run_items, stored_rows
@@ -66,7 +67,7 @@ def export(
     kind = _number_format(format, dtype)
     Words(lang or "en")
     target = _target(out, overwrite)
-    model = load(source, dtype="float32")
+    model = with_its_labels(load(source, dtype="float32"))
     refuse_slots(source, model.network)
     check_own(model, format)
     if format == "peft":

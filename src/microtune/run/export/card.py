@@ -21,7 +21,7 @@ from microtune.run.mixture import data_of, data_title
 from microtune.run.report import card as parts
 from microtune.run.report.facts import license_of
 from microtune.run.report.pages import diagnosis_in_both, in_language, language_of
-from microtune.run.report.read import RunFiles, read_run
+from microtune.run.report.read import RunFiles, read_run, read_there
 from microtune.version import __version__
 
 LIBRARIES = {"hf": "transformers", "peft": "peft", "gguf": "gguf", "onnx": "onnx", "own": "microtune"}
@@ -103,7 +103,7 @@ def _of_model(model: Model, made: Made, parity: Parity) -> list[str]:
     source = "" if place is None else place.name if place.kind in ("hub", "embedded") else _bare(place.name)
     if about and place is not None:
         source = place.path.resolve().parent.name
-    license_name = license_of(model)
+    license_name = _license(model)
     values: dict[str, Any] = {
         "license": license_name,
         "library_name": _library(model, made),
@@ -116,6 +116,15 @@ def _of_model(model: Model, made: Made, parity: Parity) -> list[str]:
     lines += [*_opened(model, made, parity, source), *_room(model), ""]
     lines += ["## Training", "", *about, ""] if about else []
     return [*lines, f"Licence: {plain(license_name)} (that of the model)."]
+
+
+def _license(model: Model) -> str:
+    """The licence of the model's card; of a run without facts, as a combination is one, that of an embedded base."""
+    place = model.place
+    if place is not None and place.kind == "run":
+        base = (read_there(place.path / "model" / "model.json") or {}).get("base")
+        return "apache-2.0" if isinstance(base, dict) and base.get("kind") == "embedded" else "unknown"
+    return license_of(model)
 
 
 def _of_base(model: Model) -> list[str]:
@@ -181,8 +190,9 @@ def _room(model: Model) -> list[str]:
 
 
 def _bare(name: str) -> str:
-    """The last part of a path; data and bases are named in a card, places are not."""
-    return PureWindowsPath(name).name or name
+    """The last part of a path, of the model of a run that of the run; in a card data are named, places are not."""
+    path = PureWindowsPath(name)
+    return (path.parent.name if path.name == "model" else "") or path.name or name
 
 
 def _without(line: str, files: list[str]) -> str:

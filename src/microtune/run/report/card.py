@@ -130,8 +130,9 @@ def training(recipe: Recipe) -> str:
     """The choices that somebody needs to repeat it, in words."""
     train = recipe.train
     rate = "the method's own" if train.lr is None else f"{train.lr:g}"
+    epochs = f"{train.epochs:g} epoch{'' if train.epochs == 1 else 's'}"
     return (
-        f"Trained for at most {train.epochs:g} epochs, {train.batch_size} rows per step, {train.optimizer}, learning "
+        f"Trained for at most {epochs}, {train.batch_size} rows per step, {train.optimizer}, learning "
         f"rate {rate}, schedule {train.schedule}, seed {recipe.seed}; kept: the {train.keep} weights."
     )
 

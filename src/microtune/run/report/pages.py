@@ -113,6 +113,7 @@ def _cell(column: str, cell: str) -> str:
 SAID: dict[str, Callable[[str], str]] = {
     **dict.fromkeys(("reason", "compared", "cause", "reader"), _said),
     "sentence": _said,
+    "epochs": lambda value: re.sub(" epochs?$", " 轮", value),
     "rate": lambda value: "由方法决定" if value == "the method's own" else value,
     "keep": lambda value: {"best": "最好的", "last": "最后的"}.get(value, value),
 }

@@ -29,6 +29,6 @@ def model(run: RunFiles, say: Words) -> Markup | None:
         say("model"),
         el("p", say("model_share", **counts)),
         table(heads, rows, numbers=(2, 3)),
-        el("p", say("model_license"), ": ", el("code", network.license), class_="small"),
+        el("p", say("model_license"), say("colon"), el("code", network.license), class_="small"),
         name="model",
     )

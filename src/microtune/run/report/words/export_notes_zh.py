@@ -10,6 +10,7 @@ EXPORT_NOTES: dict[str, str] = {
     "not checked by an independent reader: install {name}": "没有由独立的程序核对：请安装 {name}",
     # what is compared
     "label scores": "标签得分",
+    "logits": "输出（logits）",
     "embeddings": "向量",
     "hidden states": "隐藏状态",
     # why a difference is allowed

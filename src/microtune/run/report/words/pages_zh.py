@@ -15,10 +15,10 @@ LINES: dict[str, str] = {
     "## Data": "## 数据",
     "Languages, by frequency: {languages}.": "语言，按出现多少排列：{languages}。",
     "## Training": "## 训练",
-    "Trained for at most {epochs} epochs, {rows} rows per step, {optimizer}, learning rate {rate}, schedule "
+    "Trained for at most {epochs}, {rows} rows per step, {optimizer}, learning rate {rate}, schedule "
     "{schedule}, seed {seed}; kept: the {keep} weights. recipe.yaml repeats it, environment.json says with which "
     "versions, report.html shows curves, errors and examples.": (
-        "最多训练 {epochs} 轮，每步 {rows} 行，优化器 {optimizer}，学习率 {rate}，学习率调度 {schedule}，随机种子 "
+        "最多训练 {epochs}，每步 {rows} 行，优化器 {optimizer}，学习率 {rate}，学习率调度 {schedule}，随机种子 "
         "{seed}；保留的权重：{keep}。用 recipe.yaml 可以重做一遍，environment.json 记录了所用的版本，report.html "
         "中有曲线、错误和示例。"
     ),
@@ -73,9 +73,9 @@ LINES: dict[str, str] = {
     "The model gives an answer to every text, also to texts unlike those it has learnt from. The scores hold for data "
     "of the same source.": "模型对任何文本都会给出回答，即使它与学过的文本毫不相像。得分只适用于同一来源的数据。",
     "It reads {count} tokens at most.": "它最多读 {count} 个词元。",
-    "Trained for at most {epochs} epochs, {rows} rows per step, {optimizer}, learning rate {rate}, schedule "
+    "Trained for at most {epochs}, {rows} rows per step, {optimizer}, learning rate {rate}, schedule "
     "{schedule}, seed {seed}; kept: the {keep} weights.": (
-        "最多训练 {epochs} 轮，每步 {rows} 行，优化器 {optimizer}，学习率 {rate}，学习率调度 {schedule}，随机种子 "
+        "最多训练 {epochs}，每步 {rows} 行，优化器 {optimizer}，学习率 {rate}，学习率调度 {schedule}，随机种子 "
         "{seed}；保留的权重：{keep}。"
     ),
     "{name}, written in another form by microtune {version}.": "{name}，由 microtune {version} 写成另一种格式。",

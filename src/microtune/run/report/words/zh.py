@@ -72,6 +72,7 @@ ZH: dict[str, str] = {
     "model_trainable": "训练",
     "model_frozen": "冻结",
     "model_total": "合计",
+    "colon": "：",
     "model_license": "基座模型的许可证",
     "kind.embedding": "嵌入",
     "kind.block": "层",
