@@ -124,6 +124,11 @@ def predict(
     rows = task.ready(in_its_field(task, rows), answers=False)
     if min_confidence and not isinstance(task, Classification):
         raise InputError(f"--min-confidence is for classifiers; the task {task.name} has no confidence.")
+    if min_confidence and isinstance(task, Classification) and UNSURE in task.labels:
+        raise InputError(
+            f'--min-confidence: "{UNSURE}" is a label of this model, so nobody could tell it from a missing answer; '
+            "leave the option out and read the confidence."
+        )
     if isinstance(task, SequenceToSequence):
         yield from _written(model, task, rows, max_new_tokens or task.max_new_tokens, options, notes)
         return
