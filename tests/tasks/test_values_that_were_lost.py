@@ -10,6 +10,7 @@ from tiny_tasks import rows_of
 from microtune.cli.chinese import translated
 from microtune.data.splits import normalised
 from microtune.errors import InputError
+from microtune.run.report.words.notes import in_chinese
 from microtune.tasks.classification import Classification
 from microtune.tasks.instruction import Instruction
 from microtune.tasks.labels import as_kind
@@ -66,3 +67,29 @@ def test_one_field_is_not_text_and_label_both() -> None:
         Classification().prepare({"train": rows}, text_field="label", label_field="label")
     assert str(error.value).endswith('the field "label" cannot also be the label; name another field.')
     assert "cannot also" not in translated(str(error.value))
+
+
+def test_the_second_part_of_a_prompt_is_found_in_late_rows_and_under_other_names() -> None:
+    plain = [{"instruction": f"do {i}", "response": "x"} for i in range(1200)]
+    for name in ("input", "context", "输入"):
+        rows = rows_of([*plain, {"instruction": "sum", name: "1 and 2", "response": "3"}])
+        task = Instruction().prepare({"train": rows}, text_field=None, label_field=None)
+        assert task.prompt_of(rows[-1]) == "sum\n1 and 2\n"
+        assert task.prompt_of(rows[0]) == "do 0\n"
+        said = [] if name == "input" else [f'"{name}" is read behind "instruction", where a row has it.']
+        assert task.remarks({"train": rows}) == said
+        assert all(in_chinese(note) != note for note in said)
+
+
+def test_a_system_prompt_that_is_not_read_is_said() -> None:
+    rows = rows_of([{"system": "be kind", "prompt": f"p {i}", "completion": "c"} for i in range(3)])
+    task = Instruction().prepare({"train": rows}, text_field=None, label_field=None)
+    note = (
+        'Rows have a field "system", which is not read; name it in a template, such as '
+        'task.prompt="{system}\\n{prompt}".'
+    )
+    assert task.remarks({"train": rows}) == [note]
+    assert in_chinese(note).startswith("数据行有字段“system”，但没有读取")
+    worded = Instruction(prompt="{system} {prompt}").naming_fields()
+    worded = worded.prepare({"train": worded.ready(rows)}, text_field=None, label_field=None)
+    assert worded.remarks({"train": worded.ready(rows)}) == []

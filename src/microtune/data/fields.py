@@ -67,6 +67,12 @@ def named(rows: Sequence[Row], role: str, *, exclude: Sequence[str] = ()) -> lis
     return [name for tier in NAMES[role] for name in names if plain(name) in tier]
 
 
+def second_part(rows: Sequence[Row], *, exclude: Sequence[str]) -> str | None:
+    """The field with a second part of a prompt: `input` as in Alpaca, `context` as in Dolly, in whichever row it is."""
+    names = dict.fromkeys(n for row in rows for n in row.data if n not in exclude)  # of all rows: few may have it
+    return next((name for tier in NAMES["input"] for name in names if plain(name) in tier), None)
+
+
 def find_pair(rows: Sequence[Row], *, exclude: Sequence[str]) -> str | None:
     """The field with the second text of a pair: one whose whole name says so and which every row fills; or None."""
     sample = rows[:: max(1, len(rows) // SAMPLE)]

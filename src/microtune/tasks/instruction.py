@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from microtune.data.batches import Item
-from microtune.data.fields import find_field, text_of
+from microtune.data.fields import find_field, second_part, text_of
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import InputError, at
@@ -33,6 +33,7 @@ from microtune.tasks.wording import is_template
 from microtune.tasks.writing import GREEDY, Writing
 from microtune.tasks.written_answers import SAMPLE, WrittenTask
 
+SYSTEM = ("system", "system_prompt", "history")  # fields that say something before a prompt
 ANSWERED = 200  # rows of a split: an exact match of one half is then known to 7 points, in a minute on a laptop
 
 
@@ -76,7 +77,7 @@ class Instruction(Mixture, WrittenTask):
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields; `messages` wins where rows have both forms."""
         rows = list(splits["train"])
-        names = {name for row in rows[:100] for name in row.data}
+        names = {name for row in rows for name in row.data}
         if self.form == "messages" or (self.form == "auto" and {"messages", "conversations"} & names):
             field = find_field(rows, "messages", self.messages_field, flag="task.messages_field")
             return self.model_copy(update={"form": "messages", "messages_field": field})._scripted(rows)
@@ -85,7 +86,7 @@ class Instruction(Mixture, WrittenTask):
         wanted = label_field or self.completion_field
         completion = find_field(rows, "completion", wanted, exclude=taken, flag="--label-field")
         own = self.prompt is None and not self.mixture  # a template says all that stands in the prompt
-        extra = self.input_field or ("input" if own and "input" in names - {prompt, completion} else None)
+        extra = self.input_field or (second_part(rows, exclude=[prompt, completion]) if own else None)
         update = {"form": "prompt", "prompt_field": prompt, "completion_field": completion, "input_field": extra}
         return self.model_copy(update=update)._scripted(rows)
 
@@ -121,13 +122,30 @@ class Instruction(Mixture, WrittenTask):
         scored = {name: rows for name, rows in splits.items() if name != "train"} if self.writes else {}
         counts = {name: (len(self.to_answer(rows)), len(rows)) for name, rows in scored.items()}
         some = [f"{few:,} of the {all_:,} rows of {name}" for name, (few, all_) in counts.items() if few < all_]
+        read = self._remarks_about_fields(splits["train"])
         if not some:
-            return super().remarks(splits)
+            return [*read, *super().remarks(splits)]
         each = " of each task" if self.mixture else ""
         return [
+            *read,
             f"Answers are written to {' and to '.join(some)}, drawn by the seed {self.generate_seed}, the same ones at "
-            f"each evaluation; task.generate_rows says how many{each} (0: all)."
+            f"each evaluation; task.generate_rows says how many{each} (0: all).",
         ]
+
+    def _remarks_about_fields(self, rows: Sequence[Row]) -> list[str]:
+        """What is read behind the prompt where that is not called `input`, and a system prompt that is not read."""
+        if self.form != "prompt" or self.wordings or self.mixture:
+            return []
+        name, notes = self.input_field, []
+        if name and name != "input":
+            notes.append(f'"{name}" is read behind "{self.prompt_field}", where a row has it.')
+        lost = next((n for n in SYSTEM if n != self.input_field and any(row.data.get(n) for row in rows)), None)
+        if lost is not None:
+            notes.append(
+                f'Rows have a field "{lost}", which is not read; name it in a template, such as '
+                f'task.prompt="{{{lost}}}\\n{{{self.prompt_field}}}".'
+            )
+        return notes
 
     def notes(self) -> list[str]:
         """Scores that will be left out because a package is missing."""

@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from microtune.data.batches import Batch, Item
-from microtune.data.fields import find_field, named, text_of
+from microtune.data.fields import find_field, named, second_part, text_of
 from microtune.data.sources import Row
 from microtune.data.text import Tokenizer
 from microtune.errors import CheckError, InputError, at
@@ -94,8 +94,8 @@ class Preference(Instruction):
         return self.model_copy(update={"form": "messages", "messages_field": asked or "", **found})
 
     def _texts(self, rows: Sequence[Row], prompt: str | None, taken: Sequence[str], found: dict[str, str]) -> Self:
-        own = self.prompt is None and any("input" in row.data for row in rows[:100])
-        extra = self.input_field or ("input" if own and "input" not in (prompt, *taken) else None)
+        known = [name for name in (prompt, *taken, *found.values()) if name]
+        extra = self.input_field or (second_part(rows, exclude=known) if self.prompt is None else None)
         update = {"form": "prompt", "prompt_field": prompt, "completion_field": taken[0], "input_field": extra}
         return self.model_copy(update={**update, **found})
 

@@ -66,6 +66,10 @@ DATA_NOTES: dict[str, str] = {
     '{scores} will not be computed: {name} is not installed; pip install "microtune[metrics]" brings it.': (
         '不计算 {scores}：没有安装 {name}；请执行 pip install "microtune[metrics]"。'
     ),
+    '"{input}" is read behind "{prompt}", where a row has it.': "“{input}”接在“{prompt}”之后读取（有该字段的行）。",
+    'Rows have a field "{field}", which is not read; name it in a template, such as task.prompt="{template}".': (
+        '数据行有字段“{field}”，但没有读取；请写进模板，例如 task.prompt="{template}"。'
+    ),
     # what happened to the rows
     "{count} of {rows} rows have a chosen answer that equals the rejected one; they teach nothing and were left out. "
     "First: {places}.": (
