@@ -25,19 +25,22 @@ BLOCKS = ("language-modelling",)  # tasks that read blocks of `data.block_size`
 
 def check_tuning(recipe: Recipe) -> None:
     """Refuse what only pretraining reads, and blocks where a task has none."""
-    _refuse(recipe, PRETRAINING, "is for `microtune pretrain`; leave it out.")
-    if recipe.task.name not in BLOCKS:
-        _refuse(recipe, ("data.block_size",), f"is for language-modelling, not for {recipe.task.name}; leave it out.")
+    for name in _said(recipe, PRETRAINING):
+        raise InputError(f"recipe: {name} is for `microtune pretrain`; leave it out.")
+    for name in _said(recipe, () if recipe.task.name in BLOCKS else ("data.block_size",)):
+        raise InputError(f"recipe: {name} is for language-modelling, not for {recipe.task.name}; leave it out.")
     _check_family(recipe)
 
 
 def check_pretraining(recipe: Recipe) -> None:
     """Refuse what only tuning reads: a corpus stands in `data.sources`."""
-    _refuse(recipe, TUNING, "is for tuning (a corpus stands in data.sources); leave it out.")
+    for name in _said(recipe, TUNING):
+        raise InputError(f"recipe: {name} is for tuning (a corpus stands in data.sources); leave it out.")
     _check_family(recipe)
     if recipe.model.spec is None or recipe.model.classic is not None:
         return
-    _refuse(recipe, ("model.max_length",), "belongs to tuning; leave it out.")
+    if recipe.model.max_length is not None:
+        raise InputError("recipe: model.max_length belongs to tuning; leave it out.")
     check_whole(recipe)
 
 
@@ -52,12 +55,16 @@ def check_whole(recipe: Recipe) -> None:
 
 def _check_family(recipe: Recipe) -> None:
     if recipe.model.spec is None and recipe.model.source is not None:
-        _refuse(recipe, ("model.family",), "is for a new network, which model.spec describes; leave it out.")
+        for name in _said(recipe, ("model.family",)):
+            raise InputError(f"recipe: {name} is for a new network, which model.spec describes; leave it out.")
 
 
-def _refuse(recipe: Recipe, names: Sequence[str], sentence: str) -> None:
+def _said(recipe: Recipe, names: Sequence[str]) -> list[str]:
+    """Those of the options that differ from their defaults."""
+    found = []
     for name in names:
         section, _, key = name.partition(".")
         default = KINDS[section].model_fields[key].get_default(call_default_factory=True)
         if getattr(getattr(recipe, section), key) != default:
-            raise InputError(f"recipe: {name} {sentence}")
+            found.append(name)
+    return found
