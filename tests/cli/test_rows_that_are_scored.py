@@ -12,6 +12,7 @@ from planted import write
 import microtune as mt
 from microtune import recipe as recipes
 from microtune.cli.chinese import translated
+from microtune.errors import InputError
 from microtune.run.report.words.notes import in_chinese
 from tiny_model import make_model, rows
 
@@ -79,3 +80,16 @@ def test_a_folder_of_splits_is_not_scored_as_one(folder: Path, capsys: Capture) 
         f"the file to score, such as {folder / 'data' / 'validation.jsonl'}."
     )
     assert "里面既有训练行（train.jsonl）" in translated(answer.sentence)
+
+
+def test_a_label_called_unsure_is_not_taken_for_a_missing_answer(tmp_path: Path) -> None:
+    names = {"card": "sure", "transfer": "unsure"}
+    values = [{**row, "label": names[row["label"]]} for row in rows(40)]
+    model, train = str(make_model(tmp_path / "model")), {"precision": "float32"}
+    run = mt.tune(
+        values, task="classification", model=model, method="head", epochs=1, train=train, out=tmp_path / "run"
+    )
+    assert {p.answer for p in run.predict(["my card"])} <= {"sure", "unsure"}
+    with pytest.raises(InputError, match='--min-confidence: "unsure" is a label of this model') as error:
+        run.predict(["my card"], min_confidence=0.7)
+    assert "无法与“没有把握”区分" in translated(str(error.value))

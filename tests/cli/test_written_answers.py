@@ -21,8 +21,15 @@ def test_numbers_are_no_formulas(tmp_path: Path) -> None:
         found = [row["prediction"] for row in csv.DictReader(file)]
     assert found == [
         *("-1", "+1", "-0.5", "-1e-3", "'=1+1", "'-please", "'+86 138", "'-"),
-        *("-1", "a|b", '["a|b", "c"]', "-0.5"),
+        *("'-1", "a|b", '["a|b", "c"]', "-0.5"),
     ]
+    labels, texts = ["-1", "0", "+1"], ["-1", "a", "-b"]
+    records = [{"label": one, "text": two, "prediction": "-1"} for one, two in zip(labels, texts, strict=True)]
+    _write(tmp_path / "b.csv", records)
+    with open(tmp_path / "b.csv", encoding="utf-8-sig", newline="") as file:
+        again = list(csv.DictReader(file))
+    assert [row["label"] for row in again] == labels  # a column of numbers
+    assert [row["text"] for row in again] == ["'-1", "a", "'-b"]
 
 
 def test_the_confidence_of_another_answer_is_left_out() -> None:

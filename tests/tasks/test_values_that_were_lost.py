@@ -66,3 +66,12 @@ def test_one_field_is_not_text_and_label_both() -> None:
         Classification().prepare({"train": rows}, text_field="label", label_field="label")
     assert str(error.value).endswith('the field "label" cannot also be the label; name another field.')
     assert "cannot also" not in translated(str(error.value))
+
+
+def test_the_second_part_of_a_prompt_is_found_in_late_rows_and_under_other_names() -> None:
+    plain = [{"instruction": f"do {i}", "response": "x"} for i in range(1200)]
+    for name in ("input", "context", "输入"):
+        rows = rows_of([*plain, {"instruction": "sum", name: "1 and 2", "response": "3"}])
+        task = Instruction().prepare({"train": rows}, text_field=None, label_field=None)
+        assert task.prompt_of(rows[-1]) == "sum\n1 and 2\n"
+        assert task.prompt_of(rows[0]) == "do 0\n"

@@ -344,15 +344,22 @@ def _write(path: Path, records: list[dict[str, Any]]) -> None:
     names = list(dict.fromkeys(name for record in records for name in record))
     writer = csv.DictWriter(buffer, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _safe(value) for name, value in record.items()} for record in records)
+    plain_numbers = {name for name in names if name == "prediction" or all(_is_number(r.get(name)) for r in records)}
+    writer.writerows(
+        {name: value if name in plain_numbers and _is_number(value) else _safe(value) for name, value in record.items()}
+        for record in records
+    )
     write_text(path, "\ufeff" + buffer.getvalue())
 
 
+def _is_number(value: Any) -> bool:
+    """Whether a cell is a number, which no spreadsheet takes for a formula: an answer such as the label -1."""
+    return isinstance(value, (int, float)) or (isinstance(value, str) and bool(NUMBER.fullmatch(value)))
+
+
 def _safe(value: Any) -> Any:
-    """A cell that a spreadsheet would take for a formula gets a quote in front, a number such as the label -1 does not;
-    several labels are joined by "|"."""
+    """A cell that a spreadsheet would take for a formula gets a quote in front; several labels are joined by "|"."""
     if isinstance(value, list):
         plain_values = not any(isinstance(one, (dict, list)) or "|" in str(one) for one in value)
         value = "|".join(map(str, value)) if plain_values else json.dumps(value, ensure_ascii=False)
-    formula = isinstance(value, str) and value.startswith(FORMULA) and not NUMBER.fullmatch(value)
-    return f"'{value}" if formula else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

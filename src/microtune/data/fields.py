@@ -92,9 +92,10 @@ def instruction_field(rows: Sequence[Row], *, exclude: Sequence[str]) -> str | N
 def second_part(rows: Sequence[Row], *, exclude: Sequence[str]) -> str | None:
     """The field with the second part of a prompt, as `input` or `context` beside an instruction; None without one.
 
-    A row may leave it empty; a field of lists or objects is none.
+    Few rows may have it, so all are asked; a field of lists or objects is none.
     """
-    for name in named(rows, "input", exclude=exclude):
+    names = dict.fromkeys(name for row in rows for name in row.data if name not in exclude)
+    for name in (name for tier in NAMES["input"] for name in names if plain(name) in tier):
         if not any(isinstance(row.data.get(name), (bool, dict, list)) for row in rows):
             return name
     return None

@@ -249,11 +249,12 @@ def _check_rows_inside(source: _Lines, count: int) -> None:
     """Refuse a record of a table with tabs that swallowed others, where no mark stands around the names."""
     lines, loose = len(source.fields), source.delimiter == "\t" and not source.quoted
     if loose and count > 1 and lines > 1 and all(fields == count for fields in source.fields):
-        what = (
+        raise refuse(
+            source.path,
+            source.start,
             f"a quotation mark opens a field here that closes {lines - 1} lines below, but each of these lines is a "
-            "row; remove the marks, or double those that belong to a text"
+            "row; remove the marks, or double those that belong to a text",
         )
-        raise refuse(source.path, source.start, what)
 
 
 def _quoting_problem(reason: str, delimiter: str) -> str:

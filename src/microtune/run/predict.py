@@ -134,6 +134,11 @@ def predict(
     options = written_as(task, decoding)
     if min_confidence and not isinstance(task, Classification):
         raise InputError(f"--min-confidence is for classifiers; the task {task.name} has no confidence.")
+    if min_confidence and isinstance(task, Classification) and UNSURE in task.labels:
+        raise InputError(
+            f'--min-confidence: "{UNSURE}" is a label of this model, so nobody could tell it from a missing answer; '
+            "leave the option out and read the confidence."
+        )
     rows = in_its_field(task, rows)
     check_fields(task, rows, answers=False)
     if bad is None and len(rows) <= ROWS_AT_ONCE:  # all of them are read before the first is answered

@@ -78,7 +78,7 @@ class Instruction(Mixture, WrittenTask):
     def prepare(self, splits: Mapping[str, Sequence[Row]], *, text_field: str | None, label_field: str | None) -> Self:
         """Find the fields; `messages` wins where rows have both forms."""
         rows = list(splits["train"])
-        names = {name for row in rows[:100] for name in row.data}
+        names = {name for row in rows for name in row.data}
         if self.form == "messages" or (self.form == "auto" and {"messages", "conversations"} & names):
             field = find_field(rows, "messages", self.messages_field, flag="task.messages_field")
             return self.model_copy(update={"form": "messages", "messages_field": field})._scripted(rows)

@@ -17,6 +17,10 @@ TASKS: dict[str, str] = {
     "{name} is of several labels a row, and rows have one; leave it out.": (
         "{name} 用于每行有多个标签的数据，而这里每行只有一个；请去掉。"
     ),
+    '--min-confidence: "{label}" is a label of this model, so nobody could tell it from a missing answer; leave the '
+    "option out and read the confidence.": (
+        "--min-confidence：“{label}”是该模型的一个标签，无法与“没有把握”区分；请去掉这个选项，直接看置信度。"
+    ),
     'the field "{field}" cannot also be the {role}; name another field.': (
         "字段“{field}”不能同时用作{role}；请另外指定一个字段。"
     ),
