@@ -115,20 +115,21 @@ def _show(report: Any) -> None:
     from microtune.run.lint.report import words
 
     w = words(report.lang, "PAGE")
+    colon, comma = ("：", "，") if report.lang == "zh" else (": ", ", ")
     others = f" ({w['others']} {', '.join(report.others)})" if report.others else ""
-    _line(f"{w['task']}: {report.task}{others}", "bold")
-    _line(f"{w['why']}: {report.why}")
+    _line(f"{w['task']}{colon}{report.task}{others}", "bold")
+    _line(f"{w['why']}{colon}{report.why}")
     roles = "; ".join(f"{role} = {v if isinstance(v, str) else ', '.join(v)}" for role, v in report.fields.items())
-    _line(f"{w['fields']}: {roles}")
-    tests = f", {report.test_rows:,} {w['test_rows']}" if report.test_rows else ""
+    _line(f"{w['fields']}{colon}{roles}")
+    tests = f"{comma}{report.test_rows:,} {w['test_rows']}" if report.test_rows else ""
     found = w["found" if len(report.findings) != 1 else "found_one"]
-    _line(f"{report.rows:,} {w['rows']}{tests}, {len(report.findings)} {found}")
+    _line(f"{report.rows:,} {w['rows']}{tests}{comma}{len(report.findings)} {found}")
     styles = {"error": "red", "warning": "yellow", "note": ""}
     for told in report.findings:
         _line("")
         _line(f"{w[told.severity]} [{told.kind}] {told.message}", styles[told.severity])
         for place in told.places[:3]:
-            _line(f"  {Path(place.path).name}, {w['line'].format(line=place.line)}: {place.text}", "dim")
+            _line(f"  {Path(place.path).name}{comma}{w['line'].format(line=place.line)}{colon}{place.text}", "dim")
         _line(f"  -> {told.advice}")
     if not report.findings:
         _line(w["none"])
