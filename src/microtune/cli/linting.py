@@ -102,7 +102,8 @@ def _give(report: Any, folder: str | None, *, as_json: bool) -> None:
     _show(report)
     if folder is not None:
         said = words(report.lang, "PAGE")["saved"]
-        out.print(cell(f"{said}: {folder}/lint.html, {folder}/lint.json"), soft_wrap=True)
+        colon = "：" if report.lang == "zh" else ": "
+        out.print(cell(f"{said}{colon}{folder}/lint.html, {folder}/lint.json"), soft_wrap=True)
 
 
 def _line(text: str, style: str = "") -> None:
