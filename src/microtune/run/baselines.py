@@ -114,8 +114,8 @@ def _calibrated(task: Classification) -> list[str]:
         return []
     return [
         f"Confidences are calibrated: the scores are divided by {task.temperature:.3g}, the temperature with the "
-        "lowest validation loss. So loss and calibration_error at the end are not those after the last epoch; answers are "
-        "the same."
+        "lowest validation loss. So loss and calibration_error at the end are not those after the last epoch; answers "
+        "are the same."
     ]
 
 
