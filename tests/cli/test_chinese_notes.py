@@ -122,9 +122,9 @@ def test_a_lint_holds_no_english_sentence(
     assert found["exact-copies"]["places"][0]["text"] == "与第 4 行相同：number 3 of what came"
     assert "language-mix" not in found  # one Chinese row among Latin ones
     said = call(capsys, *asked, "--out", "report").out
-    assert "42 行, " in said
-    assert "a.jsonl, 第 41 行" in said
-    assert "已保存: report/lint.html" in said
+    assert "42 行，" in said
+    assert "a.jsonl，第 41 行" in said
+    assert "已保存：report/lint.html" in said
 
 
 def test_the_terminal_says_notes_in_chinese(

@@ -71,7 +71,7 @@ def test_lint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     data = tmp_path / "a.jsonl"
     data.write_text("".join(json.dumps({"text": f"text {i}", "label": "ab"[i % 2]}) + "\n" for i in range(20)))
     answer = call(capsys, "lint", data, "--model", "none", "--out", tmp_path / "report")
-    assert "任务: " in answer.out
+    assert "任务：" in answer.out
     assert CHINESE in (tmp_path / "report" / "lint.html").read_text(encoding="utf-8")
     assert "task: " in call(capsys, "lint", data, "--model", "none", "--lang", "en").out
 

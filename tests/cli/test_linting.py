@@ -59,7 +59,7 @@ def test_strict_exits_with_one(capsys: pytest.CaptureFixture[str], data: Path, t
 
 def test_in_chinese_and_into_a_folder(capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path) -> None:
     answer = call(capsys, "lint", data, "--lang", "zh", "--model", "none", "--out", tmp_path / "report")
-    assert "任务: classification" in answer.out
+    assert "任务：classification\n理由：" in answer.out
     assert "200 行中有 1 行含有电子邮件地址。" in answer.out.replace("\n", "")
     names = sorted(path.name for path in (tmp_path / "report").iterdir())
     assert names == ["lint.html", "lint.json", "recipe.yaml"]

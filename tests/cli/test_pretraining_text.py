@@ -83,3 +83,18 @@ def test_a_text_of_few_blocks_is_said_to_be_few_steps(
     assert -(-int(rows[1]) // 16) == int(rows[2]) < 20
     more = call(capsys, *asked, "--epochs", "20", "data.block_size=8", "train.precision=float32", "--dry-run")
     assert "学不到多少" not in more.err
+
+
+def test_a_table_names_its_text(text: str, capsys: Capture) -> None:
+    Path("t.csv").write_text(
+        "id,poem\n" + "".join(f"{i},{one}\n" for i, one in enumerate(TEXTS * 40)), encoding="utf-8"
+    )
+    answer = call(capsys, "pretrain", "t.csv", "model.classic=ngram:3")
+    assert answer.sentence == (
+        't.csv, line 2: there is no field "text"; the row has id, poem; name it with --text-field, or as `fields` of '
+        "the source."
+    )
+    assert call(capsys, "pretrain", "t.csv", "model.classic=ngram:3", "--text-field", "poem", "--out", "r").code == 0
+    Path("r.yaml").write_text("task: language-modelling\n", encoding="utf-8")
+    answer = call(capsys, "pretrain", "r.yaml", "--text-field", "poem")
+    assert answer.sentence == "r.yaml: --text-field is for a table; in a recipe a source names its `fields`."

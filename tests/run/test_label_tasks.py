@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,18 @@ def test_a_number_that_nothing_explains(base: str, tmp_path: Path) -> None:
     run = mt.tune(rows, task="regression", model=base, method="head", epochs=1, out=tmp_path / "run", **options)  # type: ignore[arg-type]
     assert run.checks["chance"] == "warned"
     assert any("no better than always answering the mean of the training rows" in note for note in run.notes)
+
+
+def test_a_temperature_that_changes_the_loss_is_noted(runs: dict[str, mt.Run]) -> None:
+    """Else the loss of the table is not that of the last look, and nothing says why."""
+    record = json.loads((runs["pairs"].path / "model" / "model.json").read_text(encoding="utf-8"))
+    temperature = record["task"]["temperature"]
+    assert abs(math.log(temperature)) > 0.1
+    said = [note for note in runs["pairs"].notes if note.startswith("Confidences are calibrated")]
+    assert [f"divided by {temperature:.3g}, the temperature" in note for note in said] == [True]
+    looks = [
+        json.loads(line) for line in (runs["pairs"].path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    last = [one["loss"] for one in looks if one["kind"] == "score" and one["split"] == "validation"]
+    assert last[-1] < min(last[:-1])  # the last is the final one
+    assert not [note for note in runs["multi"].notes if note.startswith("Confidences")]

@@ -45,22 +45,28 @@ def recipe_of(
     return recipes.build(values, where=str(data) if is_recipe(data) else "recipe")
 
 
-def corpus_of(given: str, overrides: list[str] | None, model: str | None) -> tuple[dict[str, Any], list[str]]:
+def corpus_of(
+    given: str, overrides: list[str] | None, model: str | None, text_field: str | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """Values of the recipe that `pretrain` is given, or of the one that stands for text files, and the overrides.
 
-    model: the one to go on from. Beside text files somebody has to say which model learns from them.
+    model: the one to go on from; text_field: of tables, the field that is read. Beside text files somebody has to say
+    which model learns from them.
     """
     from microtune import recipe as recipes
 
     rest = [*([] if model is None else [f"model.source={model}"]), *(overrides or [])]
     if is_recipe(given):
+        if text_field is not None:
+            raise InputError(f"{given}: --text-field is for a table; in a recipe a source names its `fields`.")
         return recipes.load(given), rest
     if not any(re.match(r"model(\.(source|classic|spec)\b|=)", one) for one in rest):
         raise InputError(
             f"{given}: say which model learns from this text: --model sprout goes on from one, model.classic=ngram:5 "
             "counts n-grams; a new network is described in a recipe (.yaml)."
         )
-    return {"task": "language-modelling", "method": "full", "data": {"sources": [{"path": given}]}}, rest
+    source = {"path": given} | ({} if text_field is None else {"fields": [text_field]})
+    return {"task": "language-modelling", "method": "full", "data": {"sources": [source]}}, rest
 
 
 def _no_share(option: str, value: Any) -> None:

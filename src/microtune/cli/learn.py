@@ -98,6 +98,7 @@ def pretrain(
     recipe: Annotated[str, typer.Argument(help="a recipe (.yaml), or text to learn from (file, glob)")],
     overrides: Overrides = None,
     model: Annotated[str | None, typer.Option(help="the model to go on from, such as sprout")] = None,
+    text_field: Annotated[str | None, typer.Option(help="of a table: the field with the text [default: text]")] = None,
     run_folder: Annotated[str | None, typer.Option("--out", help="run folder")] = None,
     overwrite: Annotated[bool, typer.Option(help="replace what stands in the run folder")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
@@ -109,7 +110,7 @@ def pretrain(
     from microtune.run.verbs import pretrain as run_pretrain
 
     Words(language(lang))
-    values, rest = corpus_of(recipe, overrides, model)
+    values, rest = corpus_of(recipe, overrides, model, text_field)
     named = recipe if is_recipe(recipe) else values
     with EventPrinter(quiet=quiet, silent=as_json) as printer:
         run = run_pretrain(named, *rest, out=run_folder, overwrite=overwrite, on_event=printer)

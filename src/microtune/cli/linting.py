@@ -102,7 +102,8 @@ def _give(report: Any, folder: str | None, *, as_json: bool) -> None:
     _show(report)
     if folder is not None:
         said = words(report.lang, "PAGE")["saved"]
-        out.print(cell(f"{said}: {folder}/lint.html, {folder}/lint.json"), soft_wrap=True)
+        colon = "：" if report.lang == "zh" else ": "
+        out.print(cell(f"{said}{colon}{folder}/lint.html, {folder}/lint.json"), soft_wrap=True)
 
 
 def _line(text: str, style: str = "") -> None:
@@ -115,20 +116,21 @@ def _show(report: Any) -> None:
     from microtune.run.lint.report import where, words
 
     w = words(report.lang, "PAGE")
+    colon, comma = ("：", "，") if report.lang == "zh" else (": ", ", ")
     others = f" ({w['others']} {', '.join(report.others)})" if report.others else ""
-    _line(f"{w['task']}: {report.task}{others}", "bold")
-    _line(f"{w['why']}: {report.why}")
+    _line(f"{w['task']}{colon}{report.task}{others}", "bold")
+    _line(f"{w['why']}{colon}{report.why}")
     roles = "; ".join(f"{role} = {v if isinstance(v, str) else ', '.join(v)}" for role, v in report.fields.items())
-    _line(f"{w['fields']}: {roles}")
-    tests = f", {report.test_rows:,} {w['test_rows']}" if report.test_rows else ""
+    _line(f"{w['fields']}{colon}{roles}")
+    tests = f"{comma}{report.test_rows:,} {w['test_rows']}" if report.test_rows else ""
     found = w["found" if len(report.findings) != 1 else "found_one"]
-    _line(f"{report.rows:,} {w['rows']}{tests}, {len(report.findings)} {found}")
+    _line(f"{report.rows:,} {w['rows']}{tests}{comma}{len(report.findings)} {found}")
     styles = {"error": "red", "warning": "yellow", "note": ""}
     for told in report.findings:
         _line("")
         _line(f"{w[told.severity]} [{told.kind}] {told.message}", styles[told.severity])
         for place in told.places[:3]:
-            _line(f"  {where(report, place)}: {place.text}", "dim")
+            _line(f"  {where(report, place)}{colon}{place.text}", "dim")
         _line(f"  -> {told.advice}")
     if not report.findings:
         _line(w["none"])

@@ -58,7 +58,11 @@ def _parts(row: Row, field: str, join: str, prepared: Callable[[str, str], str])
     """
     name, _, inner = field.partition(".")
     if name not in row.data:
-        raise InputError(f'{at(row.path, row.line)}: there is no field "{name}"; the row has {", ".join(row.data)}.')
+        names = ", ".join(row.data)
+        raise InputError(
+            f'{at(row.path, row.line)}: there is no field "{name}"; the row has {names}; name it with --text-field, or '
+            "as `fields` of the source."
+        )
     value: Any = row.data[name]
     if inner == "chat":
         return [_chat(value, lambda text: prepared(name, text))]

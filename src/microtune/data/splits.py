@@ -75,7 +75,7 @@ def split_rows(
     empty = [part for part in fractions if not chosen[part]]
     if empty:
         parts, distinct = ", ".join(fractions), sum(map(len, strata.values()))
-        if len(strata) > max(1, distinct / 2) and len(rows) >= 3 * len(fractions):
+        if len(strata) > len(rows) / 2 and len(rows) >= 3 * len(fractions):
             raise InputError(
                 f"{len(rows)} rows have {len(strata)} different labels, too many to part into {parts} with some of "
                 "each; is the right field the label (--label-field)?"

@@ -6,6 +6,7 @@ first look at validation with such an answer, `never-answered` names the labels 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from microtune.tasks.question_answering import QuestionAnswering
 from microtune.tasks.regression import Regression
 
 SHOWN = 3  # labels that a sentence names
+SEEN = 0.1  # of the temperature's logarithm: what changes less shows in no printed digit that matters
 
 
 def has_chance(task: Task) -> bool:
@@ -103,7 +105,18 @@ def baseline_notes(task: Task, scores: Mapping[str, Score], ledger: Ledger) -> l
         return []
     ledger.passed("never-answered")
     sentence = _never_answered(task, score, split)
-    return [] if sentence is None else [ledger.warned("never-answered", sentence)]
+    return _calibrated(task) + ([] if sentence is None else [ledger.warned("never-answered", sentence)])
+
+
+def _calibrated(task: Classification) -> list[str]:
+    """Why the loss at the end is not that of the last look, where the temperature has changed it enough to be seen."""
+    if abs(math.log(task.temperature)) < SEEN:
+        return []
+    return [
+        f"Confidences are calibrated: the scores are divided by {task.temperature:.3g}, the temperature with the "
+        "lowest validation loss. So loss and calibration_error at the end are not those after the last epoch; answers "
+        "are the same."
+    ]
 
 
 def _beside_the_mean(task: Regression, score: Score, split: str) -> str:

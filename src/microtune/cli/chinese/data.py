@@ -108,7 +108,9 @@ DATA: dict[str, str] = {
     'a plain model reads the field "text"; the fields are {names}. Rename one.': (
         "未经微调的模型读取字段 text；字段有 {names}。请把要读的那个改名为 text。"
     ),
-    'there is no field "{field}"; the row has {names}.': "没有字段“{field}”；这一行有 {names}。",
+    'there is no field "{field}"; the row has {names}; name it with --text-field, or as `fields` of the source.': (
+        "没有字段“{field}”；这一行有 {names}；请用 --text-field 指定，或写在来源的 `fields` 里。"
+    ),
     '"{field}" must be a list of messages.': "“{field}”应当是消息的列表。",
     "no training row has an answer; there is nothing to learn.": "训练集中没有一行有答案，没有可以学习的东西。",
     "no training row has a span; there is nothing to learn.": "训练集中没有一行有标注的片段，没有可以学习的东西。",

@@ -59,6 +59,7 @@ OPTIONS: dict[str, str] = {
     "show memory and time, then stop": "只显示要用的内存和时间，不训练",
     "no progress": "不显示进度",
     "a recipe (.yaml), or text to learn from (file, glob)": "配方（.yaml），或要学的文本（文件、通配符）",
+    "of a table: the field with the text [default: text]": "表格中文本所在的字段 [默认：text]",
     "the model to go on from, such as sprout": "在哪个模型上继续，例如 sprout",
     "run folder": "运行文件夹",
     "run folder, or that of a comparison": "运行文件夹，或一次比较的文件夹",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 RECIPES: dict[str, str] = {
+    "--text-field is for a table; in a recipe a source names its `fields`.": (
+        "--text-field 用于表格；在配方里，每个来源用 `fields` 写明字段。"
+    ),
     "say which model learns from this text: --model sprout goes on from one, model.classic=ngram:5 counts n-grams; a "
     "new network is described in a recipe (.yaml).": (
         "请说明由哪个模型来学这份文本：--model sprout 在已有模型上继续，model.classic=ngram:5 统计 n 元语法；"

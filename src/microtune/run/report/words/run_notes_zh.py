@@ -69,6 +69,11 @@ RUN_NOTES: dict[str, str] = {
         "总是回答整个段落，在{split}上 F1 为 {whole}；总是回答第 {number} 句，F1 为 {best}（模型为 {own}）；"
         "模型的区间从 {low} 开始，因此不能说明显更好。"
     ),
+    "Confidences are calibrated: the scores are divided by {temperature}, the temperature with the lowest validation "
+    "loss. So loss and calibration_error at the end are not those after the last epoch; answers are the same.": (
+        "置信度经过校准：得分都除以 {temperature}，即验证损失最低的温度。因此最后的 loss 和 calibration_error "
+        "与最后一轮之后的不同；回答不变。"
+    ),
     "The model never answers {unused}: its scores say nothing about them. More such rows, more epochs, "
     "task.balance=weights or task.choose=macro_f1 may help.": (
         "模型从不回答 {unused}：得分不能说明它们。可以增加这样的数据行、增加轮数，或用 task.balance=weights、"
