@@ -201,7 +201,7 @@ def test_predict_a_file(run: Path, data: Path, tmp_path: Path, capsys: pytest.Ca
     table = list(csv.DictReader(io.StringIO(raw.removeprefix("\ufeff"))))
     assert [row["prediction"] for row in table] == [r["prediction"] for r in records]
     dangerous = [row["text"] for row in table if row["id"] in "13456"]
-    assert dangerous == ["'=HYPERLINK(1)", "'@x", "'＝1", "-5", "+1"]  # numbers are none
+    assert dangerous == ["'=HYPERLINK(1)", "'@x", "'＝1", "'-5", "'+1"]
     assert table[7]["text"] == given[7]["text"]
     assert not list(tmp_path.glob("*.part"))
 

@@ -102,7 +102,8 @@ def where(report: LintReport, place: Place) -> str:
     path, source = Path(place.path), Path(report.source)
     name = path.relative_to(source).as_posix() if path != source and path.is_relative_to(source) else path.name
     counted = "row" if isinstance(place.line, RowNumber) else "line"
-    return f"{name}, {words(report.lang, 'PAGE')[counted].format(line=place.line)}"
+    comma = "，" if report.lang == "zh" else ", "
+    return f"{name}{comma}{words(report.lang, 'PAGE')[counted].format(line=place.line)}"
 
 
 def tell(findings: list[Finding], lang: str) -> list[Told]:
