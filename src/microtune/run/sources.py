@@ -117,7 +117,7 @@ def locate(source: str) -> Place:
 def _elsewhere(source: str) -> Place:
     """A model of a hub, fetched or found in its cache."""
     if beside_runs(Path(source)):
-        raise absent(Path(source))
+        raise InputError(str(absent(Path(source))))
     scheme = modelscope.SCHEME if source.startswith(modelscope.SCHEME) else ""
     name, _, revision = source.removeprefix(scheme).partition("@")
     if not hub.is_id(source.removeprefix(scheme)):
