@@ -315,7 +315,7 @@ def test_asking_a_run(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         ),
         (["predict", finished, "--input", tmp_path / "none.csv"], "{}/none.csv: no such file"),
         (["predict", finished, "  "], "is empty"),
-        (["predict", tmp_path / "nowhere", "x"], "There is no model or folder"),
+        (["predict", tmp_path / "nowhere", "x"], "{}/nowhere: no such folder."),
         (["predict", tmp_path / "none" / "nowhere", "x"], "There is no model or folder"),
         (
             ["evaluate", finished, "--data", tmp_path / "a.csv"],

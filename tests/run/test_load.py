@@ -185,7 +185,8 @@ def test_names_that_lead_nowhere(tmp_path: Path) -> None:
     (tmp_path / "unfinished" / "recipe.yaml").write_text("task: classification")
     cases = {
         "sprot": 'There is no model or folder "sprot". Did you mean "sprout"',
-        str(tmp_path / "nothing"): "There is no model or folder",
+        str(tmp_path / "empty" / "nothing"): "There is no model or folder",
+        str(tmp_path / "nothing"): "nothing: no such folder",  # beside runs it would be one
         str(tmp_path / "file"): "a file; give the folder",
         str(tmp_path / "empty"): "holds no model: there is no config.json",
         str(tmp_path / "unfinished"): "this run has no model yet",

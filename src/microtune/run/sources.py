@@ -17,7 +17,7 @@ from microtune.errors import InputError, suggest
 from microtune.families.files import CONFIG, INDEX, WEIGHTS, read_index
 from microtune.registry import Registry
 from microtune.run import hub
-from microtune.run.folder import beside_runs, nearest
+from microtune.run.folder import absent, beside_runs
 from microtune.run.hub import modelscope
 
 CLASSIC = "classic.json"  # in the model folder of a run: a model before the Transformer
@@ -116,9 +116,8 @@ def locate(source: str) -> Place:
 
 def _elsewhere(source: str) -> Place:
     """A model of a hub, fetched or found in its cache."""
-    near = nearest(Path(source)) if beside_runs(Path(source)) else None
-    if near is not None:
-        raise InputError(f'{source}: no such folder; did you mean "{near}"?')
+    if beside_runs(Path(source)):
+        raise InputError(str(absent(Path(source))))
     scheme = modelscope.SCHEME if source.startswith(modelscope.SCHEME) else ""
     name, _, revision = source.removeprefix(scheme).partition("@")
     if not hub.is_id(source.removeprefix(scheme)):
