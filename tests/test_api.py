@@ -72,11 +72,11 @@ SIGNATURES = {
     ),
     "export": (
         "(source: 'str | Path', *, format: 'str', out: 'str | Path', dtype: 'str | None' = None, "
-        "overwrite: 'bool' = False) -> 'Exported'"
+        "overwrite: 'bool' = False, lang: 'str | None' = None) -> 'Exported'"
     ),
     "merge": (
-        "(source: 'str | Path', *, out: 'str | Path', dtype: 'str | None' = None, overwrite: 'bool' = False) "
-        "-> 'Exported'"
+        "(source: 'str | Path', *, out: 'str | Path', dtype: 'str | None' = None, overwrite: 'bool' = False, "
+        "lang: 'str | None' = None) -> 'Exported'"
     ),
     "load_adapters": (
         "(base: 'str | Path', adapters: 'Mapping[str, str | Path] | None' = None, *, dtype: 'str | None' = None) "
