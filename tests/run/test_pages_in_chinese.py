@@ -101,6 +101,24 @@ def test_pages_go_from_one_language_to_the_other_and_back(run: Path) -> None:
     assert card.read_text(encoding="utf-8") == said
 
 
+def test_a_model_that_began_from_nothing(run: Path) -> None:
+    facts = {**FACTS, "model": {**FACTS["model"], "base": "a new llama", "family": "llama"}}  # type: ignore[dict-item]
+    (run / "report.json").write_text(json.dumps(facts), encoding="utf-8")
+    (run / "README.md").unlink()
+    write_pages(run, "en")
+    card, page = ((run / name).read_text(encoding="utf-8") for name in ("README.md", "report.html"))
+    assert "regression on test.csv, from nothing (llama), method lora; made by" in card
+    assert "Licence: not chosen; the model has no base, and the data may have conditions of their own." in card
+    assert "from nothing (llama)" in page
+    assert "Licence of the base" not in page
+    write_pages(run, "zh")
+    card, page = ((run / name).read_text(encoding="utf-8") for name in ("README.md", "report.html"))
+    assert "从零开始（llama）" in card
+    assert "从零开始（llama）" in page
+    assert [line for line in english(card) if "Nobody knows" not in line] == []
+    assert "a new llama" not in page
+
+
 def test_what_somebody_added_to_a_card_stays(run: Path) -> None:
     card = run / "README.md"
     first = card.read_text(encoding="utf-8").replace("license: mit", "license: cc0-1.0") + "Ask **Li** before use.\n"

@@ -89,7 +89,7 @@ def test_what_is_saved_reads_alike_here_and_as_a_folder_of_its_family(data: str,
     other = load(str(tmp_path / "hf"))
     assert other.generate("ab cd", max_new_tokens=8) == model.generate("ab cd", max_new_tokens=8)
     card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
-    assert "base a new mbart" in card
+    assert "from nothing (mbart)" in card
     assert "the text supports a vocabulary of" in card
 
 

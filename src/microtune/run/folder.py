@@ -360,19 +360,12 @@ def scores_of(folder: Path) -> Path:
 
 def absent(folder: Path) -> RunError:
     """That there is no such folder, and which one may be meant."""
-    near = nearest(folder)
-    return RunError(
-        f"{folder}: no such folder." if near is None else f'{folder}: no such folder; did you mean "{near}"?'
-    )
-
-
-def nearest(folder: Path) -> Path | None:
-    """What stands where a folder should and has nearly its name."""
     from difflib import get_close_matches  # only a mistake needs it
 
     beside = sorted(path.name for path in folder.parent.iterdir()) if folder.parent.is_dir() else []
-    near = get_close_matches(folder.name, beside, n=1, cutoff=0.6)
-    return folder.parent / near[0] if near else None
+    if near := get_close_matches(folder.name, beside, n=1, cutoff=0.6):
+        return RunError(f'{folder}: no such folder; did you mean "{folder.parent / near[0]}"?')
+    return RunError(f"{folder}: no such folder.")
 
 
 def beside_runs(folder: Path) -> bool:

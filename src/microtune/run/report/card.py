@@ -58,8 +58,9 @@ def recipe_of(run: RunFiles) -> Recipe | None:
 def made_of(run: RunFiles, recipe: Recipe, source: str, base: str) -> str:
     """What was tuned, on what, from what."""
     version = run.environment.get("microtune", __version__)
+    begun = f"from nothing ({plain(run.facts.model.family)})" if run.facts.model.is_new else f"base {base}"
     return (
-        f"{recipe.task.name} on {source}, base {base}, method {recipe.method.title}; made by microtune "
+        f"{recipe.task.name} on {source}, {begun}, method {recipe.method.title}; made by microtune "
         f"{plain(str(version))}."
     )
 
@@ -163,5 +164,7 @@ def any_text(recipe: Recipe) -> str:
 
 def licence(run: RunFiles) -> str:
     """Under which conditions the base stands."""
+    if run.facts.model.is_new:
+        return "Licence: not chosen; the model has no base, and the data may have conditions of their own."
     name = plain(run.facts.model.license)
     return f"Licence: {name} (that of the base model; the data may add conditions of its own)."

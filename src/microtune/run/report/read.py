@@ -140,6 +140,11 @@ class Network(Part):
     family: str = ""
     base_kind: str = ""
 
+    @property
+    def is_new(self) -> bool:
+        """Whether it had no base, but began from nothing."""
+        return self.base.startswith("a new ")
+
 
 class Example(Part):
     """A row that is shown."""

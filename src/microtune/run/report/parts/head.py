@@ -13,7 +13,9 @@ def head(run: RunFiles, say: Words) -> Markup:
     recipe = run.recipe
     task, method = (_name(recipe.get(key)) for key in ("task", "method"))
     values = {"task": task, "method": method, "base": run.facts.model.base or "-", "data": _data(recipe)}
-    line = say("subtitle", **values) if run.record.facts is None else say("subtitle_base")
+    values["family"] = run.facts.model.family
+    kind = "subtitle_new" if run.facts.model.is_new else "subtitle"
+    line = say(kind, **values) if run.record.facts is None else say("subtitle_base")
     cards = [card for card in (_score(run, say), _verdict(run, say), _trained(run, say), _time(run, say)) if card]
     return el(
         "header",

@@ -29,6 +29,10 @@ def model(run: RunFiles, say: Words) -> Markup | None:
         say("model"),
         el("p", say("model_share", **counts)),
         table(heads, rows, numbers=(2, 3)),
-        el("p", say("model_license"), say("colon"), el("code", network.license), class_="small"),
+        None if network.is_new else _license(network.license, say),
         name="model",
     )
+
+
+def _license(name: str, say: Words) -> Markup:
+    return el("p", say("model_license"), say("colon"), el("code", name), class_="small")

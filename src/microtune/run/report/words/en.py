@@ -5,6 +5,7 @@ from __future__ import annotations
 EN: dict[str, str] = {
     "title": "Training report",
     "subtitle": "{task} on {data}, base {base}, method {method}",
+    "subtitle_new": "{task} on {data}, from nothing ({family}), method {method}",
     "subtitle_base": "a base model from text",
     "made_by": "Made by microtune {version} from the files of the run alone. The page loads nothing, runs nothing.",
     "none": "none",

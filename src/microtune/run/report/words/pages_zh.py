@@ -7,6 +7,12 @@ LINES: dict[str, str] = {
     "{task} on {data}, base {base}, method {method}; made by microtune {version}.": (
         "任务 {task}，数据 {data}，基座模型 {base}，方法 {method}；由 microtune {version} 生成。"
     ),
+    "{task} on {data}, from nothing ({family}), method {method}; made by microtune {version}.": (
+        "任务 {task}，数据 {data}，从零开始（{family}），方法 {method}；由 microtune {version} 生成。"
+    ),
+    "Licence: not chosen; the model has no base, and the data may have conditions of their own.": (
+        "许可证：未定；模型没有基座，数据可能另有自己的条件。"
+    ),
     "{trainable} of {parameters} parameters were trained ({share}).": (
         "共 {parameters} 个参数，训练了其中 {trainable} 个（{share}）。"
     ),

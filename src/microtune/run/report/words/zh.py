@@ -5,6 +5,7 @@ from __future__ import annotations
 ZH: dict[str, str] = {
     "title": "训练报告",
     "subtitle": "任务 {task}，数据 {data}，基座模型 {base}，方法 {method}",
+    "subtitle_new": "任务 {task}，数据 {data}，从零开始（{family}），方法 {method}",
     "subtitle_base": "从文本训练的基座模型",
     "made_by": "由 microtune {version} 仅根据运行文件夹中的文件生成。本页不加载任何外部内容，也不运行脚本。",
     "none": "无",
