@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from microtune.run.diagnosis import Diagnosis, Point, Spikes, diagnose, no_better, points
+from microtune.run.diagnosis import Diagnosis, Point, Spikes, all_right, diagnose, no_better, points
 
 STEPS = 10  # between two looks at validation
 
@@ -77,6 +77,16 @@ def test_no_fit_is_good_where_one_answer_to_everything_is_as_good() -> None:
     assert found.sentence.startswith("Underfit: the answers on validation are not clearly better than always giving")
     over = verdict((0.5, 0.3, 0.1), (0.5, 0.45, 0.6))
     assert no_better(over) is over
+
+
+def test_no_more_epochs_are_asked_for_where_every_answer_is_right() -> None:
+    falling = verdict((0.9, 0.5, 0.2), (0.8, 0.5, 0.25))
+    assert falling.verdict == "underfit"
+    found = all_right(falling)
+    assert (found.verdict, found.evidence) == ("good fit", falling.evidence)
+    assert found.sentence.startswith("Good fit: all answers on validation are right, and the training loss went from")
+    over = verdict((0.5, 0.3, 0.1), (0.5, 0.45, 0.6))
+    assert all_right(over) is over
 
 
 def test_a_record_is_json() -> None:

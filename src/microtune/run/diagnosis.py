@@ -232,5 +232,16 @@ def no_better(found: Diagnosis) -> Diagnosis:
     return Diagnosis("underfit", sentence, None, found.evidence)
 
 
+def all_right(found: Diagnosis) -> Diagnosis:
+    """The same for a model whose answers on validation are all right: a lower loss would make them no better."""
+    if found.verdict != "underfit":
+        return found
+    sentence = (
+        f"Good fit: all answers on validation are right, and {_train(found.evidence)}; the validation loss "
+        f"({found.evidence['validation_loss']:.4g}) could still fall, which would only make them surer."
+    )
+    return Diagnosis("good fit", sentence, None, found.evidence)
+
+
 def _train(evidence: Mapping[str, float]) -> str:
     return f"the training loss went from {evidence['first_train_loss']:.4g} to {evidence['train_loss']:.4g}"

@@ -294,9 +294,8 @@ def _step_of(line: Mapping[str, Any]) -> int:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The objects of a metrics file; a half-written last line is left out."""
     result = []
-    for line in path.read_text(encoding="utf-8", errors="replace").split(
-        "\n"
-    ):  # a label may hold other line separators
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for line in text.split("\n"):  # a label may hold other line separators
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
