@@ -8,7 +8,7 @@ check leaves nothing behind.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,7 @@ class Exported:
     path: Path
     parity: Parity
     facts: dict[str, Any]
+    notes: list[str] = field(default_factory=list)  # what of the run's answers the files do not hold
 
 
 def export(
@@ -108,16 +109,15 @@ def _write(
     model: Model, format: str, kind: str, target: Path, rows: list[list[int]], facts: dict[str, Any]
 ) -> Exported:
     write, check = _writers(format, model, kind, rows)
-    return _finish(target, write, check, facts | _notes(model))
-
-
-def _notes(model: Model) -> dict[str, Any]:
-    notes = beside(model)
-    return {"notes": notes} if notes else {}
+    return _finish(target, write, check, facts, beside(model))
 
 
 def _finish(
-    target: Path, write: Callable[[Path], None], check: Callable[[Path], Parity], facts: dict[str, Any]
+    target: Path,
+    write: Callable[[Path], None],
+    check: Callable[[Path], Parity],
+    facts: dict[str, Any],
+    notes: list[str],
 ) -> Exported:
     """Write into a working folder, check there, and let the folder appear only when the check has passed."""
     found: list[Parity] = []
@@ -125,10 +125,10 @@ def _finish(
     def fill(work: Path) -> None:
         write(work)
         found.append(check(work).require())
-        write_json(work / REPORT, {**found[0].record(), **facts})
+        write_json(work / REPORT, {**found[0].record(), **facts, **({"notes": notes} if notes else {})})
 
     write_folder(target, fill)
-    return Exported(target, found[0], facts)
+    return Exported(target, found[0], facts, notes)
 
 
 def _writers(
@@ -177,5 +177,6 @@ def _export_peft(model: Model, target: Path) -> Exported:
         target,
         lambda work: write_adapter(work, model, base),
         lambda work: check_peft(work, base.path if not base.inside else work / base.name, model, rows),
-        {"base": base.name, **_notes(model)},
+        {"base": base.name},
+        beside(model),
     )
