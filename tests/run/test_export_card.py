@@ -19,8 +19,10 @@ import microtune as mt
 from microtune.errors import InputError
 from microtune.run.export import loading, readers
 from microtune.run.export.asking import EXAMPLES, example
+from microtune.run.export.beside import beside
 from microtune.run.export.card import Made, write_card
 from microtune.run.export.parity import Parity
+from microtune.run.load import load
 from microtune.run.report.pages import page_in_chinese
 from microtune.run.sources import Place
 from microtune.tasks.classification import Classification
@@ -224,3 +226,16 @@ def test_scores_become_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert said(loading.answer(several, '["x", "y"]'), [edge + 1e-3, edge - 1e-3], capsys) == "['x']"
     number = Regression(text_field="a", label_field="b", mean=3.0, deviation=0.5)
     assert said(loading.answer(number, "[]"), [2.0], capsys) == "4.0"
+
+
+def test_what_an_export_does_not_hold_stands_among_its_limits(tmp_path: Path) -> None:
+    """In the language of the card."""
+    run = make_run(tmp_path / "run", Path("sprout"), method={"name": "lora", "rank": 1, "roles": ["q"]})
+    notes = beside(load(run))
+    assert len(notes) == 1
+    english = (mt.export(run, format="hf", out=tmp_path / "en").path / "README.md").read_text(encoding="utf-8")
+    assert f"\n- {notes[0]}\n" in english
+    page = mt.export(run, format="hf", out=tmp_path / "zh", lang="zh").path / "README.md"
+    chinese = page.read_text(encoding="utf-8")
+    assert notes[0] not in chinese
+    assert "\n- 置信度经过校准" in chinese

@@ -57,7 +57,7 @@ def test_peft_reads_the_adapter_of_a_run(kind: str, method: str, tmp_path: Path)
 def test_an_embedded_base_travels_along(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", Path("sprout"), method={"name": "lora", "rank": 1, "roles": ["q"]})
     done = mt.export(run, format="peft", out=tmp_path / "out")
-    assert done.facts["base"] == "base"
+    assert done.facts == {"base": "base"}
     assert report(done.path)["passed"] is True
     assert (done.path / "base" / "model.safetensors").is_file()
     done.path.rename(tmp_path / "moved")

@@ -46,13 +46,14 @@ def merge(
 
 def _show(made: Any, as_json: bool) -> None:
     parity = made.parity
+    told = {"notes": made.notes} if made.notes else {}
     if as_json:
-        print(json.dumps({"path": str(made.path), **parity.record(), **made.facts}, ensure_ascii=False))
+        print(json.dumps({"path": str(made.path), **parity.record(), **made.facts, **told}, ensure_ascii=False))
         return
     if parity.note:
         show_note(parity.note)
     facts = made.facts
-    for note in facts.get("notes", ()):
+    for note in made.notes:
         show_note(note)
     if "merge_gap" in facts:
         form = "{count} updates merged; outputs moved by at most {gap} (allowed: {bound})"

@@ -8,7 +8,7 @@ check leaves nothing behind.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +45,7 @@ class Exported:
     path: Path
     parity: Parity
     facts: dict[str, Any]
+    notes: list[str] = field(default_factory=list)  # what of the run's answers the files do not hold
 
 
 def export(
@@ -120,16 +121,15 @@ def _finish(model: Model, made: Made, write: Callable[[Path], None], check: Call
     """Write into a working folder, check there, and let the folder appear only when the check has passed."""
     found: list[Parity] = []
     notes = beside(model)
-    made = replace(made, facts={**made.facts, "notes": notes}) if notes else made
 
     def fill(work: Path) -> None:
         write(work)
         found.append(check(work).require())
-        write_json(work / REPORT, {**found[0].record(), **made.facts})
+        write_json(work / REPORT, {**found[0].record(), **made.facts, **({"notes": notes} if notes else {})})
         write_card(work, model, made, found[0])
 
     write_folder(made.target, fill)
-    return Exported(made.target, found[0], made.facts)
+    return Exported(made.target, found[0], made.facts, notes)
 
 
 def _writers(

@@ -14,6 +14,7 @@ from microtune.recipe import Recipe
 from microtune.run.card import plain
 from microtune.run.card_header import based_on, between_lines, header
 from microtune.run.disk import write_text
+from microtune.run.export.beside import beside
 from microtune.run.export.loading import loading
 from microtune.run.export.parity import Parity, kind_of
 from microtune.run.load import Model
@@ -92,7 +93,9 @@ def _of_run(run: RunFiles, recipe: Recipe, model: Model, made: Made, parity: Par
     lines += ["", "## Training", "", parts.training(recipe)]
     files = [value for value in data_of(recipe).values() if isinstance(value, str)]
     lines += [_without(line, files) for line in parts.known(run)]
-    lines += ["", "## Limits", "", f"{parts.any_text(recipe)} {parts.SOURCE_OF_SCORES}.", *_room(model), ""]
+    lines += ["", "## Limits", "", f"{parts.any_text(recipe)} {parts.SOURCE_OF_SCORES}.", *_room(model)]
+    notes = [f"- {note}" for note in beside(model)]
+    lines += ["", *notes, ""] if notes else [""]
     return [*lines, parts.licence(run)]
 
 
