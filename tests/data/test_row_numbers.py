@@ -87,7 +87,7 @@ def test_a_lint_says_which_row(tmp_path: Path) -> None:
     data = write(tmp_path / "x.json", json.dumps(rows))
     for lang, expected in (
         ("en", ("x.json, row 40", "as in row 1: ")),
-        ("zh", ("x.json, 第 40 行", "与第 1 行相同：")),
+        ("zh", ("x.json，第 40 行", "与第 1 行相同：")),
     ):
         report = lint(str(data), model=None, lang=lang)  # type: ignore[arg-type]
         found = next(one for one in report.findings if one.kind == "exact-copies").places[0]
