@@ -103,8 +103,8 @@ def child(recipe: dict[str, Any], what: str, cpu_time: bool, out: str, *, refusa
 
 def write_data(folder: Path) -> None:
     """A conversation per ticket, and a corpus of the tickets' texts."""
-    from microtune.run.given import embedded_data
     from microtune.data.sources import read_rows
+    from microtune.run.given import embedded_data
 
     rows = read_rows(embedded_data("tickets"))
     with (folder / "chat.jsonl").open("w", encoding="utf-8") as out:
