@@ -24,6 +24,7 @@ GOOD = {"text": "my card was declined"}
 EMPTY = 'the field "text" is empty; fill it in, or remove the row.'
 FILES: list[tuple[str, str, int, list[str]]] = [  # name, content, rows that are answered, what is said of the others
     ("a.csv", "text,label\none card,x\n,x\ntwo card,x\n  ,x\n", 2, [f"line 3: {EMPTY}", f"line 5: {EMPTY}"]),
+    ("one.csv", 'text\none card\n""\n\ntwo card\n', 2, [f"line 3: {EMPTY}"]),
     (
         "b.csv",
         "text,label\none card,x\ntwo, cards,x\nthree card,x\n",

@@ -196,12 +196,13 @@ class _Lines:
         self.start: int | None = None
         self.fields: list[int] = []  # of each line of the record
         self.quoted = False  # whether the first line of all has a quotation mark, as where every text is quoted
+        self.marked = False  # whether the record has one: `""` alone is a row with an empty text, and no blank line
         self._first = True
         self._numbered, self._size = numbered, 0
 
     def begin(self) -> None:
         """The next line is the first of a record."""
-        self.start, self._size, self.fields = None, 0, []
+        self.start, self._size, self.fields, self.marked = None, 0, [], False
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -216,7 +217,8 @@ class _Lines:
             raise over(self.path, self.start, what, self.limits, "field_characters")
         fields = text.count(self.delimiter) + 1
         self.fields.append(fields)
-        self.quoted, self._first = ('"' in text) if self._first else self.quoted, False
+        self.marked = self.marked or '"' in text
+        self.quoted, self._first = self.marked if self._first else self.quoted, False
         if fields > self.limits.fields and '"' not in text:
             raise over(self.path, number, f"the line has {fields:,} fields", self.limits, "fields")
         return text + "\n"
@@ -240,7 +242,7 @@ def _quoted_records(source: _Lines) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             raise refuse(source.path, source.start, _quoting_problem(str(error), source.delimiter)) from error
-        if len(cells) > 1 or (cells and cells[0].strip()):
+        if len(cells) > 1 or source.marked or (cells and cells[0].strip()):
             _check_rows_inside(source, len(cells))
             yield source.start or 0, cells
 
