@@ -65,7 +65,7 @@ def test_a_close_race_is_run_again(cache: Path, races: list[float]) -> None:
 
 
 def test_a_race_lost_beside_other_work_is_not_the_last_word(cache: Path, races: list[float]) -> None:
-    """Seen: 1.23 while packages were being installed, 2.2 ever after."""
+    """Seen: 1.23 while other programs worked, 2.2 ever after."""
     races += [1.23, 2.2]
     assert [resolved(), resolved(), resolved()] == ["float32", "bfloat16", "bfloat16"]
     assert list(json.loads((cache / machine.FILE).read_text()).values()) == [2.2]

@@ -1,7 +1,7 @@
 """Products of tokens and weights in float32 by the faster of the two libraries inside torch.
 
 torch gives float32 products to MKL, which computes on AMD's processors as if they had no AVX-512. oneDNN, which torch
-ships for bfloat16, uses it: 1.08 to 1.2 times as fast on a Zen 4 from a hundred tokens on. It generates code for every
+ships for bfloat16, uses it: 1.06 to 1.5 times as fast on a Zen 4 from a hundred tokens on. It generates code for every
 new shape, half a millisecond each, so small products stay where they are; so do weight gradients, which MKL forms
 faster. Which library it is depends on the processor and the sizes alone, never on a race: two runs give the same bits.
 """

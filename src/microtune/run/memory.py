@@ -14,9 +14,8 @@ from pathlib import Path
 
 import torch
 
-from microtune.run.groups import group_folders, number
+from microtune.run.groups import PROC, group_folders, number
 
-PROC = Path("/proc")
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # numbers of `mallopt` in glibc's malloc.h
 KEPT_BYTES = 1 << 30
 NEAR = 0.7  # of a limit

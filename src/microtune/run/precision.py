@@ -2,7 +2,7 @@
 
 On processors without bfloat16 instructions, bfloat16 products are tens of times slower than float32; on others they are
 several times faster, but only for large products: a kernel is prepared for each new shape, and ragged batches bring new
-shapes all the time. A short race of products of the model's own size decides, once per machine, and only a clear win
+shapes all the time. A short race of products of the model's own size decides, and only a clear win
 counts, so that the choice is stable. A run keeps its choice when it resumes.
 """
 

@@ -56,12 +56,8 @@ def unread_note(task: Task, rows: Sequence[Row]) -> list[str]:
 
 def used_fields(task: Task) -> set[str]:
     """The fields that the options of a task name, and the one that conversations read beside their messages."""
-    used = {"tools"}
-    for option in type(task).model_fields:
-        if option.endswith(("_field", "_columns")):
-            value = getattr(task, option)
-            used |= {value} if isinstance(value, str) else set(value or ())
-    return used
+    columns = [getattr(task, option) or () for option in type(task).model_fields if option.endswith("_columns")]
+    return {"tools", *task.known_fields.values(), *(name for names in columns for name in names)}
 
 
 def _template(task: Task, rows: Sequence[Row], found: Sequence[str]) -> str:
